@@ -1,0 +1,20 @@
+//! The pure domain of Symbolon: what a session is, what proves one, and how it ends.
+//!
+//! Nothing here waits, reads a clock, draws a random number on its own, or touches a file or socket: `now` and
+//! `rng` are parameters. Core *decides*; the decision is a value (a [`change::Change`], a [`refresh::Refresh`]) that
+//! the server's `ops` commit.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`id`], [`time`], [`secret`] | the small types everything is made of |
+//! | [`handle`] | what a client holds to prove a session: session cookie, refresh token |
+//! | [`session`], [`family`] | one login, its limits, its token families |
+//! | [`refresh`] | rotation, the same answer again, theft |
+//! | [`token`], [`keys`] | access tokens (JWS, RFC 9068) and the key ring |
+//! | [`revocation`] | the set of ended ids that every check looks at |
+//! | [`user`], [`client`], [`password`], [`limit`], [`csrf`] | who, which application, and the rules at the door |
+//! | [`change`], [`audit`] | the decision itself |
+
+pub mod id;
+pub mod secret;
+pub mod time;
