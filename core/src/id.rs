@@ -117,7 +117,13 @@ mod tests {
     fn text_is_canonical() {
         let id = SessionId::from_bytes([0xff; 16]);
         assert_eq!(id.to_string().parse(), Ok(id));
-        for bad in ["", "AAAA", "AAAAAAAAAAAAAAAAAAAAAB", "AAAAAAAAAAAAAAAAAAAAAA==", "AAAAAAAAAAAAAAAAAAAAA+"] {
+        for bad in [
+            "",
+            "AAAA",
+            "AAAAAAAAAAAAAAAAAAAAAB",
+            "AAAAAAAAAAAAAAAAAAAAAA==",
+            "AAAAAAAAAAAAAAAAAAAAA+",
+        ] {
             assert_eq!(bad.parse::<SessionId>(), Err(InvalidId), "{bad}");
         }
     }

@@ -15,6 +15,14 @@
 //! | [`user`], [`client`], [`password`], [`limit`], [`csrf`] | who, which application, and the rules at the door |
 //! | [`change`], [`audit`] | the decision itself |
 
+pub mod handle;
 pub mod id;
 pub mod secret;
 pub mod time;
+
+pub mod client;
+pub mod csrf;
+pub mod keys;
+pub mod limit;
+pub mod password;
+pub mod token;

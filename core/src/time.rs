@@ -6,7 +6,9 @@ use std::{
 };
 
 /// A moment of the wall clock, in milliseconds since the Unix epoch. It is always passed in, never read here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(transparent)]
 pub struct Time(i64);
 

@@ -1,0 +1,1 @@
+//! The key ring: upcoming, active and retired keys, by schedule; sealed at rest.

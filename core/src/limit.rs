@@ -1,0 +1,1 @@
+//! Attempt limits as arithmetic.

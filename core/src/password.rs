@@ -1,0 +1,1 @@
+//! The password policy (NIST SP 800-63B-4).

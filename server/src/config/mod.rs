@@ -1,0 +1,1 @@
+//! Where settings come from: defaults, one TOML file, `SYMBOLON_*` variables, flags.
