@@ -1,8 +1,17 @@
 //! The applications that know Symbolon: OAuth clients (RFC 6749, section 2) and resource servers.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use crate::id::EntryId;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use rand_core::CryptoRng;
+use subtle::ConstantTimeEq;
+
+use crate::{
+    id::EntryId,
+    keys::Algorithm,
+    secret::{SecretBytes, SecretText},
+    token::TokenType,
+};
 
 /// A client's name, the `client_id` of OAuth: 1 to 64 of `a-z 0-9 . _ -`, beginning with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -54,5 +63,119 @@ impl<'de> serde::Deserialize<'de> for ClientId {
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// What kind of application a client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientKind {
+    /// It cannot keep a secret: a SPA, a mobile app (RFC 6749, section 2.1).
+    Public,
+    /// It keeps a secret: a web application's server side.
+    Confidential,
+    /// It only checks tokens and asks for session data: an API.
+    Resource,
+}
+
+/// What a browser may do with one key of a client's session data.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum BrowserAccess {
+    /// Read it.
+    Read,
+    /// Read and write it.
+    Write,
+}
+
+/// SHA-256 of a client's secret: all of it that rests. The secret has 256 random bits, so nothing slower is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretDigest([u8; 32]);
+
+impl SecretDigest {
+    /// The digest of a secret.
+    pub fn of(secret: &SecretText) -> Self {
+        let digest =
+            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.expose().as_bytes());
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest.as_ref());
+        Self(bytes)
+    }
+
+    /// The digest whose bytes these are.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, as they rest.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Whether `secret` is the secret.
+    pub fn matches(&self, secret: &SecretText) -> bool {
+        self.0.ct_eq(&Self::of(secret).0).into()
+    }
+}
+
+/// Draws a client secret: 256 random bits, with a prefix that secret scanners know.
+pub fn new_secret(rng: &mut impl CryptoRng) -> SecretText {
+    let bytes = SecretBytes::<32>::random(rng);
+    SecretText::new(format!("symc_{}", URL_SAFE_NO_PAD.encode(bytes.expose())))
+}
+
+/// One application.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// The `client_id`.
+    pub id: ClientId,
+    /// What kind of application it is.
+    pub kind: ClientKind,
+    /// Whether it is ours: it may take passwords itself, and no consent is asked for it.
+    #[serde(default)]
+    pub first_party: bool,
+    /// The digest of its secret. It rests in a column of its own.
+    #[serde(skip)]
+    pub secret: Option<SecretDigest>,
+    /// The audiences that its tokens can be for; the first is the default. Never empty for a client that gets tokens.
+    #[serde(default)]
+    pub audiences: Vec<String>,
+    /// The exact origins that its pages live on (CORS, handover).
+    #[serde(default)]
+    pub origins: Vec<String>,
+    /// The exact URIs that a browser may be sent back to.
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
+    /// How its access tokens are signed.
+    #[serde(default)]
+    pub algorithm: Algorithm,
+    /// The `typ` of its access tokens.
+    #[serde(default)]
+    pub token_type: TokenType,
+    /// The keys of its session data that a browser reaches. None unless declared.
+    #[serde(default)]
+    pub browser: BTreeMap<String, BrowserAccess>,
+    /// Whether the configuration file declares it; then only the file changes it.
+    #[serde(default)]
+    pub declared: bool,
+}
+
+impl Client {
+    /// The audience of a token, where the request names none or one of the client's own.
+    pub fn audience(&self, asked: Option<&str>) -> Option<&str> {
+        match asked {
+            None => self.audiences.first().map(String::as_str),
+            Some(asked) => {
+                self.audiences.iter().map(String::as_str).find(|audience| *audience == asked)
+            }
+        }
+    }
+
+    /// Whether pages of this origin belong to the client.
+    pub fn owns_origin(&self, origin: &str) -> bool {
+        self.origins.iter().any(|own| own == origin)
     }
 }

@@ -1,10 +1,10 @@
 //! What a client holds to prove a session (RFC 6819's *handle*): the session cookie and the refresh token.
 //!
 //! Both are one construction. In text: a prefix that names the kind (so that secret scanners find leaked ones), then
-//! unpadded base64url of 50 bytes:
+//! unpadded base64url of 52 bytes:
 //!
 //! ```text
-//! version 1 │ key 4 │ session 16 │ family 2 │ generation 4 │ proof 15 │ tag 8
+//! version 1 │ key 4 │ session 16 │ family 4 │ generation 4 │ proof 15 │ tag 8
 //! ```
 //!
 //! * `proof` is a MAC over everything that identifies the handle, the client, and a salt that is only in the session's
@@ -27,11 +27,11 @@ use crate::{
 };
 
 const VERSION: u8 = 1;
-const PROOF: std::ops::Range<usize> = 27..42;
-const TAG: std::ops::Range<usize> = 42..50;
-const BYTES: usize = 50;
-/// Length of a handle's text in bytes: prefix and 67 characters.
-pub const TEXT_BYTES: usize = 5 + 67;
+const PROOF: std::ops::Range<usize> = 29..44;
+const TAG: std::ops::Range<usize> = 44..52;
+const BYTES: usize = 52;
+/// Length of a handle's text in bytes: prefix and 70 characters.
+pub const TEXT_BYTES: usize = 5 + 70;
 
 /// Which half of a login a handle is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,7 +57,7 @@ impl Kind {
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
 #[serde(transparent)]
-pub struct FamilyNumber(pub u16);
+pub struct FamilyNumber(pub u32);
 
 impl FamilyNumber {
     /// The family of the session cookie.
@@ -101,11 +101,11 @@ pub struct Name {
 impl Name {
     /// The id under which exactly this generation of this handle stands in the revocation log.
     pub fn id(&self) -> HandleId {
-        let mut text = [0; 24];
+        let mut text = [0; 25];
         text[..16].copy_from_slice(self.session.as_bytes());
         text[16] = self.kind as u8;
-        text[17..19].copy_from_slice(&self.family.0.to_be_bytes());
-        text[20..24].copy_from_slice(&self.generation.0.to_be_bytes());
+        text[17..21].copy_from_slice(&self.family.0.to_be_bytes());
+        text[21..25].copy_from_slice(&self.generation.0.to_be_bytes());
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
         let mut id = [0; 16];
         id.copy_from_slice(&digest.as_ref()[..16]);
@@ -161,11 +161,236 @@ impl HandleKey {
 
     /// The four bytes that name this key in a handle. The ring draws key ids until they are unique.
     pub const fn short_id(&self) -> [u8; 4] {
-        short_id(self.id)
+        let [a, b, c, d, ..] = *self.id.as_bytes();
+        [a, b, c, d]
+    }
+
+    /// The text of the handle `name`, held by `client`. The same arguments give the same text.
+    ///
+    /// ```
+    /// use symbolon_core::{handle::*, id::{KeyId, SessionId}, secret::SecretBytes};
+    /// let key = HandleKey::new(KeyId::from_bytes([7; 16]), &SecretBytes::new([1; 32]));
+    /// let name = Name {
+    ///     kind: Kind::Cookie,
+    ///     session: SessionId::from_bytes([2; 16]),
+    ///     family: FamilyNumber::COOKIE,
+    ///     generation: Generation::FIRST,
+    /// };
+    /// let (client, salt) = ("shop".parse()?, Salt::new([3; 16]));
+    /// let text = key.mint(&name, &client, &salt);
+    /// let handle = Handle::parse(text.expose(), |short| (short == key.short_id()).then_some(&key))?;
+    /// assert_eq!(handle.prove(&key, &client, &salt)?.name(), name);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn mint(&self, name: &Name, client: &ClientId, salt: &Salt) -> SecretText {
+        let mut bytes = [0; BYTES];
+        bytes[0] = VERSION;
+        bytes[1..5].copy_from_slice(&self.short_id());
+        bytes[5..21].copy_from_slice(name.session.as_bytes());
+        bytes[21..25].copy_from_slice(&name.family.0.to_be_bytes());
+        bytes[25..29].copy_from_slice(&name.generation.0.to_be_bytes());
+        bytes[PROOF].copy_from_slice(&self.proof(name, client, salt));
+        let tag = self.tag(name.kind, &bytes);
+        bytes[TAG].copy_from_slice(&tag);
+        let mut text = String::with_capacity(TEXT_BYTES);
+        text.push_str(name.kind.prefix());
+        URL_SAFE_NO_PAD.encode_string(bytes, &mut text);
+        SecretText::new(text)
+    }
+
+    fn proof(&self, name: &Name, client: &ClientId, salt: &Salt) -> [u8; 15] {
+        let mut mac = hmac::Context::with_key(&self.proof);
+        mac.update(&[VERSION, name.kind as u8]);
+        mac.update(self.id.as_bytes());
+        mac.update(name.session.as_bytes());
+        mac.update(&name.family.0.to_be_bytes());
+        mac.update(&name.generation.0.to_be_bytes());
+        mac.update(salt.expose());
+        // Last, because it is the only part without a fixed length.
+        mac.update(client.as_str().as_bytes());
+        truncate(&mac.sign())
+    }
+
+    fn tag(&self, kind: Kind, bytes: &[u8; BYTES]) -> [u8; 8] {
+        let mut mac = hmac::Context::with_key(&self.tag);
+        mac.update(&[kind as u8]);
+        mac.update(&bytes[..TAG.start]);
+        truncate(&mac.sign())
     }
 }
 
-const fn short_id(id: KeyId) -> [u8; 4] {
-    let [a, b, c, d, ..] = *id.as_bytes();
-    [a, b, c, d]
+fn truncate<const N: usize>(tag: &hmac::Tag) -> [u8; N] {
+    let mut short = [0; N];
+    short.copy_from_slice(&tag.as_ref()[..N]);
+    short
+}
+
+/// A handle whose tag fits: this server made it (or its keys leaked). Whether it still proves its session is for the
+/// session's row to say.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Handle {
+    name: Name,
+    key: [u8; 4],
+    proof: SecretBytes<15>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Handle").field(&self.name).finish()
+    }
+}
+
+impl Handle {
+    /// Reads a handle's text and checks its tag. `key` finds a key of the ring by its [`HandleKey::short_id`].
+    ///
+    /// # Errors
+    /// [`InvalidHandle`]; none of them may have an effect on any session.
+    pub fn parse<'k>(
+        text: &str,
+        key: impl FnOnce([u8; 4]) -> Option<&'k HandleKey>,
+    ) -> Result<Self, InvalidHandle> {
+        let kind = [Kind::Cookie, Kind::Refresh]
+            .into_iter()
+            .find(|kind| text.starts_with(kind.prefix()))
+            .ok_or(InvalidHandle::Malformed)?;
+        if text.len() != TEXT_BYTES {
+            return Err(InvalidHandle::Malformed);
+        }
+        let mut bytes = [0; BYTES];
+        let decoded = URL_SAFE_NO_PAD.decode_slice(&text[kind.prefix().len()..], &mut bytes);
+        if decoded != Ok(BYTES) || bytes[0] != VERSION {
+            return Err(InvalidHandle::Malformed);
+        }
+        let short_id = array(&bytes, 1);
+        let key = key(short_id).ok_or(InvalidHandle::UnknownKey)?;
+        if !bool::from(key.tag(kind, &bytes).ct_eq(&bytes[TAG])) {
+            return Err(InvalidHandle::Forged);
+        }
+        let name = Name {
+            kind,
+            session: SessionId::from_bytes(array(&bytes, 5)),
+            family: FamilyNumber(u32::from_be_bytes(array(&bytes, 21))),
+            generation: Generation(u32::from_be_bytes(array(&bytes, 25))),
+        };
+        Ok(Self { name, key: short_id, proof: SecretBytes::new(array(&bytes, PROOF.start)) })
+    }
+
+    /// What the handle says it is. Use it to find the row, not to decide.
+    pub const fn name(&self) -> Name {
+        self.name
+    }
+
+    /// The [`HandleKey::short_id`] of the key that made it.
+    pub const fn key(&self) -> [u8; 4] {
+        self.key
+    }
+
+    /// Checks the proof against what only the session's row knows.
+    ///
+    /// # Errors
+    /// [`InvalidHandle::Forged`]: it has no effect on the session.
+    pub fn prove(
+        self,
+        key: &HandleKey,
+        client: &ClientId,
+        salt: &Salt,
+    ) -> Result<Proven, InvalidHandle> {
+        let expected = SecretBytes::new(key.proof(&self.name, client, salt));
+        if self.proof == expected { Ok(Proven(self.name)) } else { Err(InvalidHandle::Forged) }
+    }
+}
+
+/// The name of a handle that was proven against its session's row. Only [`Handle::prove`] makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proven(Name);
+
+impl Proven {
+    /// Which handle was proven.
+    pub const fn name(&self) -> Name {
+        self.0
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8; BYTES], at: usize) -> [u8; N] {
+    let mut part = [0; N];
+    part.copy_from_slice(&bytes[at..at + N]);
+    part
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(seed: u8) -> HandleKey {
+        HandleKey::new(KeyId::from_bytes([seed; 16]), &SecretBytes::new([seed; 32]))
+    }
+
+    fn name(kind: Kind) -> Name {
+        let session = SessionId::from_bytes([9; 16]);
+        Name { kind, session, family: FamilyNumber(3), generation: Generation(7) }
+    }
+
+    fn client(name: &str) -> ClientId {
+        name.parse().unwrap()
+    }
+
+    fn parse(text: &str, key: &HandleKey) -> Result<Handle, InvalidHandle> {
+        Handle::parse(text, |short| (short == key.short_id()).then_some(key))
+    }
+
+    #[test]
+    fn a_refresh_token_is_never_a_cookie() {
+        let key = key(1);
+        let text = key.mint(&name(Kind::Refresh), &client("a"), &Salt::new([1; 16]));
+        let dressed_up = text.expose().replace("symr_", "syms_");
+        assert_eq!(parse(&dressed_up, &key), Err(InvalidHandle::Forged));
+    }
+
+    #[test]
+    fn another_client_or_row_does_not_prove_it() {
+        let key = key(1);
+        let salt = Salt::new([1; 16]);
+        let text = key.mint(&name(Kind::Refresh), &client("a"), &salt);
+        let handle = parse(text.expose(), &key).unwrap();
+        assert!(handle.clone().prove(&key, &client("a"), &salt).is_ok());
+        assert!(handle.clone().prove(&key, &client("b"), &salt).is_err());
+        assert!(handle.prove(&key, &client("a"), &Salt::new([2; 16])).is_err());
+    }
+
+    #[test]
+    fn an_unknown_key_is_not_a_forgery() {
+        let text = key(1).mint(&name(Kind::Cookie), &client("a"), &Salt::new([1; 16]));
+        assert_eq!(parse(text.expose(), &key(2)), Err(InvalidHandle::UnknownKey));
+    }
+
+    #[test]
+    fn every_generation_has_an_id_of_its_own() {
+        let one = name(Kind::Refresh);
+        let others = [
+            Name { generation: one.generation.next(), ..one },
+            Name { family: FamilyNumber(4), ..one },
+            Name { kind: Kind::Cookie, ..one },
+        ];
+        assert!(others.iter().all(|other| other.id() != one.id()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_changed_character_is_refused(at in 0..TEXT_BYTES, to in "[A-Za-z0-9_-]") {
+            let key = key(1);
+            let salt = Salt::new([1; 16]);
+            let text = key.mint(&name(Kind::Refresh), &client("a"), &salt);
+            let mut changed = text.expose().to_owned();
+            changed.replace_range(at..=at, &to);
+            prop_assume!(changed != text.expose());
+            prop_assert!(parse(&changed, &key).is_err());
+        }
+
+        #[test]
+        fn arbitrary_text_is_never_a_handle(text in ".{0,100}") {
+            prop_assert!(parse(&text, &key(1)).is_err());
+        }
+    }
 }

@@ -15,14 +15,21 @@
 //! | [`user`], [`client`], [`password`], [`limit`], [`csrf`] | who, which application, and the rules at the door |
 //! | [`change`], [`audit`] | the decision itself |
 
-pub mod handle;
-pub mod id;
-pub mod secret;
-pub mod time;
-
+pub mod audit;
+pub mod change;
 pub mod client;
 pub mod csrf;
+pub mod data;
+pub mod family;
+pub mod handle;
+pub mod id;
 pub mod keys;
 pub mod limit;
 pub mod password;
+pub mod refresh;
+pub mod revocation;
+pub mod secret;
+pub mod session;
+pub mod time;
 pub mod token;
+pub mod user;

@@ -1,0 +1,104 @@
+//! A [`Change`] is a decision: what must be written, on what condition, and what is said about it. The store applies it
+//! whole or not at all.
+
+use crate::{
+    audit::Event,
+    client::{Client, ClientId},
+    data::Document,
+    handle::Name,
+    id::{EntryId, KeyId, SessionId, UserId},
+    keys::KeyRecord,
+    session::{Reason, Session, Version},
+    time::Time,
+    user::User,
+};
+
+/// One row to write, with the condition under which it may be written. No write brings an ended thing back.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// Inserts a session. Conditions: its parent (if any) is alive; its user is not disabled and the user's epoch is
+    /// not above the session's. Otherwise *gone*.
+    OpenSession(Box<Session>),
+    /// Replaces a session's row. Conditions: alive, otherwise *gone*; at the version it carries, otherwise *conflict*.
+    SaveSession(Box<Session>),
+    /// Ends a session and every live session under it, leaving tombstones, and logs each. Condition: it is alive,
+    /// otherwise *gone*.
+    EndSession { id: SessionId, reason: Reason },
+    /// Ends up to `most` live sessions of a user, the oldest first, except one (and those under it); logs each.
+    EndSessionsOf { user: UserId, except: Option<SessionId>, reason: Reason, most: u32 },
+    /// Ends the oldest sessions of a user until `keep` are left that have no parent; logs each.
+    KeepNewest { user: UserId, keep: u32 },
+    /// Moves session data to the session that takes its place.
+    CarryData { from: SessionId, to: SessionId },
+    /// Replaces the session data of one client. Conditions: the session is alive, otherwise *gone*; the document is at
+    /// the version it carries, otherwise *conflict*.
+    SaveData { session: SessionId, client: ClientId, document: Document },
+    /// Inserts a user. Condition: the name is free, otherwise *conflict*.
+    AddUser(Box<User>),
+    /// Replaces a user's row. Condition: at the version it carries, otherwise *conflict*.
+    SaveUser(Box<User>),
+    /// Replaces a password's hash by one of the same password with other parameters. Condition: the row's version,
+    /// otherwise *conflict*.
+    RehashPassword { user: UserId, version: Version, hash: crate::secret::SecretText },
+    /// Inserts a client. Condition: the name is free, otherwise *conflict*.
+    AddClient(Box<Client>),
+    /// Replaces a client's row. Condition: it exists, otherwise *gone*.
+    SaveClient(Box<Client>),
+    /// Removes a client. Condition: it exists, otherwise *gone*.
+    RemoveClient(ClientId),
+    /// Inserts a key. Condition: its id is new, otherwise *conflict*.
+    AddKey(Box<KeyRecord>),
+    /// Withdraws a key. Condition: it exists and is not withdrawn, otherwise *gone*.
+    WithdrawKey(KeyId),
+    /// Removes a key that no verifier needs any more.
+    RemoveKey(KeyId),
+    /// Inserts an invitation by the digest of its code.
+    AddInvitation { digest: [u8; 32], expires_at: Time },
+    /// Uses an invitation. Condition: it is there and not expired, otherwise *gone*.
+    UseInvitation { digest: [u8; 32] },
+}
+
+/// What must be written, on what condition, and what is said about it.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// When it was decided.
+    pub at: Time,
+    /// The rows, in order.
+    pub writes: Vec<Write>,
+    /// Ids for the revocation log, besides those of the sessions that the writes end.
+    pub entries: Vec<EntryId>,
+    /// What the audit trail will say.
+    pub events: Vec<Event>,
+}
+
+impl Change {
+    /// An empty change, decided at `now`.
+    pub const fn at(now: Time) -> Self {
+        Self { at: now, writes: Vec::new(), entries: Vec::new(), events: Vec::new() }
+    }
+
+    /// Adds a row.
+    pub fn write(&mut self, write: Write) {
+        self.writes.push(write);
+    }
+
+    /// Puts an id into the revocation log.
+    pub fn end(&mut self, id: EntryId) {
+        self.entries.push(id);
+    }
+
+    /// Puts the handle that a new generation replaces into the revocation log.
+    pub fn end_handle(&mut self, old: Option<Name>) {
+        self.entries.extend(old.map(|name| name.id().entry()));
+    }
+
+    /// Says what happened.
+    pub fn record(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    /// Whether there is nothing to commit.
+    pub const fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.entries.is_empty() && self.events.is_empty()
+    }
+}
