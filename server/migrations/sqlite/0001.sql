@@ -60,8 +60,6 @@ CREATE TABLE keys (
     sealed       BLOB   NOT NULL,
     created_at   BIGINT NOT NULL,
     activates_at BIGINT NOT NULL,
-    retires_at   BIGINT NOT NULL,
-    removed_at   BIGINT NOT NULL,
     withdrawn_at BIGINT
 );
 
