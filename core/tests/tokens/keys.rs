@@ -46,7 +46,7 @@ fn keys_follow_each_other() {
     };
     use KeyState::*;
     for (after, expected) in [
-        (DAY * 0, vec![Active]),
+        (Duration::ZERO, vec![Active]),
         (DAY * 28, vec![Active]),
         (DAY * 29, vec![Active, Upcoming]),
         (DAY * 30, vec![Retired, Active]),
@@ -106,7 +106,7 @@ fn short_ids_are_unique() {
     let new = NewKey { usage: Usage::Handle, activates_at: NOW };
     let first = new.make(&[], &master, NOW, &mut self::rng(5)).unwrap();
     // The same random bytes again: the id is taken, so another is drawn.
-    let second = new.make(&[first.clone()], &master, NOW, &mut self::rng(5)).unwrap();
+    let second = new.make(std::slice::from_ref(&first), &master, NOW, &mut self::rng(5)).unwrap();
     assert_ne!(first.id.as_bytes()[..4], second.id.as_bytes()[..4]);
 }
 
