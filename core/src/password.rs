@@ -129,7 +129,7 @@ impl Refused {
 /// assert_eq!(check("tea with the old lighthouse"), Ok(()));
 /// assert_eq!(check("short"), Err(Refused::TooShort { min: 15 }));
 /// assert_eq!(check("Password12345678!"), Err(Refused::Common));
-/// assert_eq!(check("symbolon-example-2026"), Err(Refused::ContainsName));
+/// assert_eq!(check("symbolon@example.com"), Err(Refused::ContainsName));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
