@@ -1,9 +1,11 @@
 //! Symbolon, the server: `cli`, `http` and `jobs` translate; `ops` are the acts; `store`, `mail` and `password` reach
 //! the world; `symbolon-core` decides.
 
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod listen;
 pub mod password;
+pub mod store;
 pub mod telemetry;
 pub mod ui;

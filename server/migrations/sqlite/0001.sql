@@ -1,0 +1,89 @@
+-- Times are milliseconds since 1970; ids are 16 bytes. Nothing here lets anybody in: passwords are Argon2id hashes,
+-- client secrets and invitation codes are SHA-256 digests, keys are sealed, handles and tokens are not stored at all.
+
+CREATE TABLE users (
+    id          BLOB   NOT NULL PRIMARY KEY,
+    version     BIGINT NOT NULL,
+    name        TEXT   NOT NULL UNIQUE,
+    password    TEXT   NOT NULL,
+    roles       TEXT   NOT NULL, -- JSON array
+    epoch       BIGINT NOT NULL,
+    disabled_at BIGINT,
+    added_at    BIGINT NOT NULL
+);
+
+-- A row with ended_at is a tombstone: a late writer learns "gone". It is removed by a job, after the log forgot it.
+CREATE TABLE sessions (
+    id                BLOB   NOT NULL PRIMARY KEY,
+    version           BIGINT NOT NULL,
+    parent            BLOB,
+    client            TEXT   NOT NULL,
+    user_id           BLOB,
+    epoch             BIGINT,
+    auth_at           BIGINT,
+    methods           TEXT,   -- JSON array, the amr claim
+    assurance         TEXT,
+    remembered        BOOLEAN,
+    device            TEXT   NOT NULL, -- JSON
+    opened_at         BIGINT NOT NULL,
+    seen_at           BIGINT NOT NULL,
+    idle_ms           BIGINT NOT NULL,
+    ends_at           BIGINT NOT NULL,
+    salt              BLOB   NOT NULL,
+    cookie_generation BIGINT,
+    cookie_key        BLOB,
+    families          TEXT   NOT NULL, -- JSON
+    ended_at          BIGINT,
+    end_reason        TEXT
+);
+CREATE INDEX sessions_of_user ON sessions (user_id, opened_at) WHERE ended_at IS NULL;
+CREATE INDEX sessions_of_parent ON sessions (parent) WHERE parent IS NOT NULL;
+CREATE INDEX sessions_by_end ON sessions (ends_at);
+
+CREATE TABLE session_data (
+    session  BLOB   NOT NULL,
+    client   TEXT   NOT NULL,
+    version  BIGINT NOT NULL,
+    document TEXT   NOT NULL, -- JSON object
+    PRIMARY KEY (session, client)
+);
+
+CREATE TABLE clients (
+    id       TEXT NOT NULL PRIMARY KEY,
+    secret   BLOB,
+    document TEXT NOT NULL -- JSON
+);
+
+CREATE TABLE keys (
+    id           BLOB   NOT NULL PRIMARY KEY,
+    usage        TEXT   NOT NULL,
+    sealed       BLOB   NOT NULL,
+    created_at   BIGINT NOT NULL,
+    activates_at BIGINT NOT NULL,
+    withdrawn_at BIGINT
+);
+
+CREATE TABLE invitations (
+    digest     BLOB   NOT NULL PRIMARY KEY,
+    expires_at BIGINT NOT NULL
+);
+
+-- The revocation log. The tag makes a cursor that a restored backup cannot continue.
+CREATE TABLE revocations (
+    sequence INTEGER NOT NULL PRIMARY KEY,
+    tag      BLOB    NOT NULL,
+    entry    BLOB    NOT NULL,
+    at       BIGINT  NOT NULL
+);
+CREATE INDEX revocations_by_age ON revocations (at);
+
+CREATE TABLE audit (
+    sequence INTEGER NOT NULL PRIMARY KEY,
+    at       BIGINT  NOT NULL,
+    act      TEXT    NOT NULL,
+    reason   TEXT,
+    user_id  BLOB,
+    session  BLOB,
+    client   TEXT
+);
+CREATE INDEX audit_of_user ON audit (user_id, sequence);

@@ -1,0 +1,307 @@
+//! The store: some loads and one [`Store::commit`]. What may be written, and on what condition, is decided in core;
+//! here it is applied, whole or not at all, and acknowledged only when it is durable.
+
+mod rows;
+mod schema;
+mod writer;
+
+use std::{
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use sqlx::{
+    Row, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use symbolon_core::{
+    change::Change,
+    client::{Client, ClientId},
+    data::Document,
+    id::{EntryId, SessionId, UserId},
+    keys::KeyRecord,
+    revocation::Ended,
+    session::{Reason, Session},
+    time::Time,
+    user::{User, Username},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// The store could not answer. Nothing was changed, or it is not known whether it was.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Another server works on this data folder.
+    #[error("another process uses the data folder {0}")]
+    Busy(PathBuf),
+    /// The database was written by a newer version of Symbolon.
+    #[error("the database has schema {found}, this version knows up to {known}")]
+    Newer { found: i64, known: i64 },
+    /// A file or folder cannot be used.
+    #[error("{path}: {cause}")]
+    File { path: PathBuf, cause: Arc<std::io::Error> },
+    /// The database says no: full disk, lock, damaged file.
+    #[error("the database: {0}")]
+    Database(Arc<sqlx::Error>),
+    /// A row does not say what it should.
+    #[error("a row of {table} is damaged: {what}")]
+    Damaged { table: &'static str, what: String },
+    /// The writer has stopped.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(cause: sqlx::Error) -> Self {
+        Self::Database(Arc::new(cause))
+    }
+}
+
+/// What became of a [`Change`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it is durable. Carries the ids that the revocation log gained.
+    Applied(Vec<EntryId>),
+    /// Nothing was written: something that had to be alive is not.
+    Gone,
+    /// Nothing was written: something has changed since it was loaded. Load again and decide again.
+    Conflict,
+}
+
+/// A session as the store knows it.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// It is alive, and this is its user.
+    Live(Box<Session>, Option<Box<User>>),
+    /// It was ended.
+    Ended(Reason),
+}
+
+/// The embedded database of one data folder.
+#[derive(Debug)]
+pub struct Store {
+    readers: SqlitePool,
+    writer: mpsc::Sender<writer::Job>,
+    ended: Arc<RwLock<Ended>>,
+    broken: watch::Receiver<Option<StoreError>>,
+    // Held for as long as the store is open: one server per data folder.
+    _lock: File,
+}
+
+/// How many changes wait for the writer before callers wait, too.
+const QUEUE_MAX: usize = 4096;
+
+impl Store {
+    /// Opens (or creates) the database in `folder` and brings its schema up to date. Ids that were ended at
+    /// `ended_since` or later are in the set of [`Self::is_ended`] when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the folder is then as it was.
+    pub async fn open(folder: &Path, ended_since: Time) -> Result<Self, StoreError> {
+        let lock = lock(folder)?;
+        let path = folder.join("symbolon.db");
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5));
+        let mut connection = schema::open(&path, options.clone().create_if_missing(true)).await?;
+        let ended = load_ended(&mut connection, ended_since).await?;
+        let ended = Arc::new(RwLock::new(ended));
+        let readers = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_lazy_with(options.read_only(true));
+        let (writer, jobs) = mpsc::channel(QUEUE_MAX);
+        let (report, broken) = watch::channel(None);
+        tokio::spawn(writer::run(connection, jobs, Arc::clone(&ended), report));
+        Ok(Self { readers, writer, ended, broken, _lock: lock })
+    }
+
+    /// Applies a change whole or not at all. When this returns [`Outcome::Applied`], it is durable, and every id that
+    /// it ended is refused by [`Self::is_ended`].
+    ///
+    /// # Errors
+    /// [`StoreError`]; if the disk failed at the last moment, the change may be there after a restart.
+    pub async fn commit(&self, change: Change) -> Result<Outcome, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.writer
+            .send(writer::Job::change(change, reply))
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Notes that sessions were seen. It only ever moves later, never brings one back, and may be lost.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn touch(&self, seen: Vec<(SessionId, Time)>) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.writer.send(writer::Job::touch(seen, reply)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?.map(drop)
+    }
+
+    /// Whether the revocation log of this store names the id. No I/O.
+    pub fn is_ended(&self, ids: &[EntryId]) -> bool {
+        // A poisoned lock still holds the set: it is only ever added to and swept.
+        let ended = self.ended.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        ids.iter().any(|id| ended.contains(*id))
+    }
+
+    /// Completes when the database is damaged or the writer died: the server must stop and say so.
+    pub async fn broken(&self) -> StoreError {
+        let mut broken = self.broken.clone();
+        loop {
+            if let Some(error) = broken.borrow_and_update().clone() {
+                return error;
+            }
+            if broken.changed().await.is_err() {
+                return StoreError::Closed;
+            }
+        }
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.commit(Change::at(Time::from_millis(0))).await.map(drop)
+    }
+
+    /// The session of this id, with its user.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn session(&self, id: SessionId) -> Result<Option<Found>, StoreError> {
+        let query = "SELECT s.*, u.id AS u_id, u.version AS u_version, u.name, u.password, u.roles, u.epoch AS u_epoch, \
+                     u.disabled_at, u.added_at FROM sessions s LEFT JOIN users u ON u.id = s.user_id WHERE s.id = $1";
+        let row = sqlx::query(query).bind(&id.as_bytes()[..]).fetch_optional(&self.readers).await?;
+        row.map(|row| rows::found(&row)).transpose()
+    }
+
+    /// The live sessions of a user, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sessions_of(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
+        let query = "SELECT * FROM sessions WHERE user_id = $1 AND ended_at IS NULL ORDER BY opened_at DESC LIMIT 1000";
+        let rows = sqlx::query(query).bind(&user.as_bytes()[..]).fetch_all(&self.readers).await?;
+        rows.iter().map(rows::session).collect()
+    }
+
+    /// The user of this id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        let query = concat!(
+            "SELECT ",
+            "id AS u_id, version AS u_version, name, password, roles, epoch AS u_epoch, \
+                     disabled_at, added_at FROM users WHERE id = $1"
+        );
+        let row = sqlx::query(query).bind(&id.as_bytes()[..]).fetch_optional(&self.readers).await?;
+        row.map(|row| rows::user(&row)).transpose()
+    }
+
+    /// The user of this name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn user_by_name(&self, name: &Username) -> Result<Option<User>, StoreError> {
+        let query = "SELECT id AS u_id, version AS u_version, name, password, roles, epoch AS u_epoch, disabled_at, \
+                     added_at FROM users WHERE name = $1";
+        let row = sqlx::query(query).bind(name.as_str()).fetch_optional(&self.readers).await?;
+        row.map(|row| rows::user(&row)).transpose()
+    }
+
+    /// Up to `most` users after `after`, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn users(&self, after: &str, most: u32) -> Result<Vec<User>, StoreError> {
+        let query = "SELECT id AS u_id, version AS u_version, name, password, roles, epoch AS u_epoch, disabled_at, \
+                     added_at FROM users WHERE name > $1 ORDER BY name LIMIT $2";
+        let rows =
+            sqlx::query(query).bind(after).bind(i64::from(most)).fetch_all(&self.readers).await?;
+        rows.iter().map(rows::user).collect()
+    }
+
+    /// The session data of one client, empty where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn data(
+        &self,
+        session: SessionId,
+        client: &ClientId,
+    ) -> Result<Document, StoreError> {
+        let query = "SELECT version, document FROM session_data WHERE session = $1 AND client = $2";
+        let query = sqlx::query(query).bind(&session.as_bytes()[..]).bind(client.as_str());
+        let row = query.fetch_optional(&self.readers).await?;
+        row.map_or(Ok(Document::default()), |row| rows::document(&row))
+    }
+
+    /// All clients.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn clients(&self) -> Result<Vec<Client>, StoreError> {
+        let rows =
+            sqlx::query("SELECT * FROM clients ORDER BY id").fetch_all(&self.readers).await?;
+        rows.iter().map(rows::client).collect()
+    }
+
+    /// All keys, as they rest.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
+        let rows =
+            sqlx::query("SELECT * FROM keys ORDER BY created_at").fetch_all(&self.readers).await?;
+        rows.iter().map(rows::key).collect()
+    }
+
+    /// The strongest Argon2id parameters are of interest to every login: all distinct parameter texts in use.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn password_parameters(&self) -> Result<Vec<String>, StoreError> {
+        // A PHC string is $argon2id$v=19$m=…,t=…,p=…$salt$hash; the salt begins at the fourth dollar sign.
+        let query =
+            "SELECT DISTINCT substr(password, 1, instr(substr(password, 16), '$') + 14) FROM users";
+        let rows = sqlx::query(query).fetch_all(&self.readers).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, StoreError> {
+    let path = folder.join("lock");
+    let file_error = |cause| StoreError::File { path: path.clone(), cause: Arc::new(cause) };
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(file_error)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Busy(folder.to_owned())),
+        Err(TryLockError::Error(cause)) => Err(file_error(cause)),
+    }
+}
+
+async fn load_ended(
+    connection: &mut sqlx::SqliteConnection,
+    since: Time,
+) -> Result<Ended, StoreError> {
+    let query =
+        sqlx::query("SELECT entry, at FROM revocations WHERE at >= $1").bind(since.millis());
+    let mut ended = Ended::default();
+    for row in query.fetch_all(connection).await? {
+        ended.insert(rows::id(&row, "entry")?, Time::from_millis(row.try_get("at")?));
+    }
+    Ok(ended)
+}

@@ -1,0 +1,236 @@
+//! Rows to values and back. What does not parse is [`StoreError::Damaged`], never a guess.
+
+use std::time::Duration;
+
+use serde::{Serialize, de::DeserializeOwned};
+use sqlx::{Row, Sqlite, query::Query, sqlite::SqliteArguments, sqlite::SqliteRow};
+use symbolon_core::{
+    client::{Client, SecretDigest},
+    data::{DataVersion, Document},
+    handle::{Generation, Salt},
+    id::InvalidId,
+    keys::KeyRecord,
+    secret::SecretText,
+    session::{Assurance, Cookie, Limits, Login, Reason, Session, Version},
+    time::Time,
+    user::{Epoch, User},
+};
+
+use super::{Found, StoreError};
+
+type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
+
+fn damaged(table: &'static str, what: impl std::fmt::Display) -> StoreError {
+    StoreError::Damaged { table, what: what.to_string() }
+}
+
+/// A count as the engine knows it. Versions and generations never come near the limit.
+pub(super) fn int(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn count(row: &SqliteRow, column: &'static str) -> Result<u64, StoreError> {
+    u64::try_from(row.try_get::<i64, _>(column)?).map_err(|error| damaged(column, error))
+}
+
+fn time(row: &SqliteRow, column: &'static str) -> Result<Time, StoreError> {
+    Ok(Time::from_millis(row.try_get(column)?))
+}
+
+/// An id column.
+pub(super) fn id<T>(row: &SqliteRow, column: &'static str) -> Result<T, StoreError>
+where
+    T: for<'a> TryFrom<&'a [u8], Error = InvalidId>,
+{
+    T::try_from(row.try_get::<&[u8], _>(column)?).map_err(|error| damaged(column, error))
+}
+
+fn optional_id<T>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, StoreError>
+where
+    T: for<'a> TryFrom<&'a [u8], Error = InvalidId>,
+{
+    let bytes = row.try_get::<Option<&[u8]>, _>(column)?;
+    bytes.map(|bytes| T::try_from(bytes).map_err(|error| damaged(column, error))).transpose()
+}
+
+/// The JSON text of a value.
+pub(super) fn json(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| damaged("a value to write", error))
+}
+
+fn parse_json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, StoreError> {
+    serde_json::from_str(row.try_get(column)?).map_err(|error| damaged(column, error))
+}
+
+pub(super) fn found(row: &SqliteRow) -> Result<Found, StoreError> {
+    if let Some(reason) = row.try_get::<Option<&str>, _>("end_reason")? {
+        return Reason::parse(reason).map(Found::Ended).ok_or_else(|| damaged("sessions", reason));
+    }
+    let user = row.try_get::<Option<&[u8]>, _>("u_id")?.is_some();
+    Ok(Found::Live(
+        Box::new(session(row)?),
+        if user { Some(Box::new(self::user(row)?)) } else { None },
+    ))
+}
+
+pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
+    let salt: &[u8] = row.try_get("salt")?;
+    let client: &str = row.try_get("client")?;
+    let idle_ms = count(row, "idle_ms")?;
+    Ok(Session {
+        id: id(row, "id")?,
+        version: Version(count(row, "version")?),
+        parent: optional_id(row, "parent")?,
+        client: client.parse().map_err(|error| damaged("sessions", error))?,
+        login: login(row)?,
+        device: parse_json(row, "device")?,
+        opened_at: time(row, "opened_at")?,
+        seen_at: time(row, "seen_at")?,
+        limits: Limits { idle: Duration::from_millis(idle_ms), ends_at: time(row, "ends_at")? },
+        salt: Salt::new(salt.try_into().map_err(|error| damaged("sessions", error))?),
+        cookie: cookie(row)?,
+        families: parse_json(row, "families")?,
+    })
+}
+
+fn login(row: &SqliteRow) -> Result<Option<Login>, StoreError> {
+    let Some(user) = optional_id(row, "user_id")? else { return Ok(None) };
+    let assurance = match row.try_get("assurance")? {
+        "aal1" => Assurance::Aal1,
+        "aal2" => Assurance::Aal2,
+        other => return Err(damaged("sessions", other)),
+    };
+    Ok(Some(Login {
+        user,
+        epoch: Epoch(count(row, "epoch")?),
+        at: time(row, "auth_at")?,
+        methods: parse_json(row, "methods")?,
+        assurance,
+        remembered: row.try_get("remembered")?,
+    }))
+}
+
+fn cookie(row: &SqliteRow) -> Result<Option<Cookie>, StoreError> {
+    let Some(key) = optional_id(row, "cookie_key")? else { return Ok(None) };
+    let generation = u32::try_from(count(row, "cookie_generation")?)
+        .map_err(|error| damaged("sessions", error))?;
+    Ok(Some(Cookie { generation: Generation(generation), key }))
+}
+
+pub(super) fn insert_session(session: &Session) -> Result<Statement<'_>, StoreError> {
+    let query = "INSERT INTO sessions (id, parent, client, user_id, epoch, auth_at, methods, assurance, remembered, \
+                 device, opened_at, seen_at, idle_ms, ends_at, salt, cookie_generation, cookie_key, families, version) \
+                 SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 1 \
+                 WHERE ($2 IS NULL OR EXISTS (SELECT 1 FROM sessions WHERE id = $2 AND ended_at IS NULL)) \
+                 AND ($4 IS NULL OR EXISTS \
+                 (SELECT 1 FROM users WHERE id = $4 AND epoch <= $5 AND disabled_at IS NULL))";
+    let login = session.login.as_ref();
+    Ok(sqlx::query(query)
+        .bind(&session.id.as_bytes()[..])
+        .bind(session.parent.as_ref().map(|id| &id.as_bytes()[..]))
+        .bind(session.client.as_str())
+        .bind(login.map(|login| &login.user.as_bytes()[..]))
+        .bind(login.map(|login| int(login.epoch.0)))
+        .bind(login.map(|login| login.at.millis()))
+        .bind(login.map(|login| json(&login.methods)).transpose()?)
+        .bind(login.map(|login| login.assurance.as_str()))
+        .bind(login.map(|login| login.remembered))
+        .bind(json(&session.device)?)
+        .bind(session.opened_at.millis())
+        .bind(session.seen_at.millis())
+        .bind(i64::try_from(session.limits.idle.as_millis()).unwrap_or(i64::MAX))
+        .bind(session.limits.ends_at.millis())
+        .bind(&session.salt.expose()[..])
+        .bind(session.cookie.map(|cookie| i64::from(cookie.generation.0)))
+        .bind(session.cookie.as_ref().map(|cookie| &cookie.key.as_bytes()[..]))
+        .bind(json(&session.families)?))
+}
+
+/// What can change of a live session. Its id, parent, client, user, limits and salt cannot.
+pub(super) fn update_session(session: &Session) -> Result<Statement<'_>, StoreError> {
+    let query = "UPDATE sessions SET version = version + 1, epoch = $3, auth_at = $4, methods = $5, assurance = $6, \
+                 device = $7, seen_at = MAX(seen_at, $8), cookie_generation = $9, cookie_key = $10, families = $11 \
+                 WHERE id = $1 AND version = $2 AND ended_at IS NULL";
+    let login = session.login.as_ref();
+    Ok(sqlx::query(query)
+        .bind(&session.id.as_bytes()[..])
+        .bind(int(session.version.0))
+        .bind(login.map(|login| int(login.epoch.0)))
+        .bind(login.map(|login| login.at.millis()))
+        .bind(login.map(|login| json(&login.methods)).transpose()?)
+        .bind(login.map(|login| login.assurance.as_str()))
+        .bind(json(&session.device)?)
+        .bind(session.seen_at.millis())
+        .bind(session.cookie.map(|cookie| i64::from(cookie.generation.0)))
+        .bind(session.cookie.as_ref().map(|cookie| &cookie.key.as_bytes()[..]))
+        .bind(json(&session.families)?))
+}
+
+pub(super) fn user(row: &SqliteRow) -> Result<User, StoreError> {
+    let name: &str = row.try_get("name")?;
+    Ok(User {
+        id: id(row, "u_id")?,
+        version: Version(count(row, "u_version")?),
+        name: name.parse().map_err(|error| damaged("users", error))?,
+        password: SecretText::new(row.try_get("password")?),
+        roles: parse_json(row, "roles")?,
+        epoch: Epoch(count(row, "u_epoch")?),
+        disabled_at: row.try_get::<Option<i64>, _>("disabled_at")?.map(Time::from_millis),
+        added_at: time(row, "added_at")?,
+    })
+}
+
+pub(super) fn insert_user(user: &User) -> Statement<'_> {
+    let query = "INSERT INTO users (id, version, name, password, roles, epoch, disabled_at, added_at) \
+                 VALUES ($1, 1, $2, $3, $4, $5, $6, $7)";
+    let roles =
+        serde_json::Value::from_iter(user.roles.iter().map(symbolon_core::user::Role::as_str));
+    sqlx::query(query)
+        .bind(&user.id.as_bytes()[..])
+        .bind(user.name.as_str())
+        .bind(user.password.expose())
+        .bind(roles.to_string())
+        .bind(int(user.epoch.0))
+        .bind(user.disabled_at.map(Time::millis))
+        .bind(user.added_at.millis())
+}
+
+pub(super) fn document(row: &SqliteRow) -> Result<Document, StoreError> {
+    Ok(Document {
+        version: DataVersion(count(row, "version")?),
+        values: parse_json(row, "document")?,
+    })
+}
+
+pub(super) fn client(row: &SqliteRow) -> Result<Client, StoreError> {
+    let secret = row.try_get::<Option<&[u8]>, _>("secret")?;
+    let digest = |bytes: &[u8]| {
+        bytes.try_into().map(SecretDigest::from_bytes).map_err(|error| damaged("clients", error))
+    };
+    Ok(Client { secret: secret.map(digest).transpose()?, ..parse_json(row, "document")? })
+}
+
+pub(super) fn insert_client(client: &Client) -> Result<Statement<'_>, StoreError> {
+    client_statement("INSERT INTO clients (id, secret, document) VALUES ($1, $2, $3)", client)
+}
+
+pub(super) fn update_client(client: &Client) -> Result<Statement<'_>, StoreError> {
+    client_statement("UPDATE clients SET secret = $2, document = $3 WHERE id = $1", client)
+}
+
+fn client_statement<'q>(
+    query: &'static str,
+    client: &'q Client,
+) -> Result<Statement<'q>, StoreError> {
+    let secret = client.secret.as_ref().map(|digest| &digest.as_bytes()[..]);
+    Ok(sqlx::query(query).bind(client.id.as_str()).bind(secret).bind(json(client)?))
+}
+
+pub(super) fn key(row: &SqliteRow) -> Result<KeyRecord, StoreError> {
+    let _ = row;
+    Ok(KeyRecord {})
+}
+
+pub(super) fn insert_key(_key: &KeyRecord) -> Statement<'_> {
+    sqlx::query("SELECT 1")
+}

@@ -1,0 +1,415 @@
+//! The one writer. It takes every change that waits, applies them in one transaction, and acknowledges each only when
+//! that transaction is durable: many logins share one `fsync`.
+
+use std::sync::{Arc, RwLock};
+
+use rand_core::Rng;
+use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteRow};
+use symbolon_core::{
+    audit::Event,
+    change::{Change, Write},
+    id::{EntryId, SessionId, UserId},
+    revocation::Ended,
+    session::{Reason, Session},
+    time::Time,
+    user::User,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Outcome, StoreError, rows};
+
+/// The most changes in one transaction.
+const BATCH_MAX: usize = 256;
+
+pub(super) struct Job {
+    work: Work,
+    reply: oneshot::Sender<Result<Outcome, StoreError>>,
+}
+
+enum Work {
+    Change(Change),
+    Touch(Vec<(SessionId, Time)>),
+}
+
+impl Job {
+    pub(super) const fn change(
+        change: Change,
+        reply: oneshot::Sender<Result<Outcome, StoreError>>,
+    ) -> Self {
+        Self { work: Work::Change(change), reply }
+    }
+
+    pub(super) const fn touch(
+        seen: Vec<(SessionId, Time)>,
+        reply: oneshot::Sender<Result<Outcome, StoreError>>,
+    ) -> Self {
+        Self { work: Work::Touch(seen), reply }
+    }
+}
+
+/// Runs until every sender is gone, or the database is damaged.
+pub(super) async fn run(
+    mut connection: SqliteConnection,
+    mut jobs: mpsc::Receiver<Job>,
+    ended: Arc<RwLock<Ended>>,
+    broken: watch::Sender<Option<StoreError>>,
+) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        match apply(&mut connection, &batch).await {
+            Ok(outcomes) => {
+                publish(&ended, &batch, &outcomes);
+                for (job, outcome) in batch.drain(..).zip(outcomes) {
+                    // A caller that has gone away gets no answer; the change stands.
+                    let _ = job.reply.send(Ok(outcome));
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, changes = batch.len(), "the store refused a transaction; nothing of it was written");
+                let fatal = is_fatal(&error);
+                for job in batch.drain(..) {
+                    let _ = job.reply.send(Err(error.clone()));
+                }
+                if fatal {
+                    broken.send_replace(Some(error));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Durable first, then visible to every check of this process, then acknowledged.
+fn publish(ended: &RwLock<Ended>, batch: &[Job], outcomes: &[Outcome]) {
+    let mut ended = ended.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for (job, outcome) in batch.iter().zip(outcomes) {
+        if let (Work::Change(change), Outcome::Applied(ids)) = (&job.work, outcome) {
+            ids.iter().for_each(|id| ended.insert(*id, change.at));
+        }
+    }
+}
+
+/// A damaged file or a failing disk: what is on it is not known any more, so nothing may be acknowledged.
+fn is_fatal(error: &StoreError) -> bool {
+    const IOERR: i32 = 10;
+    const CORRUPT: i32 = 11;
+    const NOTADB: i32 = 26;
+    let StoreError::Database(cause) = error else { return false };
+    let code = cause.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
+    code.is_some_and(|code| [IOERR, CORRUPT, NOTADB].contains(&(code & 0xff)))
+}
+
+async fn apply(
+    connection: &mut SqliteConnection,
+    batch: &[Job],
+) -> Result<Vec<Outcome>, StoreError> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let mut outcomes = Vec::with_capacity(batch.len());
+    for job in batch {
+        let outcome = match &job.work {
+            Work::Change(change) => apply_change(&mut transaction, change).await?,
+            Work::Touch(seen) => touch(&mut transaction, seen).await?,
+        };
+        outcomes.push(outcome);
+    }
+    transaction.commit().await?;
+    Ok(outcomes)
+}
+
+async fn touch(
+    connection: &mut SqliteConnection,
+    seen: &[(SessionId, Time)],
+) -> Result<Outcome, StoreError> {
+    for (id, at) in seen {
+        let query =
+            "UPDATE sessions SET seen_at = $2 WHERE id = $1 AND seen_at < $2 AND ended_at IS NULL";
+        sqlx::query(query)
+            .bind(&id.as_bytes()[..])
+            .bind(at.millis())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(Outcome::Applied(Vec::new()))
+}
+
+/// Why a write was not done.
+enum Refused {
+    Gone,
+    Conflict,
+    Store(StoreError),
+}
+
+impl<E: Into<StoreError>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+async fn apply_change(
+    connection: &mut SqliteConnection,
+    change: &Change,
+) -> Result<Outcome, StoreError> {
+    // One refused write alone has written nothing: only more than one needs a way back.
+    let savepoint = change.writes.len() > 1;
+    if savepoint {
+        connection.execute("SAVEPOINT change").await?;
+    }
+    let mut log = change.entries.clone();
+    let refused = write_all(connection, change, &mut log).await.err();
+    let outcome = match refused {
+        Some(Refused::Store(error)) => return Err(error),
+        Some(Refused::Gone) => Outcome::Gone,
+        Some(Refused::Conflict) => Outcome::Conflict,
+        None => Outcome::Applied(log),
+    };
+    if savepoint {
+        if !matches!(outcome, Outcome::Applied(_)) {
+            connection.execute("ROLLBACK TO change").await?;
+        }
+        connection.execute("RELEASE change").await?;
+    }
+    Ok(outcome)
+}
+
+async fn write_all(
+    connection: &mut SqliteConnection,
+    change: &Change,
+    log: &mut Vec<EntryId>,
+) -> Result<(), Refused> {
+    for write in &change.writes {
+        write_one(connection, write, change.at, log).await?;
+    }
+    for id in log.iter() {
+        let mut tag = [0; 8];
+        crate::app::Os.fill_bytes(&mut tag);
+        let query = sqlx::query("INSERT INTO revocations (tag, entry, at) VALUES ($1, $2, $3)");
+        query
+            .bind(&tag[..])
+            .bind(&id.as_bytes()[..])
+            .bind(change.at.millis())
+            .execute(&mut *connection)
+            .await?;
+    }
+    for event in &change.events {
+        audit(connection, event, change.at).await?;
+    }
+    Ok(())
+}
+
+async fn audit(
+    connection: &mut SqliteConnection,
+    event: &Event,
+    at: Time,
+) -> Result<(), StoreError> {
+    let query = "INSERT INTO audit (at, act, reason, user_id, session, client) VALUES ($1, $2, $3, $4, $5, $6)";
+    sqlx::query(query)
+        .bind(at.millis())
+        .bind(event.act.code())
+        .bind(event.act.reason().map(Reason::as_str))
+        .bind(event.user.as_ref().map(|id| &id.as_bytes()[..]))
+        .bind(event.session.as_ref().map(|id| &id.as_bytes()[..]))
+        .bind(event.client.as_ref().map(symbolon_core::client::ClientId::as_str))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn write_one(
+    connection: &mut SqliteConnection,
+    write: &Write,
+    at: Time,
+    log: &mut Vec<EntryId>,
+) -> Result<(), Refused> {
+    match write {
+        Write::OpenSession(session) => open_session(connection, session).await,
+        Write::SaveSession(session) => save_session(connection, session).await,
+        Write::EndSession { id, reason } => {
+            let ended = end_tree(connection, *id, *reason, at).await?;
+            log.extend(ended.iter().map(|id| id.entry()));
+            if ended.contains(id) { Ok(()) } else { Err(Refused::Gone) }
+        }
+        Write::EndSessionsOf { user, except, reason, most } => {
+            log.extend(end_sessions_of(connection, *user, *except, *reason, *most, at).await?);
+            Ok(())
+        }
+        Write::KeepNewest { user, keep } => {
+            log.extend(keep_newest(connection, *user, *keep, at).await?);
+            Ok(())
+        }
+        Write::CarryData { from, to } => {
+            let query = sqlx::query("UPDATE session_data SET session = $2 WHERE session = $1");
+            query.bind(&from.as_bytes()[..]).bind(&to.as_bytes()[..]).execute(connection).await?;
+            Ok(())
+        }
+        Write::SaveData { session, client, document } => {
+            save_data(connection, *session, client.as_str(), document).await
+        }
+        Write::AddUser(user) => insert(rows::insert_user(user).execute(connection).await),
+        Write::SaveUser(user) => save_user(connection, user).await,
+        Write::RehashPassword { user, version, hash } => {
+            let query = "UPDATE users SET password = $3, version = version + 1 WHERE id = $1 AND version = $2";
+            let query = sqlx::query(query)
+                .bind(&user.as_bytes()[..])
+                .bind(rows::int(version.0))
+                .bind(hash.expose());
+            one(query.execute(connection).await?.rows_affected(), Refused::Conflict)
+        }
+        Write::AddClient(client) => insert(rows::insert_client(client)?.execute(connection).await),
+        Write::SaveClient(client) => one(
+            rows::update_client(client)?.execute(connection).await?.rows_affected(),
+            Refused::Gone,
+        ),
+        Write::RemoveClient(id) => {
+            let query = sqlx::query("DELETE FROM clients WHERE id = $1").bind(id.as_str());
+            one(query.execute(connection).await?.rows_affected(), Refused::Gone)
+        }
+        Write::AddKey(key) => insert(rows::insert_key(key).execute(connection).await),
+        Write::WithdrawKey(id) => {
+            let query = "UPDATE keys SET withdrawn_at = $2 WHERE id = $1 AND withdrawn_at IS NULL";
+            let query = sqlx::query(query).bind(&id.as_bytes()[..]).bind(at.millis());
+            one(query.execute(connection).await?.rows_affected(), Refused::Gone)
+        }
+        Write::RemoveKey(id) => {
+            let query = sqlx::query("DELETE FROM keys WHERE id = $1").bind(&id.as_bytes()[..]);
+            one(query.execute(connection).await?.rows_affected(), Refused::Gone)
+        }
+        Write::AddInvitation { digest, expires_at } => {
+            let query = sqlx::query("INSERT INTO invitations (digest, expires_at) VALUES ($1, $2)");
+            insert(query.bind(&digest[..]).bind(expires_at.millis()).execute(connection).await)
+        }
+        Write::UseInvitation { digest } => {
+            let query =
+                sqlx::query("DELETE FROM invitations WHERE digest = $1 AND expires_at > $2");
+            let query = query.bind(&digest[..]).bind(at.millis());
+            one(query.execute(connection).await?.rows_affected(), Refused::Gone)
+        }
+    }
+}
+
+fn one(rows: u64, otherwise: Refused) -> Result<(), Refused> {
+    if rows == 1 { Ok(()) } else { Err(otherwise) }
+}
+
+fn insert<T>(result: Result<T, sqlx::Error>) -> Result<(), Refused> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error)
+            if error.as_database_error().is_some_and(|error| error.is_unique_violation()) =>
+        {
+            Err(Refused::Conflict)
+        }
+        Err(error) => Err(Refused::Store(error.into())),
+    }
+}
+
+async fn open_session(connection: &mut SqliteConnection, session: &Session) -> Result<(), Refused> {
+    one(rows::insert_session(session)?.execute(connection).await?.rows_affected(), Refused::Gone)
+}
+
+async fn save_session(connection: &mut SqliteConnection, session: &Session) -> Result<(), Refused> {
+    if rows::update_session(session)?.execute(&mut *connection).await?.rows_affected() == 1 {
+        return Ok(());
+    }
+    Err(if is_live(connection, session.id).await? { Refused::Conflict } else { Refused::Gone })
+}
+
+async fn is_live(connection: &mut SqliteConnection, id: SessionId) -> Result<bool, StoreError> {
+    let query = sqlx::query("SELECT 1 FROM sessions WHERE id = $1 AND ended_at IS NULL")
+        .bind(&id.as_bytes()[..]);
+    Ok(query.fetch_optional(connection).await?.is_some())
+}
+
+/// Ends a session and those under it; returns the ids of those that were alive.
+async fn end_tree(
+    connection: &mut SqliteConnection,
+    id: SessionId,
+    reason: Reason,
+    at: Time,
+) -> Result<Vec<SessionId>, StoreError> {
+    // What a tombstone does not need is not kept: tokens and devices of ended sessions are nobody's business.
+    let query = "UPDATE sessions SET ended_at = $2, end_reason = $3, families = '', device = '' \
+                 WHERE (id = $1 OR parent = $1) AND ended_at IS NULL RETURNING id";
+    let query = sqlx::query(query).bind(&id.as_bytes()[..]).bind(at.millis()).bind(reason.as_str());
+    ids(&query.fetch_all(&mut *connection).await?)
+}
+
+fn ids(rows: &[SqliteRow]) -> Result<Vec<SessionId>, StoreError> {
+    rows.iter().map(|row| rows::id(row, "id")).collect()
+}
+
+async fn end_sessions_of(
+    connection: &mut SqliteConnection,
+    user: UserId,
+    except: Option<SessionId>,
+    reason: Reason,
+    most: u32,
+    at: Time,
+) -> Result<Vec<EntryId>, StoreError> {
+    // No session has the empty id.
+    let except = except.as_ref().map_or(&[][..], |id| &id.as_bytes()[..]);
+    let query = "UPDATE sessions SET ended_at = $3, end_reason = $4, families = '', device = '' WHERE id IN \
+                 (SELECT id FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND id <> $2 \
+                  AND (parent IS NULL OR parent <> $2) ORDER BY opened_at LIMIT $5) RETURNING id";
+    let query = sqlx::query(query)
+        .bind(&user.as_bytes()[..])
+        .bind(except)
+        .bind(at.millis())
+        .bind(reason.as_str());
+    let ended = ids(&query.bind(i64::from(most)).fetch_all(&mut *connection).await?)?;
+    let lift = "UPDATE sessions SET epoch = (SELECT epoch FROM users WHERE id = $1) \
+                WHERE parent = $2 AND ended_at IS NULL";
+    sqlx::query(lift).bind(&user.as_bytes()[..]).bind(except).execute(connection).await?;
+    Ok(ended.into_iter().map(SessionId::entry).collect())
+}
+
+async fn keep_newest(
+    connection: &mut SqliteConnection,
+    user: UserId,
+    keep: u32,
+    at: Time,
+) -> Result<Vec<EntryId>, StoreError> {
+    let query = "SELECT id FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND parent IS NULL \
+                 ORDER BY opened_at DESC LIMIT 1000 OFFSET $2";
+    let query = sqlx::query(query).bind(&user.as_bytes()[..]).bind(i64::from(keep));
+    let mut ended = Vec::new();
+    for id in ids(&query.fetch_all(&mut *connection).await?)? {
+        ended.extend(end_tree(connection, id, Reason::TooMany, at).await?);
+    }
+    Ok(ended.into_iter().map(SessionId::entry).collect())
+}
+
+async fn save_data(
+    connection: &mut SqliteConnection,
+    session: SessionId,
+    client: &str,
+    document: &symbolon_core::data::Document,
+) -> Result<(), Refused> {
+    let query = if document.version.0 == 0 {
+        "INSERT INTO session_data (session, client, version, document) SELECT $1, $2, $3 + 1, $4 \
+         WHERE EXISTS (SELECT 1 FROM sessions WHERE id = $1 AND ended_at IS NULL) ON CONFLICT DO NOTHING"
+    } else {
+        "UPDATE session_data SET version = version + 1, document = $4 WHERE session = $1 AND client = $2 \
+         AND version = $3 AND EXISTS (SELECT 1 FROM sessions WHERE id = $1 AND ended_at IS NULL)"
+    };
+    let query = sqlx::query(query)
+        .bind(&session.as_bytes()[..])
+        .bind(client)
+        .bind(rows::int(document.version.0));
+    if query.bind(document.to_json()).execute(&mut *connection).await?.rows_affected() == 1 {
+        return Ok(());
+    }
+    Err(if is_live(connection, session).await? { Refused::Conflict } else { Refused::Gone })
+}
+
+async fn save_user(connection: &mut SqliteConnection, user: &User) -> Result<(), Refused> {
+    let query = "UPDATE users SET version = version + 1, password = $3, roles = $4, epoch = $5, disabled_at = $6 \
+                 WHERE id = $1 AND version = $2";
+    let query = sqlx::query(query)
+        .bind(&user.id.as_bytes()[..])
+        .bind(rows::int(user.version.0))
+        .bind(user.password.expose())
+        .bind(rows::json(&user.roles)?)
+        .bind(rows::int(user.epoch.0))
+        .bind(user.disabled_at.map(Time::millis));
+    one(query.execute(connection).await?.rows_affected(), Refused::Conflict)
+}
