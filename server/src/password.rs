@@ -1,7 +1,7 @@
 //! Password hashes: Argon2id (RFC 9106) on a few threads of their own, with bounded queue and memory.
 //!
 //! *As many runs in flight as there are threads, one per core by default.* Each thread keeps one piece of memory, uses it
-//! again, and wipes it after each run. The threads have a lower priority than those that answer requests, so that a flood
+//! again, and wipes it when no other hash waits to overwrite it. The threads have a lower priority than those that answer requests, so that a flood
 //! of logins uses every idle core and slows nobody. Over the queue's bound the answer is [`Busy`] at once.
 //!
 //! *A check costs the same whoever is asked for.* It costs as much as the dearest parameters that rest anywhere, be it
