@@ -1,1 +1,18 @@
 //! Where settings come from: defaults, one TOML file, `SYMBOLON_*` variables, flags.
+use std::{path::PathBuf, time::Duration};
+use symbolon_core::{client::Client, session::Lifetimes};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration { Open, Invitation, Closed }
+#[derive(Debug, Clone)]
+pub struct PublicUrl { pub url: String }
+impl PublicUrl { pub fn issuer(&self) -> &str { &self.url } }
+#[derive(Debug, Clone)]
+pub struct Timings { pub access_token: Duration, pub refresh_grace: Duration, pub invitation: Duration, pub key_active: Duration, pub key_publish_ahead: Duration, pub sessions: Lifetimes }
+impl Timings { pub fn sessions(&self) -> Lifetimes { self.sessions } }
+#[derive(Debug, Clone)]
+pub struct Limits { pub sessions_per_user_max: u32, pub session_data_bytes_max: usize, pub live_sessions_max: usize }
+#[derive(Debug, Clone)]
+pub struct Brand { pub name: String }
+#[derive(Debug, Clone)]
+pub struct Config { pub public_url: PublicUrl, pub lifetimes: Timings, pub limits: Limits, pub registration: Registration, pub brand: Brand, pub clients: Vec<Client>, pub data_dir: PathBuf }
