@@ -1,5 +1,7 @@
 //! The tests at the door: one binary, so that it links once.
 
+#[cfg(test)]
+mod architecture;
 mod store;
 
 /// How often a race is run: `./test all` asks for 10,000.
