@@ -7,7 +7,7 @@ use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 
 use crate::{
-    id::{EntryId, UserId},
+    id::{EntryId, Text, UserId},
     keys::Algorithm,
     secret::{SecretBytes, SecretText},
     token::TokenType,
@@ -60,7 +60,8 @@ impl FromStr for ClientId {
 
 impl<'de> serde::Deserialize<'de> for ClientId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        let Text(text) = Text::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -13,7 +13,7 @@ use symbolon_core::{
     client::{Client, ClientId},
     handle::{Handle, InvalidHandle, Kind},
     keys::{self, KeyRing, MasterKey},
-    password,
+    password::{self, Password},
     revocation,
     secret::{SecretBytes, SecretText},
     time::Time,
@@ -26,7 +26,7 @@ use crate::{
     config::Config,
     live::LiveSessions,
     ops::{self, Unavailable},
-    password::Passwords,
+    password::{Bounds, Busy, Passwords, PhcString, Verdict},
     store::{Store, StoreError},
 };
 
@@ -110,6 +110,9 @@ pub enum StartError {
     /// The keys did not open, or could not be made.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// The threads that hash passwords could not be started.
+    #[error("the password threads: {0}")]
+    Threads(std::io::Error),
     /// The master key could not be read or made.
     #[error("the master key {path}: {cause}")]
     MasterKey {
@@ -134,7 +137,7 @@ impl App {
         let ring = KeyRing::open(&[], &master, &key_policy(&config)).map_err(key_error)?;
         let app = Arc::new(Self {
             live: LiveSessions::new(config.limits.live_sessions_max, config.lifetimes.access_token),
-            passwords: Passwords::new(&config.password),
+            passwords: passwords(&config)?,
             attempts: Attempts::new(&SecretBytes::random(&mut Os)),
             master: Arc::new(master),
             key_turn: tokio::sync::Mutex::default(),
@@ -143,9 +146,7 @@ impl App {
             store,
             config,
         });
-        for parameters in app.store.password_parameters().await? {
-            app.passwords.saw(&parameters);
-        }
+        app.saw_stored_passwords().await?;
         ops::clients::apply_declared(&app, &app.config.clients, now).await?;
         ops::keys::rotate_due(&app, now).await?;
         Ok(app)
@@ -170,9 +171,16 @@ impl App {
     ///
     /// # Errors
     /// [`InvalidHandle`].
-    pub fn parse_handle(&self, text: &SecretText, kind: Kind, now: Time) -> Result<Handle, InvalidHandle> {
+    pub fn parse_handle(
+        &self,
+        text: &SecretText,
+        kind: Kind,
+        now: Time,
+    ) -> Result<Handle, InvalidHandle> {
         let keys = self.keys();
-        let handle = Handle::parse(text.expose(), |short_id| keys.ring.handle_key_by_short_id(short_id, now))?;
+        let handle = Handle::parse(text.expose(), |short_id| {
+            keys.ring.handle_key_by_short_id(short_id, now)
+        })?;
         if handle.name().kind == kind { Ok(handle) } else { Err(InvalidHandle::Malformed) }
     }
 
@@ -208,7 +216,8 @@ impl App {
             ..Rules::new(issuer, audiences.chain([issuer]))
         };
         let verifier = Verifier::new(rules, ring.verifying_keys(now()).cloned());
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Keys { ring, verifier });
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(Keys { ring, verifier });
     }
 
     /// Loads the clients anew, after they have changed.
@@ -217,20 +226,57 @@ impl App {
     /// [`Unavailable`].
     pub async fn load_clients(&self) -> Result<(), Unavailable> {
         let clients = self.store.clients().await?;
-        let clients = clients.into_iter().map(|client| (client.id.clone(), Arc::new(client))).collect();
+        let clients =
+            clients.into_iter().map(|client| (client.id.clone(), Arc::new(client))).collect();
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(clients);
         self.open_ring().await
     }
 
-    /// Replaces the hash of a password that was just verified by one with today's parameters, after the answer.
-    pub fn rehash_later(self: &Arc<Self>, user: User, password: password::Password) {
-        let app = Arc::clone(self);
-        tokio::spawn(async move {
-            if let Err(error) = ops::password::rehash(&app, &user, &password, now()).await {
-                tracing::warn!(%error, user = %user.id, "a password keeps its old parameters for now");
+    /// An unknown user must cost as much as the dearest hash that rests.
+    async fn saw_stored_passwords(&self) -> Result<(), StoreError> {
+        for hash in self.store.password_samples().await? {
+            if let Ok(hash) = hash.expose().parse::<PhcString>() {
+                self.passwords.saw(hash.cost());
             }
-        });
+        }
+        Ok(())
     }
+
+    /// Whether this is the user's password. One password hash, whether or not there is a user.
+    ///
+    /// # Errors
+    /// [`Unavailable::Busy`] if too many wait.
+    pub async fn verify_password(
+        &self,
+        user: Option<&User>,
+        password: &Password,
+    ) -> Result<Verdict, Unavailable> {
+        // A hash that does not parse lets nobody in, and costs the same.
+        let stored = user.and_then(|user| user.password.expose().parse::<PhcString>().ok());
+        self.passwords.verify(stored.as_ref(), password).await.map_err(busy)
+    }
+
+    /// The hash of a new password.
+    ///
+    /// # Errors
+    /// [`Unavailable::Busy`] if too many wait.
+    pub async fn hash_password(&self, password: &Password) -> Result<SecretText, Unavailable> {
+        self.passwords.hash(password, &mut Os).await.map(|hash| hash.text()).map_err(busy)
+    }
+}
+
+fn busy(busy: Busy) -> Unavailable {
+    Unavailable::Busy { retry_after: busy.retry_after }
+}
+
+fn passwords(config: &Config) -> Result<Passwords, StartError> {
+    let settings = &config.password;
+    let bounds = Bounds {
+        cost: settings.cost,
+        threads: settings.hashes_in_flight_max,
+        queue_max: settings.queue_max,
+    };
+    Passwords::start(bounds).map_err(StartError::Threads)
 }
 
 fn key_policy(config: &Config) -> keys::Policy {
@@ -249,7 +295,10 @@ fn key_error(error: keys::OpenRingError) -> Unavailable {
 
 /// Reads the master key, or makes it where there is none: 32 random bytes as hex, readable by its owner alone.
 fn master_key(path: &Path) -> Result<MasterKey, StartError> {
-    let error = |cause: &dyn std::fmt::Display| StartError::MasterKey { path: path.into(), cause: cause.to_string() };
+    let error = |cause: &dyn std::fmt::Display| StartError::MasterKey {
+        path: path.into(),
+        cause: cause.to_string(),
+    };
     let text = match std::fs::read_to_string(path) {
         Ok(text) => SecretText::new(text),
         Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
@@ -259,13 +308,15 @@ fn master_key(path: &Path) -> Result<MasterKey, StartError> {
         }
         Err(cause) => return Err(error(&cause)),
     };
-    let bytes = unhex(text.expose().trim()).ok_or_else(|| error(&"it is not 64 hexadecimal digits"))?;
+    let bytes =
+        unhex(text.expose().trim()).ok_or_else(|| error(&"it is not 64 hexadecimal digits"))?;
     Ok(MasterKey::new(&bytes))
 }
 
 fn write_private(path: &Path, text: &SecretText) -> std::io::Result<()> {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
-    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
+    let mut file =
+        std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
     file.write_all(text.expose().as_bytes())?;
     file.sync_all()
 }

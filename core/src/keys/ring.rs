@@ -140,7 +140,8 @@ impl KeyRing {
         known(&self.handle, now).find(|key| key.id() == id)
     }
 
-    /// The keys that were declared lost, for as long as a copy of them could be in use somewhere.
+    /// The keys that were declared lost, until everything made with them before is over. Whoever has the private key
+    /// can still sign: a copy of the JWKS must not be older than this list reaches back ([`Policy::keep_tokens`]).
     pub fn withdrawn(&self) -> &[KeyId] {
         &self.withdrawn
     }

@@ -4,12 +4,13 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error, SeqAccess, Visitor},
+    de::{Error, MapAccess, SeqAccess, Visitor},
 };
 
+use super::json::{MEMBERS_MAX, Unambiguous};
 use crate::{
     client::ClientId,
-    id::{SessionId, TokenId, UserId},
+    id::{SessionId, Text, TokenId, UserId},
     time::Time,
 };
 
@@ -125,78 +126,29 @@ impl<'de> Deserialize<'de> for Audience {
     }
 }
 
-/// The claims set as it stands in JSON.
-#[derive(Serialize, Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow)]
-    iss: Cow<'a, str>,
-    #[serde(borrow)]
+/// The claims set as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    iss: &'a str,
     sub: Cow<'a, str>,
-    aud: Cow<'a, Audience>,
-    client_id: Cow<'a, ClientId>,
-    iat: Seconds,
-    exp: Seconds,
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    nbf: Option<Seconds>,
+    aud: &'a Audience,
+    client_id: &'a ClientId,
+    iat: i64,
+    exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nbf: Option<i64>,
     jti: TokenId,
     sid: SessionId,
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    scope: Option<Cow<'a, Box<str>>>,
-    #[serde(default, skip_serializing_if = "is_empty")]
-    roles: Cow<'a, [Box<str>]>,
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    auth_time: Option<Seconds>,
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    acr: Option<Cow<'a, Box<str>>>,
-    #[serde(default, skip_serializing_if = "is_empty")]
-    amr: Cow<'a, [Box<str>]>,
-    // Claims of other kinds of tokens, and a binding that nobody here checks.
-    #[serde(default, skip_serializing, rename = "nonce")]
-    _nonce: Forbidden,
-    #[serde(default, skip_serializing, rename = "at_hash")]
-    _at_hash: Forbidden,
-    #[serde(default, skip_serializing, rename = "c_hash")]
-    _c_hash: Forbidden,
-    #[serde(default, skip_serializing, rename = "events")]
-    _events: Forbidden,
-    #[serde(default, skip_serializing, rename = "cnf")]
-    _cnf: Forbidden,
-}
-
-/// A claim that must not be there.
-#[derive(Default)]
-struct Forbidden;
-
-impl<'de> Deserialize<'de> for Forbidden {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(Error::custom("a claim that no access token of ours has"))
-    }
-}
-
-/// A NumericDate of whole seconds (RFC 7519, section 2).
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(transparent)]
-struct Seconds(i64);
-
-impl From<Time> for Seconds {
-    fn from(time: Time) -> Self {
-        Self(time.secs())
-    }
-}
-
-impl From<Seconds> for Time {
-    fn from(seconds: Seconds) -> Self {
-        Self::from_secs(seconds.0)
-    }
-}
-
-/// An optional claim that, where it stands, has its type: `null` is none.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(d).map(Some)
-}
-
-fn is_empty(list: &[Box<str>]) -> bool {
-    list.is_empty()
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    roles: &'a [Box<str>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    amr: &'a [Box<str>],
 }
 
 impl Serialize for Claims {
@@ -205,54 +157,136 @@ impl Serialize for Claims {
             Some(user) => user.to_string().into(),
             None => self.client_id.as_str().into(),
         };
-        let wire = Wire {
-            iss: Cow::Borrowed(&self.iss),
+        let written = Written {
+            iss: &self.iss,
             sub,
-            aud: Cow::Borrowed(&self.aud),
-            client_id: Cow::Borrowed(&self.client_id),
-            iat: self.iat.into(),
-            exp: self.exp.into(),
-            nbf: self.nbf.map(Into::into),
+            aud: &self.aud,
+            client_id: &self.client_id,
+            iat: self.iat.secs(),
+            exp: self.exp.secs(),
+            nbf: self.nbf.map(Time::secs),
             jti: self.jti,
             sid: self.sid,
-            scope: self.scope.as_ref().map(Cow::Borrowed),
-            roles: Cow::Borrowed(&self.roles),
-            auth_time: self.auth_time.map(Into::into),
-            acr: self.acr.as_ref().map(Cow::Borrowed),
-            amr: Cow::Borrowed(&self.amr),
-            _nonce: Forbidden,
-            _at_hash: Forbidden,
-            _c_hash: Forbidden,
-            _events: Forbidden,
-            _cnf: Forbidden,
+            scope: self.scope.as_deref(),
+            roles: &self.roles,
+            auth_time: self.auth_time.map(Time::secs),
+            acr: self.acr.as_deref(),
+            amr: &self.amr,
         };
-        wire.serialize(serializer)
+        written.serialize(serializer)
     }
+}
+
+/// The claims set as it is being read.
+#[derive(Default)]
+struct Read<'de> {
+    iss: Option<Box<str>>,
+    sub: Option<Text<'de>>,
+    aud: Option<Audience>,
+    client_id: Option<ClientId>,
+    iat: Option<i64>,
+    exp: Option<i64>,
+    nbf: Option<i64>,
+    jti: Option<TokenId>,
+    sid: Option<SessionId>,
+    scope: Option<Box<str>>,
+    roles: Option<Vec<Box<str>>>,
+    auth_time: Option<i64>,
+    acr: Option<Box<str>>,
+    amr: Option<Vec<Box<str>>>,
+    /// The names that are not known here.
+    others: Vec<Text<'de>>,
+}
+
+impl<'de> Read<'de> {
+    /// Reads the value of one member. A derived reader would pass over unknown members, where another could see
+    /// something else: here nothing may stand twice, at any depth.
+    fn member<A: MapAccess<'de>>(&mut self, name: Text<'de>, map: &mut A) -> Result<(), A::Error> {
+        match &*name.0 {
+            "iss" => once(&mut self.iss, map),
+            "sub" => once(&mut self.sub, map),
+            "aud" => once(&mut self.aud, map),
+            "client_id" => once(&mut self.client_id, map),
+            "iat" => once(&mut self.iat, map),
+            "exp" => once(&mut self.exp, map),
+            "nbf" => once(&mut self.nbf, map),
+            "jti" => once(&mut self.jti, map),
+            "sid" => once(&mut self.sid, map),
+            "scope" => once(&mut self.scope, map),
+            "roles" => once(&mut self.roles, map),
+            "auth_time" => once(&mut self.auth_time, map),
+            "acr" => once(&mut self.acr, map),
+            "amr" => once(&mut self.amr, map),
+            "nonce" | "at_hash" | "c_hash" | "events" => {
+                Err(Error::custom("a claim of another kind of token"))
+            }
+            "cnf" => Err(Error::custom("bound to a key, which nobody here checks")),
+            _ if self.others.len() == MEMBERS_MAX => Err(Error::custom("too many members")),
+            _ if self.others.contains(&name) => Err(Error::custom("a member stands twice")),
+            _ => {
+                self.others.push(name);
+                map.next_value::<Unambiguous>().map(drop)
+            }
+        }
+    }
+
+    fn finish<E: Error>(self) -> Result<Claims, E> {
+        let missing = || E::custom("a required claim is missing");
+        let sub = self.sub.ok_or_else(missing)?.0;
+        let client_id = self.client_id.ok_or_else(missing)?;
+        let user =
+            if sub == client_id.as_str() { None } else { Some(sub.parse().map_err(E::custom)?) };
+        Ok(Claims {
+            iss: self.iss.ok_or_else(missing)?,
+            user,
+            aud: self.aud.ok_or_else(missing)?,
+            client_id,
+            iat: self.iat.map(Time::from_secs).ok_or_else(missing)?,
+            exp: self.exp.map(Time::from_secs).ok_or_else(missing)?,
+            nbf: self.nbf.map(Time::from_secs),
+            jti: self.jti.ok_or_else(missing)?,
+            sid: self.sid.ok_or_else(missing)?,
+            scope: self.scope,
+            roles: self.roles.unwrap_or_default(),
+            auth_time: self.auth_time.map(Time::from_secs),
+            acr: self.acr,
+            amr: self.amr.unwrap_or_default(),
+        })
+    }
+}
+
+/// A member that stands once and has its type; `null` has none.
+fn once<'de, T, A>(place: &mut Option<T>, map: &mut A) -> Result<(), A::Error>
+where
+    T: Deserialize<'de>,
+    A: MapAccess<'de>,
+{
+    if place.is_some() {
+        return Err(Error::custom("a member stands twice"));
+    }
+    *place = Some(map.next_value()?);
+    Ok(())
 }
 
 impl<'de> Deserialize<'de> for Claims {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wire = Wire::deserialize(deserializer)?;
-        let user = if wire.sub == wire.client_id.as_str() {
-            None
-        } else {
-            Some(wire.sub.parse().map_err(Error::custom)?)
-        };
-        Ok(Self {
-            iss: wire.iss.into(),
-            user,
-            aud: wire.aud.into_owned(),
-            client_id: wire.client_id.into_owned(),
-            iat: wire.iat.into(),
-            exp: wire.exp.into(),
-            nbf: wire.nbf.map(Into::into),
-            jti: wire.jti,
-            sid: wire.sid,
-            scope: wire.scope.map(Cow::into_owned),
-            roles: wire.roles.into_owned(),
-            auth_time: wire.auth_time.map(Into::into),
-            acr: wire.acr.map(Cow::into_owned),
-            amr: wire.amr.into_owned(),
-        })
+        struct ClaimsSet;
+
+        impl<'de> Visitor<'de> for ClaimsSet {
+            type Value = Claims;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the claims of an access token")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claims, A::Error> {
+                let mut read = Read::default();
+                while let Some(name) = map.next_key()? {
+                    read.member(name, &mut map)?;
+                }
+                read.finish()
+            }
+        }
+        deserializer.deserialize_map(ClaimsSet)
     }
 }

@@ -1,27 +1,19 @@
 //! JSON in which no object has two members of one name (RFC 7519, section 4; RFC 8725, section 2.4).
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
 
+use crate::id::Text;
+
 /// Objects with more members than this are refused: finding a double name is quadratic.
-const MEMBERS_MAX: usize = 64;
+pub(super) const MEMBERS_MAX: usize = 64;
 
-/// Reads a value. A derived struct refuses its own members' doubles, but skips over what it does not know, where
-/// another reader could see something else; so the text is walked once more.
-pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice::<Unambiguous>(text)?;
-    serde_json::from_slice(text)
-}
-
-/// Any value whose objects have no double names, at every depth.
-struct Unambiguous;
-
-#[derive(Deserialize, PartialEq)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+/// Any value whose objects have no double names, at every depth. It reads over what nobody wants to know.
+pub(super) struct Unambiguous;
 
 impl<'de> Deserialize<'de> for Unambiguous {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -68,8 +60,8 @@ impl<'de> Visitor<'de> for Walk {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Unambiguous, A::Error> {
-        let mut names: Vec<Name<'de>> = Vec::with_capacity(16);
-        while let Some(name) = map.next_key::<Name<'de>>()? {
+        let mut names: Vec<Text<'de>> = Vec::new();
+        while let Some(name) = map.next_key::<Text<'de>>()? {
             if names.len() == MEMBERS_MAX {
                 return Err(Error::custom("too many members"));
             }
@@ -90,7 +82,7 @@ mod tests {
     #[test]
     fn double_names_are_refused_at_every_depth() {
         let check = |text: &str, good: bool| {
-            let parsed = parse::<serde::de::IgnoredAny>(text.as_bytes());
+            let parsed = serde_json::from_str::<Unambiguous>(text);
             assert_eq!(parsed.is_ok(), good, "{text}");
         };
         check(r#"{"a":1,"b":[{"a":1.5e3},{"a":null}],"c":{"a":true,"b":-1}}"#, true);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{Claims, TOKEN_BYTES_MAX, TokenType, json};
+use super::{Claims, TOKEN_BYTES_MAX, TokenType};
 use crate::{
     id::KeyId,
     keys::{Algorithm, VerifyingKey},
@@ -183,7 +183,7 @@ impl Verifier {
             return Err(InvalidToken::Signature);
         }
 
-        let claims: Claims = json::parse(&payload).map_err(|_| InvalidToken::Claims)?;
+        let claims: Claims = serde_json::from_slice(&payload).map_err(|_| InvalidToken::Claims)?;
         if claims.iss != self.rules.issuer {
             return Err(InvalidToken::Issuer);
         }

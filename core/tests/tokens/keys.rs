@@ -81,6 +81,34 @@ fn a_withdrawn_key_is_replaced_at_once() {
 }
 
 #[test]
+fn a_retired_key_stays_retired() {
+    let (mut records, rng) = (Vec::new(), &mut rng(8));
+    let master = MasterKey::new(&SecretBytes::random(rng));
+    for days in [0, 29, 30] {
+        run(&mut records, &master, NOW + DAY * days, rng);
+    }
+    let (first, second) = {
+        let mut es256 = records.iter_mut().filter(|record| record.usage == ES256);
+        (es256.next().unwrap().id, es256.next().unwrap())
+    };
+    let lost_at = NOW + DAY * 30 + HOUR / 2;
+    second.withdrawn_at = Some(lost_at);
+    let second = second.id;
+    let state = |records: &[KeyRecord], id, now| {
+        let at = records.iter().position(|record| record.id == id).unwrap();
+        lives(records, &POLICY)[at].state(now)
+    };
+    // Its successor is lost, but others may have forgotten it already.
+    assert_eq!(state(&records, first, lost_at), KeyState::Retired);
+    assert_eq!(state(&records, second, lost_at), KeyState::Withdrawn);
+    // Lost after it was retired: the news of it stays for as long as any other.
+    records.iter_mut().find(|record| record.id == first).unwrap().withdrawn_at = Some(lost_at);
+    let almost = lost_at + HOUR - Duration::from_millis(1);
+    assert_eq!(state(&records, first, almost), KeyState::Withdrawn);
+    assert_eq!(state(&records, first, lost_at + HOUR), KeyState::Removed);
+}
+
+#[test]
 fn handle_keys_are_found_by_their_short_id() {
     let (mut records, rng) = (Vec::new(), &mut rng(3));
     let master = MasterKey::new(&SecretBytes::random(rng));

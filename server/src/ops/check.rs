@@ -12,11 +12,7 @@ use symbolon_core::{
 };
 
 use super::Unavailable;
-use crate::{
-    app::App,
-    live::Live,
-    store::Found,
-};
+use crate::{app::App, live::Live, store::Found};
 
 /// Why a half proves nothing. Outsiders hear one answer for all but [`Self::Renewed`] and [`Self::Unavailable`].
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +76,8 @@ pub async fn load(app: &App, id: SessionId, now: Time) -> Result<Arc<Live>, Refu
     match app.store.session(id).await.map_err(Unavailable::from)? {
         Some(Found::Live(mut session, user)) => {
             // What this process saw and has not written yet counts.
-            session.seen_at = session.seen_at.max(app.live.last_seen(id).unwrap_or(session.seen_at));
+            session.seen_at =
+                session.seen_at.max(app.live.last_seen(id).unwrap_or(session.seen_at));
             Ok(Arc::new(Live::new(*session, user.map(|user| *user), now)))
         }
         Some(Found::Ended(reason)) => Err(Refused::Ended(reason)),
@@ -103,7 +100,8 @@ fn verify(app: &App, live: &Live, handle: Handle, now: Time) -> Result<(), Refus
 
 fn prove(app: &App, live: &Live, handle: Handle, now: Time) -> Result<Proven, Refused> {
     let keys = app.keys();
-    let key = keys.ring.handle_key_by_short_id(handle.key(), now).ok_or(InvalidHandle::UnknownKey)?;
+    let key =
+        keys.ring.handle_key_by_short_id(handle.key(), now).ok_or(InvalidHandle::UnknownKey)?;
     Ok(handle.prove(key, &live.session.client, &live.session.salt)?)
 }
 

@@ -81,7 +81,13 @@ fn own(app: &App, id: &ClientId) -> Result<std::sync::Arc<Client>, Refused> {
     if client.declared { Err(Refused::Declared) } else { Ok(client) }
 }
 
-async fn commit(app: &App, id: ClientId, write: Write, end: bool, now: Time) -> Result<Outcome, Unavailable> {
+async fn commit(
+    app: &App,
+    id: ClientId,
+    write: Write,
+    end: bool,
+    now: Time,
+) -> Result<Outcome, Unavailable> {
     let mut change = Change::at(now);
     if end {
         change.end(id.entry());
@@ -109,7 +115,8 @@ pub async fn apply_declared(app: &App, declared: &[Client], now: Time) -> Result
     }
     for stored in stored.iter().filter(|stored| stored.declared) {
         if declared.iter().all(|client| client.id != stored.id) {
-            commit(app, stored.id.clone(), Write::RemoveClient(stored.id.clone()), true, now).await?;
+            commit(app, stored.id.clone(), Write::RemoveClient(stored.id.clone()), true, now)
+                .await?;
         }
     }
     app.load_clients().await

@@ -81,7 +81,8 @@ pub async fn merge(
     live(app, session, now).await?;
     for _ in 0..TRIES_MAX {
         let document = app.store.data(session, &client.id).await.map_err(Unavailable::from)?;
-        let document = document.merge(patch.clone(), expected, app.config.limits.session_data_bytes_max)?;
+        let document =
+            document.merge(patch.clone(), expected, app.config.limits.session_data_bytes_max)?;
         let written = DataVersion(document.version.0 + 1);
         let mut change = Change::at(now);
         change.write(Write::SaveData { session, client: client.id.clone(), document });

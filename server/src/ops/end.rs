@@ -20,7 +20,12 @@ use crate::{
 ///
 /// # Errors
 /// [`Unavailable`].
-pub async fn session(app: &App, id: SessionId, reason: Reason, now: Time) -> Result<bool, Unavailable> {
+pub async fn session(
+    app: &App,
+    id: SessionId,
+    reason: Reason,
+    now: Time,
+) -> Result<bool, Unavailable> {
     let Some(Found::Live(session, _)) = app.store.session(id).await? else { return Ok(false) };
     let outcome = app.store.commit(session.end(reason, now)).await?;
     app.live.forget(id);

@@ -74,23 +74,24 @@ pub async fn to_tokens(
         prove_password(app, live, password, device, now).await?;
     }
     for _ in 0..TRIES_MAX {
-        let (session, user) = reload(app, live.session.id, now).await?;
+        let (mut session, user) = reload(app, live.session.id, now).await?;
         let issued = issue::issued(app, client, audience, &session, &user, now)?;
         let binding = match ask {
-            Ask::Access => return Ok((issue::access_only(app, &session, &issued, client, now).await?, None)),
+            Ask::Access => {
+                return Ok((issue::access_only(app, &session, &issued, client, now).await?, None));
+            }
             Ask::Bound => Binding::Client,
             Ask::SteppedUp(_) => Binding::None,
         };
         let key = active_key(app, now)?;
-        let mut session = session;
         let whence = Whence::new(device.address, &device.user_agent);
         let new = NewFamily { client: client.id.clone(), key, binding, issued, whence };
         let family = session.open_family(new);
         let change = match ask {
             Ask::SteppedUp(_) => session.step_up(Method::Pwd, Assurance::Aal1, key, now),
-            _ => save(&session, now),
+            _ => save(session, now),
         };
-        let after = saved(&change).unwrap_or(session);
+        let Some(after) = saved(&change) else { return Err(Refused::NoLogin) };
         match app.store.commit(change).await.map_err(Unavailable::from)? {
             Outcome::Applied(_) => {
                 app.live.forget(after.id);
@@ -112,7 +113,11 @@ pub async fn to_tokens(
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn to_cookie(app: &App, session: SessionId, now: Time) -> Result<(Session, SecretText), Refused> {
+pub async fn to_cookie(
+    app: &App,
+    session: SessionId,
+    now: Time,
+) -> Result<(Session, SecretText), Refused> {
     for _ in 0..TRIES_MAX {
         let (mut session, _) = reload(app, session, now).await?;
         let mut change = Change::at(now);
@@ -138,10 +143,10 @@ fn active_key(app: &App, now: Time) -> Result<symbolon_core::id::KeyId, Unavaila
     key.ok_or_else(|| Unavailable::Key("no handle key is active".into()))
 }
 
-fn save(session: &Session, now: Time) -> Change {
+fn save(session: Session, now: Time) -> Change {
     let mut change = Change::at(now);
-    change.record(Event::of_session(Act::HandedOver, session));
-    change.write(Write::SaveSession(Box::new(session.clone())));
+    change.record(Event::of_session(Act::HandedOver, &session));
+    change.write(Write::SaveSession(Box::new(session)));
     change
 }
 
@@ -179,9 +184,7 @@ async fn prove_password(
     let standing = Standing::KnownDevice(live.session.id);
     let taken = app.attempts.login(&user.name, device.address, standing, now)?;
     let password = Password::parse(password).map_err(|_| Refused::Credentials)?;
-    let verdict = app.passwords.verify(Some(&user.password), &password).await;
-    let verdict = verdict.map_err(|busy| Unavailable::Busy { retry_after: busy.retry_after })?;
-    if !verdict.ok {
+    if !app.verify_password(Some(user), &password).await?.ok {
         return Err(Refused::Credentials);
     }
     app.attempts.succeeded(&taken);

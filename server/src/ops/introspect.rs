@@ -58,7 +58,12 @@ pub async fn introspect(
     }
 }
 
-async fn cookie(app: &App, asker: &Client, text: &SecretText, now: Time) -> Result<Option<Active>, Unavailable> {
+async fn cookie(
+    app: &App,
+    asker: &Client,
+    text: &SecretText,
+    now: Time,
+) -> Result<Option<Active>, Unavailable> {
     if asker.kind == ClientKind::Public {
         return Ok(None);
     }
@@ -76,7 +81,9 @@ async fn cookie(app: &App, asker: &Client, text: &SecretText, now: Time) -> Resu
         user: login.map(|login| login.user),
         username: user.map(|user| user.name.to_string()),
         client: session.client.clone(),
-        roles: user.map(|user| user.roles.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+        roles: user
+            .map(|user| user.roles.iter().map(ToString::to_string).collect())
+            .unwrap_or_default(),
         scope: String::new(),
         assurance: login.map_or(Assurance::Aal1, |login| login.assurance),
         auth_time: login.map(|login| login.at),
@@ -88,7 +95,8 @@ async fn cookie(app: &App, asker: &Client, text: &SecretText, now: Time) -> Resu
 
 fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Active> {
     let claims = check::token(app, text, now).ok()?.claims;
-    let theirs = claims.client_id == asker.id || asker.audiences.iter().any(|own| claims.aud.contains(own));
+    let theirs =
+        claims.client_id == asker.id || asker.audiences.iter().any(|own| claims.aud.contains(own));
     let assurance = match claims.acr.as_deref() {
         Some("aal2") => Assurance::Aal2,
         _ => Assurance::Aal1,

@@ -64,7 +64,9 @@ pub fn issued(
 /// # Errors
 /// [`Unavailable::Key`] if its key is not in the ring.
 pub fn cookie(app: &App, session: &Session, now: Time) -> Result<Option<SecretText>, Unavailable> {
-    let (Some(name), Some(cookie)) = (session.cookie_name(), session.cookie) else { return Ok(None) };
+    let (Some(name), Some(cookie)) = (session.cookie_name(), session.cookie) else {
+        return Ok(None);
+    };
     mint(app, session, &name, cookie.key, &session.client, now).map(Some)
 }
 
@@ -95,10 +97,9 @@ pub async fn family(
     client: &Client,
     now: Time,
 ) -> Result<Tokens, Unavailable> {
-    let family = session
-        .families
-        .get(number)
-        .ok_or_else(|| Unavailable::Key(format!("session {} has no family {}", session.id, number.0)))?;
+    let family = session.families.get(number).ok_or_else(|| {
+        Unavailable::Key(format!("session {} has no family {}", session.id, number.0))
+    })?;
     let refresh = mint(app, session, &family.handle(session.id), family.key, &family.client, now)?;
     let token = family.token(session.id, &session.salt);
     let access = access(app, session, &family.issued, token, client, now).await?;
@@ -121,7 +122,13 @@ pub async fn access_only(
     Ok(tokens(session, issued, access, None, now))
 }
 
-fn tokens(session: &Session, issued: &Issued, access: SecretText, refresh: Option<SecretText>, now: Time) -> Tokens {
+fn tokens(
+    session: &Session,
+    issued: &Issued,
+    access: SecretText,
+    refresh: Option<SecretText>,
+    now: Time,
+) -> Tokens {
     Tokens {
         access,
         refresh,
@@ -166,4 +173,3 @@ async fn access(
         .ok_or_else(|| Unavailable::Key(format!("no {} key is active", client.algorithm)))?;
     claims.issue(client.token_type, key).map_err(|error| Unavailable::Key(error.to_string()))
 }
-

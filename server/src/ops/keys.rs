@@ -35,7 +35,11 @@ pub async fn rotate_due(app: &App, now: Time) -> Result<(), Unavailable> {
 ///
 /// # Errors
 /// [`Unavailable`].
-pub async fn with_signing_key(app: &App, algorithm: Algorithm, now: Time) -> Result<Arc<Keys>, Unavailable> {
+pub async fn with_signing_key(
+    app: &App,
+    algorithm: Algorithm,
+    now: Time,
+) -> Result<Arc<Keys>, Unavailable> {
     let keys = app.keys();
     if keys.ring.signing_key(algorithm, now).is_some() {
         return Ok(keys);
@@ -48,7 +52,12 @@ pub async fn with_signing_key(app: &App, algorithm: Algorithm, now: Time) -> Res
     Ok(app.keys())
 }
 
-async fn carry_out(app: &App, records: &[KeyRecord], wanted: &[Usage], now: Time) -> Result<(), Unavailable> {
+async fn carry_out(
+    app: &App,
+    records: &[KeyRecord],
+    wanted: &[Usage],
+    now: Time,
+) -> Result<(), Unavailable> {
     for act in plan(records, wanted, now, &app.key_policy()) {
         let write = match act {
             KeyAct::Create(new) => Write::AddKey(Box::new(make(app, records, new, now).await?)),
@@ -60,7 +69,12 @@ async fn carry_out(app: &App, records: &[KeyRecord], wanted: &[Usage], now: Time
 }
 
 /// Making an RSA key takes long enough to be kept off the threads that answer requests.
-async fn make(app: &App, records: &[KeyRecord], new: NewKey, now: Time) -> Result<KeyRecord, Unavailable> {
+async fn make(
+    app: &App,
+    records: &[KeyRecord],
+    new: NewKey,
+    now: Time,
+) -> Result<KeyRecord, Unavailable> {
     let (records, master) = (records.to_vec(), Arc::clone(&app.master));
     let made = tokio::task::spawn_blocking(move || new.make(&records, &master, now, &mut Os)).await;
     let failed = |error: &dyn std::fmt::Display| Unavailable::Key(error.to_string());

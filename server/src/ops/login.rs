@@ -17,7 +17,10 @@ use symbolon_core::{
     user::{User, Username},
 };
 
-use super::{TRIES_MAX, Unavailable, issue::{self, NoAudience, Tokens}};
+use super::{
+    TRIES_MAX, Unavailable,
+    issue::{self, NoAudience, Tokens},
+};
 use crate::{
     app::{App, Os},
     live::Live,
@@ -93,12 +96,14 @@ pub enum Refused {
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn login(app: &App, attempt: Attempt<'_>, now: Time) -> Result<LoggedIn, Refused> {
+pub async fn login(app: &Arc<App>, attempt: Attempt<'_>, now: Time) -> Result<LoggedIn, Refused> {
     let presented = presented(app, attempt.presented.as_ref(), now).await?;
     let user = authenticate(app, &attempt, presented.as_deref(), now).await?;
     // A cookie takes the place of the cookie that was there. Tokens take only a visitor's place: the browser's own login
     // is another session and stays.
-    let takes_place = |live: &Arc<Live>| matches!(attempt.deliver, Deliver::Cookie) || live.session.login.is_none();
+    let takes_place = |live: &Arc<Live>| {
+        matches!(attempt.deliver, Deliver::Cookie) || live.session.login.is_none()
+    };
     let presented = presented.filter(takes_place);
     let (session, replaced) = open(app, &attempt, &user, presented, now).await?;
     let cookie = issue::cookie(app, &session, now)?;
@@ -114,7 +119,11 @@ pub async fn login(app: &App, attempt: Attempt<'_>, now: Time) -> Result<LoggedI
 const FIRST_FAMILY: FamilyNumber = FamilyNumber(1);
 
 /// The live session whose cookie came along. Whatever else came along is ignored: it proves nothing.
-async fn presented(app: &App, text: Option<&SecretText>, now: Time) -> Result<Option<Arc<Live>>, Unavailable> {
+async fn presented(
+    app: &App,
+    text: Option<&SecretText>,
+    now: Time,
+) -> Result<Option<Arc<Live>>, Unavailable> {
     let Some(text) = text else { return Ok(None) };
     match super::check::cookie(app, text, now).await {
         Ok(live) => Ok(Some(live)),
@@ -125,7 +134,7 @@ async fn presented(app: &App, text: Option<&SecretText>, now: Time) -> Result<Op
 
 /// One password hash, whether or not there is such a user.
 async fn authenticate(
-    app: &App,
+    app: &Arc<App>,
     attempt: &Attempt<'_>,
     presented: Option<&Live>,
     now: Time,
@@ -135,15 +144,15 @@ async fn authenticate(
     let user = app.store.user_by_name(&name).await.map_err(Unavailable::from)?;
     let standing = standing(app, attempt, presented, user.as_ref(), now).await?;
     let taken = app.attempts.login(&name, attempt.device.address, standing, now)?;
-    let stored = user.as_ref().map(|user| &user.password);
-    let verdict = app.passwords.verify(stored, &password).await.map_err(|busy| {
-        app.attempts.refund(&taken);
-        Unavailable::Busy { retry_after: busy.retry_after }
-    })?;
-    let user = user.filter(|user| verdict.ok && user.disabled_at.is_none()).ok_or(Refused::Credentials)?;
+    let verdict = app
+        .verify_password(user.as_ref(), &password)
+        .await
+        .inspect_err(|_| app.attempts.refund(&taken))?;
+    let user =
+        user.filter(|user| verdict.ok && user.disabled_at.is_none()).ok_or(Refused::Credentials)?;
     app.attempts.succeeded(&taken);
     if verdict.needs_rehash {
-        app.rehash_later(user.clone(), password);
+        super::password::rehash_later(app, user.clone(), password);
     }
     Ok(user)
 }
@@ -192,9 +201,18 @@ async fn open(
     Err(Unavailable::contended().into())
 }
 
-fn new_session(app: &App, attempt: &Attempt<'_>, user: &User, now: Time) -> Result<Session, Refused> {
+fn new_session(
+    app: &App,
+    attempt: &Attempt<'_>,
+    user: &User,
+    now: Time,
+) -> Result<Session, Refused> {
     let keys = app.keys();
-    let key = keys.ring.handle_key(now).ok_or_else(|| Unavailable::Key("no handle key is active".into()))?.id();
+    let key = keys
+        .ring
+        .handle_key(now)
+        .ok_or_else(|| Unavailable::Key("no handle key is active".into()))?
+        .id();
     let opening =
         Opening { client: attempt.client.id.clone(), parent: None, device: attempt.device.clone() };
     let login = Login {
@@ -205,14 +223,16 @@ fn new_session(app: &App, attempt: &Attempt<'_>, user: &User, now: Time) -> Resu
         assurance: Assurance::Aal1,
         remembered: attempt.remember,
     };
-    let mut session = Session::authenticated(opening, login, &app.config.lifetimes.sessions(), now, &mut Os);
+    let mut session =
+        Session::authenticated(opening, login, &app.config.lifetimes.sessions(), now, &mut Os);
     match &attempt.deliver {
         Deliver::Cookie => {
             session.give_cookie(key);
         }
         Deliver::Tokens { audience, binding } => {
             let client = attempt.client.id.clone();
-            let issued = issue::issued(app, &attempt.client, audience.as_deref(), &session, user, now)?;
+            let issued =
+                issue::issued(app, &attempt.client, audience.as_deref(), &session, user, now)?;
             let whence = Whence::new(attempt.device.address, &attempt.device.user_agent);
             session.open_family(NewFamily { client, key, binding: *binding, issued, whence });
         }
@@ -237,4 +257,3 @@ fn decide(app: &App, session: Session, presented: Option<&Live>, now: Time) -> C
     }
     change
 }
-

@@ -1,5 +1,7 @@
 //! Change of the password: the others end, and in this session every half of before dies.
 
+use std::sync::Arc;
+
 use symbolon_core::{
     change::{Change, Write},
     limit::{Limited, Standing},
@@ -62,12 +64,11 @@ pub async fn change(
     let standing = Standing::KnownDevice(live.session.id);
     let taken = app.attempts.login(&user.name, live.session.device.address, standing, now)?;
     let current = Password::parse(current).map_err(|_| Refused::Credentials)?;
-    let busy = |busy: crate::password::Busy| Unavailable::Busy { retry_after: busy.retry_after };
-    if !app.passwords.verify(Some(&user.password), &current).await.map_err(busy)?.ok {
+    if !app.verify_password(Some(user), &current).await?.ok {
         return Err(Refused::Credentials);
     }
     app.attempts.succeeded(&taken);
-    let hash = app.passwords.hash(&new, &mut crate::app::Os).await.map_err(busy)?;
+    let hash = app.hash_password(&new).await?;
     commit(app, live, hash, now).await
 }
 
@@ -76,16 +77,21 @@ async fn commit(app: &App, live: &Live, hash: SecretText, now: Time) -> Result<C
     let key = key.ok_or_else(|| Unavailable::Key("no handle key is active".into()))?;
     for _ in 0..TRIES_MAX {
         let found = app.store.session(live.session.id).await.map_err(Unavailable::from)?;
-        let Some(Found::Live(session, Some(user))) = found else { return Err(Refused::Credentials) };
+        let Some(Found::Live(session, Some(user))) = found else {
+            return Err(Refused::Credentials);
+        };
         // Somebody else changed the password since the current one was checked.
         if live.user.as_ref().is_none_or(|checked| checked.password != user.password) {
             return Err(Refused::Credentials);
         }
         let id = user.id;
         let (change, keep) = user.change_password(hash.clone(), Some(*session), key, now);
-        if let Outcome::Applied(ended) = app.store.commit(change).await.map_err(Unavailable::from)? {
+        if let Outcome::Applied(ended) =
+            app.store.commit(change).await.map_err(Unavailable::from)?
+        {
             let except = Some(live.session.id);
-            let ended = end::finish(app, id, except, Reason::PasswordChanged, ended.len(), now).await?;
+            let ended =
+                end::finish(app, id, except, Reason::PasswordChanged, ended.len(), now).await?;
             let session = keep.unwrap_or_else(|| live.session.clone());
             let cookie = issue::cookie(app, &session, now)?;
             return Ok(Changed { session, cookie, ended });
@@ -94,14 +100,28 @@ async fn commit(app: &App, live: &Live, hash: SecretText, now: Time) -> Result<C
     Err(Unavailable::contended().into())
 }
 
+/// Replaces the hash of a password that was just checked, after the answer. If that fails, the next login tries again.
+pub(super) fn rehash_later(app: &Arc<App>, user: User, password: Password) {
+    let app = Arc::clone(app);
+    tokio::spawn(async move {
+        if let Err(error) = rehash(&app, &user, &password, crate::app::now()).await {
+            tracing::warn!(%error, user = %user.id, "a password keeps its old parameters for now");
+        }
+    });
+}
+
 /// Replaces the hash of a password by one with today's parameters. If the row has changed, that is left to the next
 /// login.
 ///
 /// # Errors
 /// [`Unavailable`].
-pub async fn rehash(app: &App, user: &User, password: &Password, now: Time) -> Result<(), Unavailable> {
-    let hash = app.passwords.hash(password, &mut crate::app::Os).await;
-    let hash = hash.map_err(|busy| Unavailable::Busy { retry_after: busy.retry_after })?;
+pub async fn rehash(
+    app: &App,
+    user: &User,
+    password: &Password,
+    now: Time,
+) -> Result<(), Unavailable> {
+    let hash = app.hash_password(password).await?;
     let mut change = Change::at(now);
     change.write(Write::RehashPassword { user: user.id, version: user.version, hash });
     app.store.commit(change).await?;

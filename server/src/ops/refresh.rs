@@ -16,11 +16,7 @@ use super::{
     TRIES_MAX, Unavailable, check,
     issue::{self, Tokens},
 };
-use crate::{
-    app::App,
-    live::Live,
-    store::Outcome,
-};
+use crate::{app::App, live::Live, store::Outcome};
 
 /// A refresh token, and who presents it.
 #[derive(Debug)]
@@ -75,9 +71,21 @@ pub async fn refresh(app: &App, used: Use<'_>, now: Time) -> Result<Tokens, Refu
     Err(Unavailable::contended().into())
 }
 
-fn decide(app: &App, live: &Arc<Live>, handle: Handle, used: &Use<'_>, now: Time) -> Result<Refresh, Refused> {
+fn decide(
+    app: &App,
+    live: &Arc<Live>,
+    handle: Handle,
+    used: &Use<'_>,
+    now: Time,
+) -> Result<Refresh, Refused> {
     let [session, parent, client] = live.entries();
-    if app.store.is_ended(&[session, parent, client, used.client.id.entry(), handle.name().id().entry()]) {
+    if app.store.is_ended(&[
+        session,
+        parent,
+        client,
+        used.client.id.entry(),
+        handle.name().id().entry(),
+    ]) {
         return Err(check::Refused::Revoked.into());
     }
     let session = &live.session;
@@ -85,12 +93,17 @@ fn decide(app: &App, live: &Arc<Live>, handle: Handle, used: &Use<'_>, now: Time
     let family = session.families.get(name.family).ok_or(refresh::Refused::Closed)?;
     let keys = app.keys();
     let key = keys.ring.handle_key_by_short_id(handle.key(), now).ok_or(InvalidHandle::UnknownKey);
-    let proven = key.and_then(|key| handle.prove(key, &family.client, &session.salt)).map_err(check::Refused::from)?;
+    let proven = key
+        .and_then(|key| handle.prove(key, &family.client, &session.salt))
+        .map_err(check::Refused::from)?;
     check::stands(live, now)?;
     let user = live.user.as_ref().ok_or(check::Refused::Lapsed(Lapse::User))?;
     let audience = Some(family.issued.audience.as_ref());
     let issued = issue::issued(app, used.client, audience, session, user, now)?;
-    let active = keys.ring.handle_key(now).ok_or_else(|| Unavailable::Key("no handle key is active".into()))?;
+    let active = keys
+        .ring
+        .handle_key(now)
+        .ok_or_else(|| Unavailable::Key("no handle key is active".into()))?;
     let presented = Presented {
         handle: proven,
         client: &used.client.id,

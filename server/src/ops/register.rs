@@ -70,8 +70,7 @@ pub async fn register(app: &App, application: Application<'_>, now: Time) -> Res
     let name: Username = application.username.parse()?;
     let password = Password::parse(application.password)?;
     app.password_policy().check(&password, &[name.as_str(), &app.config.brand.name])?;
-    let busy = |busy: crate::password::Busy| Unavailable::Busy { retry_after: busy.retry_after };
-    let hash = app.passwords.hash(&password, &mut Os).await.map_err(busy)?;
+    let hash = app.hash_password(&password).await?;
     let mut change = add(name, hash, now);
     if let Some(digest) = invitation {
         change.write(Write::UseInvitation { digest });

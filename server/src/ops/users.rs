@@ -13,10 +13,7 @@ use symbolon_core::{
 };
 
 use super::{TRIES_MAX, Unavailable, end, register};
-use crate::{
-    app::{App, Os},
-    store::Outcome,
-};
+use crate::{app::App, store::Outcome};
 
 /// Why a user was not added or changed.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +69,7 @@ pub async fn add(
 async fn hash(app: &App, name: &Username, password: &SecretText) -> Result<SecretText, Refused> {
     let password = Password::parse(password)?;
     app.password_policy().check(&password, &[name.as_str(), &app.config.brand.name])?;
-    let hashed = app.passwords.hash(&password, &mut Os).await;
-    Ok(hashed.map_err(|busy| Unavailable::Busy { retry_after: busy.retry_after })?)
+    Ok(app.hash_password(&password).await?)
 }
 
 /// The user of this name.
@@ -89,7 +85,12 @@ pub async fn by_name(app: &App, name: &str) -> Result<User, Refused> {
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn set_roles(app: &App, name: &str, roles: &BTreeSet<Role>, now: Time) -> Result<User, Refused> {
+pub async fn set_roles(
+    app: &App,
+    name: &str,
+    roles: &BTreeSet<Role>,
+    now: Time,
+) -> Result<User, Refused> {
     if roles.len() > ROLES_MAX {
         return Err(Refused::Roles);
     }
@@ -123,7 +124,12 @@ async fn save(app: &App, name: &str, now: Time, edit: impl Fn(&mut User)) -> Res
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn reset_password(app: &App, name: &str, password: &SecretText, now: Time) -> Result<usize, Refused> {
+pub async fn reset_password(
+    app: &App,
+    name: &str,
+    password: &SecretText,
+    now: Time,
+) -> Result<usize, Refused> {
     let hash = hash(app, &by_name(app, name).await?.name, password).await?;
     for _ in 0..TRIES_MAX {
         let user = by_name(app, name).await?;
@@ -131,7 +137,9 @@ pub async fn reset_password(app: &App, name: &str, password: &SecretText, now: T
         let changed = User { password: hash.clone(), ..user };
         let mut change = changed.end_sessions(None, Reason::PasswordChanged, now);
         change.record(Event::of_user(Act::PasswordChanged, id));
-        if let Outcome::Applied(ended) = app.store.commit(change).await.map_err(Unavailable::from)? {
+        if let Outcome::Applied(ended) =
+            app.store.commit(change).await.map_err(Unavailable::from)?
+        {
             return Ok(end::finish(app, id, None, Reason::PasswordChanged, ended.len(), now).await?);
         }
     }
