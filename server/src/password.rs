@@ -28,12 +28,12 @@ use std::{
 
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
-use symbolon_core::{password::Password, secret::SecretText};
+use symbolon_core::password::Password;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-pub use self::phc::{Cost, InvalidCost};
-use self::{phc::PhcString, pool::Pool};
+pub use self::phc::{Cost, InvalidCost, InvalidPhcString, PhcString};
+use self::pool::Pool;
 
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
@@ -109,61 +109,43 @@ impl Passwords {
         })
     }
 
-    /// Says that hashes with these parameters rest in the store: the beginning of their PHC strings, up to the salt.
-    /// Told at start, an unknown user costs from the first check on as much as any other. (A check learns the cost of
-    /// what it checks by itself.)
-    pub fn saw(&self, parameters: &str) {
-        match Cost::from_phc(parameters) {
-            Some(cost) => {
-                self.raise(cost);
-            }
-            None => tracing::error!(parameters, "stored passwords of this kind cannot be checked"),
-        }
-    }
-
-    /// The dearest cost that is known, this one included.
-    fn raise(&self, cost: Cost) -> Cost {
+    /// Says that hashes of this cost rest in the store. Told at start, an unknown user costs from the first check on as
+    /// much as any other. (A check learns the cost of what it checks by itself.)
+    pub fn saw(&self, cost: Cost) {
         let mut dearest = self.dearest.lock().unwrap_or_else(PoisonError::into_inner);
         if cost.blocks() > dearest.blocks() {
             *dearest = cost;
         }
-        *dearest
     }
 
-    /// The hash of a password as a PHC string (`$argon2id$v=19$m=19456,t=2,p=1$salt$output`), at the configured cost,
-    /// with a new salt.
+    /// The hash of a password, at the configured cost, with a new salt.
     pub async fn hash(
         &self,
         password: &Password,
         rng: &mut impl CryptoRng,
-    ) -> Result<SecretText, Busy> {
+    ) -> Result<PhcString, Busy> {
         let (password, cost) = (password.clone(), self.cost);
         let mut salt = vec![0; SALT_BYTES];
         rng.fill_bytes(&mut salt);
         let hash = self.pool.submit(move |memory| {
             let mut output = Zeroizing::new(vec![0; OUTPUT_BYTES]);
             memory.run(&cost, password.expose().as_bytes(), &salt, &mut output)?;
-            Ok(PhcString { cost, salt, output }.text())
+            Ok(PhcString { cost, salt, output })
         })?;
         answer(hash).await
     }
 
-    /// Whether this is the password whose PHC string is `stored`; `None` stands for a user that does not exist or has no
-    /// password. A text that is no PHC string within bounds fits no password, at the same cost.
+    /// Whether this is the password whose hash is `stored`; `None` stands for a user that does not exist or has none.
     pub async fn verify(
         &self,
-        stored: Option<&SecretText>,
+        stored: Option<&PhcString>,
         password: &Password,
     ) -> Result<Verdict, Busy> {
-        let (password, cost) = (password.clone(), self.cost);
-        let stored = stored.and_then(|stored| {
-            let parsed = PhcString::parse(stored.expose());
-            if parsed.is_none() {
-                tracing::error!("a stored password hash cannot be read: its user cannot log in");
-            }
-            parsed
-        });
-        let dearest = self.raise(stored.as_ref().map_or(cost, |stored| stored.cost));
+        let (password, stored, cost) = (password.clone(), stored.cloned(), self.cost);
+        if let Some(stored) = &stored {
+            self.saw(stored.cost);
+        }
+        let dearest = *self.dearest.lock().unwrap_or_else(PoisonError::into_inner);
         let verdict = self.pool.submit(move |memory| {
             let password = password.expose().as_bytes();
             let mut output = Zeroizing::new(vec![0; OUTPUT_BYTES]);

@@ -1,6 +1,6 @@
 //! Argon2id's cost parameters and the PHC string in which a hash rests.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use symbolon_core::secret::SecretText;
@@ -64,14 +64,6 @@ impl Cost {
         Self::new(memory_kib, u32::try_from(passes).ok()?, 1).ok()
     }
 
-    /// The cost in a PHC string, or in its beginning up to the salt.
-    pub(super) fn from_phc(text: &str) -> Option<Self> {
-        let parameters = text.strip_prefix(PREFIX)?.split('$').next()?;
-        let mut parameters = parameters.split(',');
-        let mut number = |name| parameters.next()?.strip_prefix(name)?.parse().ok();
-        Self::new(number("m=")?, number("t=")?, number("p=")?).ok()
-    }
-
     /// The same for the crate that computes it.
     pub(super) fn params(&self, output_bytes: usize) -> argon2::Result<argon2::Params> {
         argon2::Params::new(self.memory_kib, self.passes, self.lanes, Some(output_bytes))
@@ -84,42 +76,61 @@ impl Default for Cost {
     }
 }
 
-const PREFIX: &str = "$argon2id$v=19$";
-
 /// A hash at rest: `$argon2id$v=19$m=19456,t=2,p=1$salt$output`, salt and output in unpadded base64.
 ///
 /// Only Argon2id, version 19, with exactly these parameters in this order; 8 to 64 bytes of salt, 16 to 64 of output.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct PhcString {
+pub struct PhcString {
     pub(super) cost: Cost,
     pub(super) salt: Vec<u8>,
     pub(super) output: Zeroizing<Vec<u8>>,
 }
 
+/// The text is no hash that this server would make or check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a PHC string of Argon2id version 19 within bounds")]
+pub struct InvalidPhcString;
+
 impl PhcString {
     const BYTES_MAX: usize = 256;
 
+    /// What checking a password against it costs.
+    pub const fn cost(&self) -> Cost {
+        self.cost
+    }
+
     /// The text form, as the user's row keeps it.
-    pub(super) fn text(&self) -> SecretText {
+    pub fn text(&self) -> SecretText {
         let Cost { memory_kib, passes, lanes } = self.cost;
         let (salt, output) =
             (STANDARD_NO_PAD.encode(&self.salt), STANDARD_NO_PAD.encode(&*self.output));
-        SecretText::new(format!("{PREFIX}m={memory_kib},t={passes},p={lanes}${salt}${output}"))
+        SecretText::new(format!(
+            "$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${output}"
+        ))
     }
 
-    /// Reads the text form; none if it is not one that this server would make or check.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         if text.len() > Self::BYTES_MAX {
             return None;
         }
-        let cost = Cost::from_phc(text)?;
-        let mut parts = text.strip_prefix(PREFIX)?.split('$').skip(1);
+        let mut parts = text.strip_prefix("$argon2id$v=19$")?.split('$');
+        let mut cost = parts.next()?.split(',');
+        let mut number = |name| cost.next()?.strip_prefix(name)?.parse().ok();
+        let cost = Cost::new(number("m=")?, number("t=")?, number("p=")?).ok()?;
         let salt = STANDARD_NO_PAD.decode(parts.next()?).ok()?;
         let output = Zeroizing::new(STANDARD_NO_PAD.decode(parts.next()?).ok()?);
         let bounded = (8..=64).contains(&salt.len()) && (16..=64).contains(&output.len());
         let parsed = bounded.then_some(Self { cost, salt, output })?;
         // One value has one text: no `+2`, no `02`, nothing after the end.
         (parsed.text().expose() == text).then_some(parsed)
+    }
+}
+
+impl FromStr for PhcString {
+    type Err = InvalidPhcString;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPhcString> {
+        Self::parse(text).ok_or(InvalidPhcString)
     }
 }
 
@@ -137,7 +148,7 @@ mod tests {
     fn only_the_one_text_of_a_bounded_hash_is_read() {
         let good =
             "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
-        let parsed = PhcString::parse(good).unwrap();
+        let parsed: PhcString = good.parse().unwrap();
         assert_eq!(parsed.text().expose(), good);
         assert_eq!(
             format!("{parsed:?}"),
@@ -173,11 +184,10 @@ mod tests {
         ] {
             let text = good.replacen(part, bad, 1);
             assert_ne!(text, good);
-            assert_eq!(PhcString::parse(&text), None, "{text}");
+            assert_eq!(text.parse::<PhcString>(), Err(InvalidPhcString), "{text}");
         }
-        assert_eq!(PhcString::parse(""), None);
-        assert_eq!(PhcString::parse(&good.repeat(1000)), None);
-        assert_eq!(Cost::from_phc("$argon2id$v=19$m=256,t=2,p=1"), Some(parsed.cost));
+        assert!("".parse::<PhcString>().is_err());
+        assert!(good.repeat(1000).parse::<PhcString>().is_err());
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn rng() -> ChaCha20Rng {
 }
 
 /// Runs and blocks that `verify` took.
-async fn price(passwords: &Passwords, stored: Option<&SecretText>) -> (u64, u64) {
+async fn price(passwords: &Passwords, stored: Option<&PhcString>) -> (u64, u64) {
     let before = passwords.stats();
     passwords.verify(stored, &password("whatever it is")).await.unwrap();
     let after = passwords.stats();
@@ -44,7 +44,7 @@ async fn known_answers() {
         ),
         ("password", "m=65536,t=2,p=1$ZGlmZnNhbHQ$vfMrBczELrFdWP0ZsfhWsRPaHppYdP3MVEMIVlqoFBw"),
     ] {
-        let stored = SecretText::new(format!("$argon2id$v=19${stored}"));
+        let stored: PhcString = format!("$argon2id$v=19${stored}").parse().unwrap();
         let verdict = passwords.verify(Some(&stored), &password(text)).await.unwrap();
         assert_eq!(verdict, Verdict { ok: true, needs_rehash: true }, "{text}");
         let wrong = passwords.verify(Some(&stored), &password("Password")).await.unwrap();
@@ -73,11 +73,12 @@ async fn what_was_hashed_is_recognised() {
     let passwords = passwords(Cost::DEFAULT, 1, 8);
     let mut rng = rng();
     let stored = passwords.hash(&password("한강 evening 🦊"), &mut rng).await.unwrap();
-    assert!(stored.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+    assert!(stored.text().expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
     let again = passwords.hash(&password("한강 evening 🦊"), &mut rng).await.unwrap();
     assert_ne!(stored, again);
+    let read: PhcString = stored.text().expose().parse().unwrap();
     for (text, ok) in [("한강 evening 🦊", true), ("한강 evening", false), ("x", false)] {
-        let verdict = passwords.verify(Some(&stored), &password(text)).await.unwrap();
+        let verdict = passwords.verify(Some(&read), &password(text)).await.unwrap();
         assert_eq!(verdict, Verdict { ok, needs_rehash: false }, "{text}");
     }
 }
@@ -94,20 +95,15 @@ async fn a_check_costs_the_same_whoever_is_asked_for() {
     assert_eq!(price(&passwords, Some(&same)).await, (1, 256));
     assert_eq!(price(&passwords, Some(&cheaper)).await, (2, 256));
     // From the moment a dearer hash is known, everything costs as much as that.
-    passwords.saw("$argon2id$v=19$m=256,t=3,p=2");
+    passwords.saw(dearer.cost());
     assert_eq!(price(&passwords, None).await, (1, 768));
     assert_eq!(price(&passwords, Some(&dearer)).await, (1, 768));
     assert_eq!(price(&passwords, Some(&same)).await, (2, 768));
     // Three passes over a third of 768 - 128 blocks, rounded down.
     assert_eq!(price(&passwords, Some(&cheaper)).await, (2, 767));
     // Looking does not make it cheaper again.
-    passwords.saw("$argon2id$v=19$m=64,t=2,p=1");
-    passwords.saw("$argon2id$v=19$m=4294967295,t=3,p=1");
-    passwords.saw("nonsense");
+    passwords.saw(SMALL);
     assert_eq!(price(&passwords, None).await, (1, 768));
-    // Nor does a damaged row.
-    let damaged = SecretText::new("$argon2id$v=19$m=4194304,t=3,p=1$c29tZXNhbHQ$AAAA".to_owned());
-    assert_eq!(price(&passwords, Some(&damaged)).await, (1, 768));
 }
 
 #[tokio::test]
