@@ -153,7 +153,7 @@ fn every_credential_method_and_evidence() {
                 for (csrf, fits) in csrf_headers() {
                     let is_unsafe = matches!(method, Method::POST | Method::DELETE);
                     let expected = match &outcome {
-                        _ if is_unsafe && by_cookie && !proven => Err(Refusal::CrossOrigin),
+                        _ if is_unsafe && by_cookie && !proven => Err(Refusal::CrossSite),
                         Ok(Some((Half::TokenCookie, _))) if is_unsafe && !fits => {
                             Err(Refusal::InvalidCsrfToken)
                         }
@@ -184,7 +184,7 @@ fn a_websocket_is_opened_by_our_pages_only() {
                 ];
                 let found = check(admit(&rules(), &Method::GET, &headers(&sent)));
                 let found = found.map(|c| c.map(|(half, _)| half));
-                let expected = if passes { Ok(Some(half)) } else { Err(Refusal::CrossOrigin) };
+                let expected = if passes { Ok(Some(half)) } else { Err(Refusal::CrossSite) };
                 assert_eq!(found, expected, "{sent:?}");
             }
         }

@@ -23,6 +23,8 @@ const REPEATED: (&str, &str) = ("cookie", "__Host-symbolon=syms_a; __Host-symbol
 const TOKEN: (&str, &str) = ("authorization", "Bearer user");
 const BAD_TOKEN: (&str, &str) = ("authorization", "Bearer nobody");
 
+const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
+
 fn rules() -> Rules {
     Rules::new("https://shop.example").unwrap()
 }
@@ -71,14 +73,15 @@ async fn outcome(response: Response<Body>) -> String {
     problem["code"].as_str().unwrap().to_owned()
 }
 
+type Sent = &'static [(&'static str, &'static str)];
+
 #[tokio::test]
 async fn who_gets_through() {
     let routes = || Router::new().route("/", get(who).post(who));
     let required = routes().layer(Guard::required(rules(), known()));
     let optional = routes().layer(Guard::optional(rules(), known()));
-    let own = ("sec-fetch-site", "same-origin");
-    let cases: &[(&str, &[(&str, &str)], &str, &str)] = &[
-        ("GET", &[], "login_required", "anonymous"),
+    let cases: &[(&str, Sent, &str, &str)] = &[
+        ("GET", &[], "unauthenticated", "anonymous"),
         ("GET", &[COOKIE], "SessionCookie", "SessionCookie"),
         ("GET", &[TOKEN], "Bearer", "Bearer"),
         ("GET", &[TOKEN, COOKIE], "Bearer", "Bearer"),
@@ -87,10 +90,10 @@ async fn who_gets_through() {
         ("GET", &[BAD_TOKEN], "invalid_token", "invalid_token"),
         ("GET", &[BAD_TOKEN, COOKIE], "invalid_token", "invalid_token"),
         ("GET", &[REPEATED], "invalid_request", "invalid_request"),
-        ("POST", &[COOKIE], "cross_origin", "cross_origin"),
-        ("POST", &[COOKIE, own], "SessionCookie", "SessionCookie"),
-        ("POST", &[ENDED], "cross_origin", "cross_origin"),
-        ("POST", &[ENDED, own], "invalid_token", "anonymous, invalid_token"),
+        ("POST", &[COOKIE], "cross_site", "cross_site"),
+        ("POST", &[COOKIE, OWN], "SessionCookie", "SessionCookie"),
+        ("POST", &[ENDED], "cross_site", "cross_site"),
+        ("POST", &[ENDED, OWN], "invalid_token", "anonymous, invalid_token"),
         ("POST", &[TOKEN], "Bearer", "Bearer"),
     ];
     for (method, sent, with_required, with_optional) in cases {
@@ -113,7 +116,7 @@ async fn what_more_is_asked() {
     let machine = ("authorization", "Bearer machine");
     for (path, sent, expected) in [
         ("/login", TOKEN, "Bearer"),
-        ("/login", machine, "login_required"),
+        ("/login", machine, "unauthenticated"),
         ("/login", ENDED, "invalid_token"),
         ("/role", COOKIE, "SessionCookie"),
         ("/role", machine, "Bearer"),
@@ -124,8 +127,8 @@ async fn what_more_is_asked() {
         ("/aal2", TOKEN, "insufficient_user_authentication"),
         ("/aal2", machine, "insufficient_user_authentication"),
         ("/both", COOKIE, "SessionCookie"),
-        ("/both", machine, "login_required"),
-        ("/both", ("accept", "*/*"), "login_required"),
+        ("/both", machine, "unauthenticated"),
+        ("/both", ("accept", "*/*"), "unauthenticated"),
     ] {
         let found = outcome(send(&app, "GET", path, &[sent]).await).await;
         assert_eq!(found, expected, "{path} {sent:?}");
@@ -139,7 +142,7 @@ async fn a_route_without_a_guard_lets_nobody_in() {
         .route("/require", get(who).layer(Require::login()));
     for path in ["/extractor", "/require"] {
         let found = outcome(send(&app, "GET", path, &[COOKIE]).await).await;
-        assert_eq!(found, "login_required", "{path}");
+        assert_eq!(found, "unauthenticated", "{path}");
     }
 }
 
