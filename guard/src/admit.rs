@@ -59,8 +59,10 @@ impl Carried {
 #[derive(Clone)]
 pub struct Rules {
     layout: Arc<Layout>,
-    listed: Option<Arc<dyn Fn(&str) -> bool + Send + Sync>>,
+    listed: Option<Listed>,
 }
+
+type Listed = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 impl fmt::Debug for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,7 +100,7 @@ impl Rules {
     /// another site can log its visitor in as somebody else).
     ///
     /// # Errors
-    /// [`Refusal::CrossOrigin`].
+    /// [`Refusal::CrossSite`].
     pub fn check_origin(&self, method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
         let evidence = Evidence {
             method: method.as_str(),
@@ -109,7 +111,7 @@ impl Rules {
         let listed = |origin: &str| self.listed.as_ref().is_some_and(|listed| listed(origin));
         csrf::decide(&evidence, self.layout.origin(), listed).map_err(|reason| {
             tracing::debug!(%reason, "refused an unsafe request");
-            Refusal::CrossOrigin
+            Refusal::CrossSite
         })
     }
 }

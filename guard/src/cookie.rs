@@ -359,7 +359,8 @@ mod tests {
         let large = format!("a={}", "b".repeat(COOKIES_BYTES_MAX));
         let half = format!("a={}", "b".repeat(COOKIES_BYTES_MAX / 2));
         let own = b"__Host-symbolon=v".as_slice();
-        let cases: &[(&[&[u8]], Result<Option<&str>, InvalidCookies>)] = &[
+        type Found = Result<Option<&'static str>, InvalidCookies>;
+        let cases: &[(&[&[u8]], Found)] = &[
             (&[], Ok(None)),
             (&[b""], Ok(None)),
             (&[own], Ok(Some("v"))),

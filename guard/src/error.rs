@@ -30,7 +30,7 @@ pub enum Refusal {
     TooManyCookies,
     /// A cookie carries the request and nothing proves that a page of this site asked.
     #[error("the request is not proven to come from this site")]
-    CrossOrigin,
+    CrossSite,
     /// The CSRF token is missing or is another credential's.
     #[error("the CSRF token does not fit")]
     InvalidCsrfToken,
@@ -52,87 +52,115 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The stable code: clients may decide by it.
-    pub const fn code(&self) -> &'static str {
+    /// One of each, for tables of codes.
+    pub fn all() -> [Self; 11] {
+        [
+            Self::LoginRequired,
+            Self::InvalidToken,
+            Self::Renewed,
+            Self::InvalidRequest,
+            Self::TooManyCookies,
+            Self::CrossSite,
+            Self::InvalidCsrfToken,
+            Self::InsufficientScope("".into()),
+            Self::Forbidden,
+            Self::InsufficientAssurance(Assurance::Aal2),
+            Self::Unavailable { retry_after_secs: 1 },
+        ]
+    }
+
+    /// The status, the stable code, what it is, and what to do about it.
+    const fn row(&self) -> (StatusCode, &'static str, &'static str, &'static str) {
         match self {
-            Self::LoginRequired => "login_required",
-            Self::InvalidToken => "invalid_token",
-            Self::Renewed => "renewed",
-            Self::InvalidRequest => "invalid_request",
-            Self::TooManyCookies => "too_many_cookies",
-            Self::CrossOrigin => "cross_origin",
-            Self::InvalidCsrfToken => "invalid_csrf_token",
-            Self::InsufficientScope(_) => "insufficient_scope",
-            Self::Forbidden => "forbidden",
-            Self::InsufficientAssurance(_) => "insufficient_user_authentication",
-            Self::Unavailable { .. } => "unavailable",
+            Self::LoginRequired => (
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "Nobody is logged in",
+                "Send a session cookie, or an access token in the Authorization header.",
+            ),
+            Self::InvalidToken => (
+                StatusCode::UNAUTHORIZED,
+                "invalid_token",
+                "The credential is not valid",
+                "It is not valid, or no longer: refresh it, or log in again.",
+            ),
+            Self::Renewed => (
+                StatusCode::UNAUTHORIZED,
+                "renewed",
+                "The credential was renewed",
+                "Repeat the request with the newer one.",
+            ),
+            Self::InvalidRequest => (
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "The credentials are ambiguous",
+                "Send one Authorization header, and no cookie twice. Deleting this site's cookies mends the latter.",
+            ),
+            Self::TooManyCookies => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "too_many_cookies",
+                "There are too many cookies",
+                "At most 100 cookies of 16384 bytes in all are read. Delete this site's cookies.",
+            ),
+            Self::CrossSite => (
+                StatusCode::FORBIDDEN,
+                "cross_site",
+                "The request comes from another site",
+                "What a cookie carries and changes something must come from a page of this site. Other clients send \
+                 an access token in the Authorization header.",
+            ),
+            Self::InvalidCsrfToken => (
+                StatusCode::FORBIDDEN,
+                "invalid_csrf_token",
+                "The CSRF token does not fit",
+                "Load the page again. Scripts send the current credential's token in X-CSRF-Token, forms in the \
+                 field csrf_token.",
+            ),
+            Self::InsufficientScope(_) => (
+                StatusCode::FORBIDDEN,
+                "insufficient_scope",
+                "The access token lacks a scope",
+                "Ask for an access token with the scope that WWW-Authenticate names.",
+            ),
+            Self::Forbidden => (
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "This login may not do that",
+                "Ask an administrator for the role, or log in as somebody who has it.",
+            ),
+            Self::InsufficientAssurance(_) => (
+                StatusCode::UNAUTHORIZED,
+                "insufficient_user_authentication",
+                "A stronger login is needed",
+                "Log in again with a second factor.",
+            ),
+            Self::Unavailable { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Not now",
+                "The login cannot be checked at the moment. Try again after Retry-After.",
+            ),
         }
     }
 
     /// The status of the answer.
     pub const fn status(&self) -> StatusCode {
-        match self {
-            Self::LoginRequired
-            | Self::InvalidToken
-            | Self::Renewed
-            | Self::InsufficientAssurance(_) => StatusCode::UNAUTHORIZED,
-            Self::InvalidRequest => StatusCode::BAD_REQUEST,
-            Self::TooManyCookies => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::CrossOrigin
-            | Self::InvalidCsrfToken
-            | Self::InsufficientScope(_)
-            | Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        }
+        self.row().0
     }
 
-    /// A sentence that is the same for every request with this code.
+    /// The stable code: clients may decide by it.
+    pub const fn code(&self) -> &'static str {
+        self.row().1
+    }
+
+    /// What it is, in a few words: the same for every request with this code.
     pub const fn title(&self) -> &'static str {
-        match self {
-            Self::LoginRequired => "Login required",
-            Self::InvalidToken => "Credential not valid",
-            Self::Renewed => "Credential renewed",
-            Self::InvalidRequest => "Ambiguous credentials",
-            Self::TooManyCookies => "Too many cookies",
-            Self::CrossOrigin => "Cross-origin request",
-            Self::InvalidCsrfToken => "CSRF token not valid",
-            Self::InsufficientScope(_) => "Scope missing",
-            Self::Forbidden => "Not allowed",
-            Self::InsufficientAssurance(_) => "Stronger login required",
-            Self::Unavailable { .. } => "Temporarily unavailable",
-        }
+        self.row().2
     }
 
-    /// What the client can do.
-    pub const fn detail(&self) -> &'static str {
-        match self {
-            Self::LoginRequired => {
-                "Send a session cookie, or an access token in the Authorization header."
-            }
-            Self::InvalidToken => "The credential is not valid, or no longer. Log in again.",
-            Self::Renewed => {
-                "The credential was replaced by a newer one. Repeat the request with that."
-            }
-            Self::InvalidRequest => {
-                "Send one Authorization header, and no cookie of the same name twice. Deleting this site's cookies \
-                 mends the latter."
-            }
-            Self::TooManyCookies => {
-                "At most 100 cookies of 16384 bytes in all are read. Delete this site's cookies."
-            }
-            Self::CrossOrigin => {
-                "A request that changes something and is carried by a cookie must come from a page of this site. \
-                 Other clients send an access token in the Authorization header."
-            }
-            Self::InvalidCsrfToken => {
-                "Send the CSRF token of the current credential: in the X-CSRF-Token header, or in the form field \
-                 csrf_token. Loading the page again gives the current one."
-            }
-            Self::InsufficientScope(_) => "The access token has not the scope that this needs.",
-            Self::Forbidden => "This login may not do that.",
-            Self::InsufficientAssurance(_) => "Log in again with a second factor.",
-            Self::Unavailable { .. } => "The login cannot be checked at the moment. Try again.",
-        }
+    /// What to do about it.
+    pub const fn fix(&self) -> &'static str {
+        self.row().3
     }
 
     /// Whether the request merely carried a credential that counts for nothing, so that it may pass for anonymous where
@@ -163,12 +191,13 @@ impl Refusal {
 
     /// The answer, for any body that can be made from text.
     pub fn into_response<B: From<String>>(self) -> Response<B> {
-        let status = self.status();
+        let (status, code, title, fix) = self.row();
         let body = serde_json::json!({
-            "title": self.title(),
+            "type": format!("urn:symbolon:error:{code}"),
+            "title": title,
             "status": status.as_u16(),
-            "detail": self.detail(),
-            "code": self.code(),
+            "code": code,
+            "fix": fix,
         });
         let mut response = Response::new(B::from(body.to_string()));
         *response.status_mut() = status;
@@ -192,6 +221,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_code_is_its_own() {
+        let codes: std::collections::HashSet<_> = Refusal::all().map(|r| r.code()).into();
+        assert_eq!(codes.len(), Refusal::all().len());
+    }
+
+    #[test]
     fn answers() {
         let scope = |s: &str| Refusal::InsufficientScope(s.into());
         for (refusal, status, challenge) in [
@@ -200,7 +235,7 @@ mod tests {
             (Refusal::Renewed, 401, Some(r#"Bearer realm="symbolon", error="invalid_token""#)),
             (Refusal::InvalidRequest, 400, None),
             (Refusal::TooManyCookies, 431, None),
-            (Refusal::CrossOrigin, 403, None),
+            (Refusal::CrossSite, 403, None),
             (Refusal::InvalidCsrfToken, 403, None),
             (
                 scope("cart:write"),

@@ -166,7 +166,8 @@ where
     }
 }
 
-/// One thing that is asked of an identity: as a layer inside a [`Guard`], or as a check in a handler. Layers add up.
+/// One thing that is asked of an identity: as a layer inside a [`Guard`], or as a check in a handler. For several, a tuple of
+/// them is a layer, too: `.layer((Require::login(), Require::role("admin")))`.
 ///
 /// ```
 /// use symbolon_guard::{testing, Refusal, Require};
