@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::de::DeserializeOwned;
@@ -43,7 +43,7 @@ impl<T: DeserializeOwned> FromRequest<Http> for Body<T> {
 async fn bytes(request: Request, state: &Http) -> Result<Bytes, Problem> {
     Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
         BytesRejection::FailedToBufferBody(error)
-            if error.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE =>
+            if error.status() == StatusCode::PAYLOAD_TOO_LARGE =>
         {
             let limit = state.app.config.limits.body_bytes_max;
             Problem::from(problem::TOO_LARGE).detail(format!("limits.body_bytes_max is {limit}"))

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Path, Query, State},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 use serde::{Deserialize, Serialize};
@@ -170,7 +170,7 @@ pub async fn open_visitor(
     let cookie_name = http.rules.layout().name(Cookie::Session);
     let answer = VisitorAnswer { sid: session.id.to_string(), set_cookie, cookie_name };
     let mut response = output::json(HeaderMap::new(), answer);
-    *response.status_mut() = axum::http::StatusCode::CREATED;
+    *response.status_mut() = StatusCode::CREATED;
     Ok(response)
 }
 

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -180,7 +180,7 @@ pub async fn logout(
         }
     }
     let mut cleared = HeaderMap::new();
-    if headers.contains_key(axum::http::header::COOKIE) {
+    if headers.contains_key(header::COOKIE) {
         output::clear_all(&http, &mut cleared);
     }
     Ok((StatusCode::NO_CONTENT, cleared).into_response())

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Query, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -79,7 +79,7 @@ pub async fn refresh(
         return Ok(output::json(HeaderMap::new(), TokenAnswer::new(&tokens, now)));
     }
     // A cookie comes by itself, so the browser must say that a page of ours asked.
-    http.rules.check_origin(&axum::http::Method::POST, &headers).map_err(|_| problem::CROSS_SITE)?;
+    http.api_rules.check_origin(&Method::POST, &headers).map_err(|_| problem::CROSS_SITE)?;
     let tokens = by_cookie(&http, &headers, &caller, &client, shown).await?;
     let mut set = HeaderMap::new();
     let csrf_token = output::set_tokens(&http, &mut set, &tokens, now)?;
@@ -131,24 +131,23 @@ pub async fn refresh_continue(
     State(http): State<Http>,
     headers: HeaderMap,
     caller: Caller,
+    view: pages::View,
     Query(query): Query<ContinueQuery>,
 ) -> Result<Response, Problem> {
     let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
     if !matches!(site, Some("same-origin" | "none")) {
-        return Ok(pages::continue_page(&http, &headers, query.next.as_deref(), query.client_id.as_ref()));
+        return Ok(pages::continue_page(&http, &view));
     }
     go_on(&http, &headers, &caller, query.next.as_deref(), query.client_id.as_ref()).await
 }
 
 /// The form behind the button of [`refresh_continue`].
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ContinueForm {
     #[serde(default)]
-    next: Option<String>,
+    csrf_token: String,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    client_id: Option<ClientId>,
+    next: String,
 }
 
 /// The button of the page above.
@@ -157,10 +156,13 @@ pub async fn refresh_continue_form(
     State(http): State<Http>,
     headers: HeaderMap,
     caller: Caller,
+    view: pages::View,
     input::Form(form): input::Form<ContinueForm>,
 ) -> Result<Response, Problem> {
-    http.rules.check_origin(&axum::http::Method::POST, &headers).map_err(|_| problem::CROSS_SITE)?;
-    go_on(&http, &headers, &caller, form.next.as_deref(), form.client_id.as_ref()).await
+    if !pages::continue_form_is_ours(&http, &view, &form.csrf_token) {
+        return Err(problem::CROSS_SITE.into());
+    }
+    go_on(&http, &headers, &caller, Some(&form.next), None).await
 }
 
 async fn go_on(
