@@ -7,20 +7,23 @@ use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 
 use crate::{
-    id::EntryId,
+    id::{EntryId, Text, UserId},
     keys::Algorithm,
     secret::{SecretBytes, SecretText},
     token::TokenType,
 };
 
-/// A client's name, the `client_id` of OAuth: 1 to 64 of `a-z 0-9 . _ -`, beginning with a letter or digit.
+/// A client's name, the `client_id` of OAuth: 1 to 64 of `a-z 0-9 . _ -`, beginning with a letter or digit. It never
+/// has the form of a user's id, because both stand in the `sub` claim (RFC 9068, section 5).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(transparent)]
 pub struct ClientId(Box<str>);
 
 /// The text is no client name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a client id is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit")]
+#[error(
+    "a client id is 1 to 64 of a-z 0-9 . _ -, begins with a letter or digit, and is no user's id"
+)]
 pub struct InvalidClientId;
 
 impl ClientId {
@@ -49,14 +52,16 @@ impl FromStr for ClientId {
         let bytes = text.as_bytes();
         let valid = bytes.len() <= 64
             && bytes.first().is_some_and(plain)
-            && bytes.iter().all(|b| plain(b) || matches!(b, b'.' | b'_' | b'-'));
+            && bytes.iter().all(|b| plain(b) || matches!(b, b'.' | b'_' | b'-'))
+            && text.parse::<UserId>().is_err();
         valid.then(|| Self(text.into())).ok_or(InvalidClientId)
     }
 }
 
 impl<'de> serde::Deserialize<'de> for ClientId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        let Text(text) = Text::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -3,7 +3,7 @@
 //! An id names a thing and proves nothing; it may stand in logs, tokens and URLs. What proves a session is a
 //! [handle](crate::handle).
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand_core::CryptoRng;
@@ -12,6 +12,10 @@ use rand_core::CryptoRng;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an id is 22 characters of unpadded base64url")]
 pub struct InvalidId;
+
+/// A string, borrowed where nothing in it is escaped: every request reads some ids.
+#[derive(PartialEq, serde::Deserialize)]
+pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
@@ -85,7 +89,7 @@ macro_rules! ids {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                let Text(text) = Text::deserialize(deserializer)?;
                 text.parse().map_err(serde::de::Error::custom)
             }
         }

@@ -326,29 +326,23 @@ impl Session {
         }
     }
 
-    /// Whether the session counts at `now`, given its user's row. Says nothing about its parent, which is a row and an
-    /// entry of its own.
+    /// Whether the session counts at `now`, given when it was last seen (by the row or by the process that asks) and its
+    /// user's row. Says nothing about its parent, which is a row and an entry of its own.
     ///
     /// # Errors
     /// The [`Lapse`] that makes it not count.
-    pub fn standing(&self, user: Option<&User>, now: Time) -> Result<(), Lapse> {
+    pub fn standing(&self, seen_at: Time, user: Option<&User>, now: Time) -> Result<(), Lapse> {
         if now >= self.limits.ends_at {
             return Err(Lapse::Expired);
         }
-        if now.since(self.seen_at) >= self.limits.idle {
+        if now.since(seen_at.max(self.seen_at)) >= self.limits.idle {
             return Err(Lapse::Idle);
         }
-        match (&self.login, user) {
-            (None, _) => Ok(()),
-            (Some(login), Some(user))
-                if user.id == login.user
-                    && login.epoch >= user.epoch
-                    && user.disabled_at.is_none() =>
-            {
-                Ok(())
-            }
-            (Some(_), _) => Err(Lapse::User),
-        }
+        let Some(login) = &self.login else { return Ok(()) };
+        let counts = |user: &User| {
+            user.id == login.user && login.epoch >= user.epoch && user.disabled_at.is_none()
+        };
+        if user.is_some_and(counts) { Ok(()) } else { Err(Lapse::User) }
     }
 
     /// Whether a proven cookie is the current one.

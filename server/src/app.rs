@@ -1,9 +1,34 @@
 //! The running server: what every act needs, made once. The clock and the random source are read here and nowhere else.
 
-use std::convert::Infallible;
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use rand_core::{TryCryptoRng, TryRng};
-use symbolon_core::time::Time;
+use symbolon_core::{
+    client::{Client, ClientId},
+    handle::{Handle, InvalidHandle, Kind},
+    keys::{self, KeyRing, MasterKey},
+    password::{self, Password},
+    revocation,
+    secret::{SecretBytes, SecretText},
+    time::Time,
+    token::{Rules, TokenType, Verifier},
+    user::User,
+};
+
+use crate::{
+    attempts::Attempts,
+    config::Config,
+    live::LiveSessions,
+    ops::{self, Unavailable},
+    password::{Bounds, Busy, Passwords, PhcString, Verdict},
+    store::{Store, StoreError},
+};
 
 /// The operating system's random source, as aws-lc draws from it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,4 +66,272 @@ pub fn now() -> Time {
     let since =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Time::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// How far clocks may differ, in one place.
+pub const LEEWAY: Duration = Duration::from_secs(30);
+
+/// The opened keys, and the verifier that is made of them.
+#[derive(Debug)]
+pub struct Keys {
+    /// Every key that is upcoming, active or retired.
+    pub ring: KeyRing,
+    /// Verifies access tokens of ours, for whatever audience. Whoever asks looks at the audience, too.
+    pub verifier: Verifier,
+}
+
+/// The running server.
+#[derive(Debug)]
+pub struct App {
+    /// The settings.
+    pub config: Config,
+    /// The store.
+    pub store: Store,
+    /// Sessions that were proven lately.
+    pub live: LiveSessions,
+    /// The password hash.
+    pub passwords: Passwords,
+    /// Attempt limits.
+    pub attempts: Attempts,
+    /// Opens the keys at rest.
+    pub master: Arc<MasterKey>,
+    /// Whoever changes keys has the turn.
+    pub key_turn: tokio::sync::Mutex<()>,
+    keys: RwLock<Arc<Keys>>,
+    clients: RwLock<Arc<HashMap<ClientId, Arc<Client>>>>,
+}
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store did not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The keys did not open, or could not be made.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The threads that hash passwords could not be started.
+    #[error("the password threads: {0}")]
+    Threads(std::io::Error),
+    /// The master key could not be read or made.
+    #[error("the master key {path}: {cause}")]
+    MasterKey {
+        /// Its file.
+        path: std::path::PathBuf,
+        /// What went wrong.
+        cause: String,
+    },
+}
+
+impl App {
+    /// Opens the data folder (which must exist) and everything in it.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open(config: Config) -> Result<Arc<Self>, StartError> {
+        let now = now();
+        let entry_life = revocation::entry_life(config.lifetimes.access_token_max(), LEEWAY);
+        let store = Store::open(&config.data_dir, now - entry_life).await?;
+        let master = master_key(&config.master_key_file)?;
+        let verifier = Verifier::new(Rules::new(config.public_url.issuer(), []), []);
+        let ring = KeyRing::open(&[], &master, &key_policy(&config)).map_err(key_error)?;
+        let app = Arc::new(Self {
+            live: LiveSessions::new(config.limits.live_sessions_max, config.lifetimes.access_token),
+            passwords: passwords(&config)?,
+            attempts: Attempts::new(&SecretBytes::random(&mut Os)),
+            master: Arc::new(master),
+            key_turn: tokio::sync::Mutex::default(),
+            keys: RwLock::new(Arc::new(Keys { ring, verifier })),
+            clients: RwLock::default(),
+            store,
+            config,
+        });
+        app.saw_stored_passwords().await?;
+        ops::clients::apply_declared(&app, &app.config.clients, now).await?;
+        ops::keys::rotate_due(&app, now).await?;
+        Ok(app)
+    }
+
+    /// The keys as they are now.
+    pub fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The client of this name.
+    pub fn client(&self, id: &ClientId) -> Option<Arc<Client>> {
+        self.clients.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// All clients, by name.
+    pub fn clients(&self) -> Arc<HashMap<ClientId, Arc<Client>>> {
+        Arc::clone(&self.clients.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads a handle of this kind. A half that is presented where the other belongs is none.
+    ///
+    /// # Errors
+    /// [`InvalidHandle`].
+    pub fn parse_handle(
+        &self,
+        text: &SecretText,
+        kind: Kind,
+        now: Time,
+    ) -> Result<Handle, InvalidHandle> {
+        let keys = self.keys();
+        let handle = Handle::parse(text.expose(), |short_id| {
+            keys.ring.handle_key_by_short_id(short_id, now)
+        })?;
+        if handle.name().kind == kind { Ok(handle) } else { Err(InvalidHandle::Malformed) }
+    }
+
+    /// What a new password must be.
+    pub fn password_policy(&self) -> password::Policy {
+        password::Policy { length_min: self.config.password.length_min }
+    }
+
+    /// How keys follow each other.
+    pub fn key_policy(&self) -> keys::Policy {
+        key_policy(&self.config)
+    }
+
+    /// Opens the ring anew, after its records have changed.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn open_ring(&self) -> Result<(), Unavailable> {
+        let records = self.store.keys().await?;
+        let ring = KeyRing::open(&records, &self.master, &self.key_policy()).map_err(key_error)?;
+        self.put_ring(ring);
+        Ok(())
+    }
+
+    fn put_ring(&self, ring: KeyRing) {
+        let clients = self.clients();
+        let audiences = clients.values().flat_map(|client| &client.audiences).map(String::as_str);
+        let issuer = self.config.public_url.issuer();
+        let rules = Rules {
+            types: vec![TokenType::AtJwt, TokenType::Jwt],
+            leeway: LEEWAY,
+            lifetime_max: self.config.lifetimes.access_token_max(),
+            ..Rules::new(issuer, audiences.chain([issuer]))
+        };
+        let verifier = Verifier::new(rules, ring.verifying_keys(now()).cloned());
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(Keys { ring, verifier });
+    }
+
+    /// Loads the clients anew, after they have changed.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn load_clients(&self) -> Result<(), Unavailable> {
+        let clients = self.store.clients().await?;
+        let clients =
+            clients.into_iter().map(|client| (client.id.clone(), Arc::new(client))).collect();
+        *self.clients.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(clients);
+        self.open_ring().await
+    }
+
+    /// An unknown user must cost as much as the dearest hash that rests.
+    async fn saw_stored_passwords(&self) -> Result<(), StoreError> {
+        for hash in self.store.password_samples().await? {
+            if let Ok(hash) = hash.expose().parse::<PhcString>() {
+                self.passwords.saw(hash.cost());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this is the user's password. One password hash, whether or not there is a user.
+    ///
+    /// # Errors
+    /// [`Unavailable::Busy`] if too many wait.
+    pub async fn verify_password(
+        &self,
+        user: Option<&User>,
+        password: &Password,
+    ) -> Result<Verdict, Unavailable> {
+        // A hash that does not parse lets nobody in, and costs the same.
+        let stored = user.and_then(|user| user.password.expose().parse::<PhcString>().ok());
+        self.passwords.verify(stored.as_ref(), password).await.map_err(busy)
+    }
+
+    /// The hash of a new password.
+    ///
+    /// # Errors
+    /// [`Unavailable::Busy`] if too many wait.
+    pub async fn hash_password(&self, password: &Password) -> Result<SecretText, Unavailable> {
+        self.passwords.hash(password, &mut Os).await.map(|hash| hash.text()).map_err(busy)
+    }
+}
+
+fn busy(busy: Busy) -> Unavailable {
+    Unavailable::Busy { retry_after: busy.retry_after }
+}
+
+fn passwords(config: &Config) -> Result<Passwords, StartError> {
+    let settings = &config.password;
+    let bounds = Bounds {
+        cost: settings.cost,
+        threads: settings.hashes_in_flight_max,
+        queue_max: settings.queue_max,
+    };
+    Passwords::start(bounds).map_err(StartError::Threads)
+}
+
+fn key_policy(config: &Config) -> keys::Policy {
+    let lifetimes = &config.lifetimes;
+    keys::Policy {
+        active_for: lifetimes.key_active,
+        publish_ahead: lifetimes.key_publish_ahead,
+        keep_tokens: lifetimes.access_token_max() + LEEWAY * 2,
+        keep_handles: lifetimes.session_absolute_max(),
+    }
+}
+
+fn key_error(error: keys::OpenRingError) -> Unavailable {
+    Unavailable::Key(format!("{error}; is this the master key that the data folder was made with?"))
+}
+
+/// Reads the master key, or makes it where there is none: 32 random bytes as hex, readable by its owner alone.
+fn master_key(path: &Path) -> Result<MasterKey, StartError> {
+    let error = |cause: &dyn std::fmt::Display| StartError::MasterKey {
+        path: path.into(),
+        cause: cause.to_string(),
+    };
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => SecretText::new(text),
+        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
+            let text = hex(&SecretBytes::random(&mut Os));
+            write_private(path, &text).map_err(|cause| error(&cause))?;
+            text
+        }
+        Err(cause) => return Err(error(&cause)),
+    };
+    let bytes =
+        unhex(text.expose().trim()).ok_or_else(|| error(&"it is not 64 hexadecimal digits"))?;
+    Ok(MasterKey::new(&bytes))
+}
+
+fn write_private(path: &Path, text: &SecretText) -> std::io::Result<()> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    let mut file =
+        std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
+    file.write_all(text.expose().as_bytes())?;
+    file.sync_all()
+}
+
+fn hex(bytes: &SecretBytes<32>) -> SecretText {
+    SecretText::new(bytes.expose().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn unhex(text: &str) -> Option<SecretBytes<32>> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
+    }
+    Some(SecretBytes::new(bytes))
 }

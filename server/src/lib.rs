@@ -2,9 +2,12 @@
 //! the world; `symbolon-core` decides.
 
 pub mod app;
+pub mod attempts;
 pub mod cli;
 pub mod config;
 pub mod listen;
+pub mod live;
+pub mod ops;
 pub mod password;
 pub mod store;
 pub mod telemetry;

@@ -23,6 +23,7 @@ use symbolon_core::{
     id::{EntryId, SessionId, UserId},
     keys::KeyRecord,
     revocation::Ended,
+    secret::SecretText,
     session::{Reason, Session},
     time::Time,
     user::{User, Username},
@@ -264,16 +265,15 @@ impl Store {
         rows.iter().map(rows::key).collect()
     }
 
-    /// The strongest Argon2id parameters are of interest to every login: all distinct parameter texts in use.
+    /// One password hash of each set of Argon2id parameters that rests.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn password_parameters(&self) -> Result<Vec<String>, StoreError> {
-        // A PHC string is $argon2id$v=19$m=…,t=…,p=…$salt$hash; the salt begins at the fourth dollar sign.
-        let query =
-            "SELECT DISTINCT substr(password, 1, instr(substr(password, 16), '$') + 14) FROM users";
+    pub async fn password_samples(&self) -> Result<Vec<SecretText>, StoreError> {
+        // A PHC string is $argon2id$v=19$m=…,t=…,p=…$salt$hash: the parameters begin at character 16.
+        let query = "SELECT MIN(password) FROM users GROUP BY substr(password, 16, instr(substr(password, 16), '$'))";
         let rows = sqlx::query(query).fetch_all(&self.readers).await?;
-        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+        rows.iter().map(|row| Ok(SecretText::new(row.try_get(0)?))).collect()
     }
 }
 

@@ -227,10 +227,25 @@ fn client_statement<'q>(
 }
 
 pub(super) fn key(row: &SqliteRow) -> Result<KeyRecord, StoreError> {
-    let _ = row;
-    Ok(KeyRecord {})
+    let usage: &str = row.try_get("usage")?;
+    Ok(KeyRecord {
+        id: id(row, "id")?,
+        usage: usage.parse().map_err(|error| damaged("keys", error))?,
+        sealed: row.try_get::<Vec<u8>, _>("sealed")?.into(),
+        created_at: time(row, "created_at")?,
+        activates_at: time(row, "activates_at")?,
+        withdrawn_at: row.try_get::<Option<i64>, _>("withdrawn_at")?.map(Time::from_millis),
+    })
 }
 
-pub(super) fn insert_key(_key: &KeyRecord) -> Statement<'_> {
-    sqlx::query("SELECT 1")
+pub(super) fn insert_key(key: &KeyRecord) -> Statement<'_> {
+    let query = "INSERT INTO keys (id, usage, sealed, created_at, activates_at, withdrawn_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6)";
+    sqlx::query(query)
+        .bind(&key.id.as_bytes()[..])
+        .bind(key.usage.to_string())
+        .bind(&key.sealed[..])
+        .bind(key.created_at.millis())
+        .bind(key.activates_at.millis())
+        .bind(key.withdrawn_at.map(Time::millis))
 }

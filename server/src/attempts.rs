@@ -1,0 +1,86 @@
+//! Attempt limits of this process: core's table, behind a lock.
+
+use std::{
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use symbolon_core::{
+    client::ClientId,
+    limit::{AddressGroup, Charge, Limited, Login, LoginQuotas, Quota, Standing, Table},
+    secret::SecretBytes,
+    time::Time,
+    user::Username,
+};
+
+/// Registrations from one address group.
+const REGISTRATIONS: Quota = Quota { burst: 20, every: Duration::from_secs(60) };
+/// Visitors' sessions that one client opens for one address group.
+const VISITORS: Quota = Quota { burst: 600, every: Duration::from_secs(1) };
+
+/// The table of used quotas.
+#[derive(Debug)]
+pub struct Attempts(Mutex<Table>);
+
+impl Attempts {
+    /// An empty table. `seed` is fresh randomness.
+    pub fn new(seed: &SecretBytes<32>) -> Self {
+        Self(Mutex::new(Table::new(Table::KEYS_MAX_DEFAULT, seed)))
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // A poisoned lock still holds a valid table: every entry is a plain value.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Charges a try to log in.
+    ///
+    /// # Errors
+    /// [`Limited`].
+    pub fn login(
+        &self,
+        account: &Username,
+        address: IpAddr,
+        standing: Standing,
+        now: Time,
+    ) -> Result<Vec<Charge>, Limited> {
+        let mut table = self.table();
+        let login = Login { account, address: address.into(), standing };
+        let charges = table.login(&login, &LoginQuotas::default());
+        table.charge(&charges, now)?;
+        Ok(charges)
+    }
+
+    /// The try succeeded.
+    pub fn succeeded(&self, charges: &[Charge]) {
+        self.table().succeeded(charges);
+    }
+
+    /// The try never ran.
+    pub fn refund(&self, charges: &[Charge]) {
+        self.table().refund(charges);
+    }
+
+    /// Charges a registration.
+    ///
+    /// # Errors
+    /// [`Limited`].
+    pub fn registration(&self, address: IpAddr, now: Time) -> Result<(), Limited> {
+        self.charge("register", address, REGISTRATIONS, now)
+    }
+
+    /// Charges a visitor's session.
+    ///
+    /// # Errors
+    /// [`Limited`].
+    pub fn visitor(&self, client: &ClientId, address: IpAddr, now: Time) -> Result<(), Limited> {
+        self.charge(client.as_str(), address, VISITORS, now)
+    }
+
+    fn charge(&self, what: &str, address: IpAddr, quota: Quota, now: Time) -> Result<(), Limited> {
+        let mut table = self.table();
+        let charge = table.by_address(what, AddressGroup::from(address), quota);
+        table.charge(&[charge], now)
+    }
+}

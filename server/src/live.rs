@@ -1,0 +1,107 @@
+//! Sessions that were proven lately, in memory, so that checking one again touches no store.
+//!
+//! A copy here is treated like a token: it is never older than the longest access token lives, counted from when its
+//! question was sent, and at every hit its ids are looked up in the set of ended ids. That, and not the order in which
+//! loads and ends happen, is what keeps an ended session from being served.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use quick_cache::sync::Cache;
+use symbolon_core::{
+    id::{EntryId, SessionId},
+    session::Session,
+    time::Time,
+    user::User,
+};
+
+/// A session and its user, as they were when they were asked for.
+#[derive(Debug)]
+pub struct Live {
+    /// The session's row. Its `seen_at` may be behind: see [`Self::session_seen`].
+    pub session: Session,
+    /// Its user's row.
+    pub user: Option<User>,
+    asked_at: Time,
+    seen_ms: AtomicI64,
+}
+
+impl Live {
+    /// A copy that was asked for at `asked_at`.
+    pub fn new(session: Session, user: Option<User>, asked_at: Time) -> Self {
+        let seen_ms = AtomicI64::new(session.seen_at.millis());
+        Self { session, user, asked_at, seen_ms }
+    }
+
+    /// When the session was last seen, by the row or by this process.
+    pub fn seen_at(&self) -> Time {
+        Time::from_millis(self.seen_ms.load(Ordering::Relaxed))
+    }
+
+    /// The ids that must not have ended, besides that of the handle.
+    pub fn entries(&self) -> [EntryId; 3] {
+        let session = &self.session;
+        [session.id.entry(), session.parent.unwrap_or(session.id).entry(), session.client.entry()]
+    }
+}
+
+/// The copies, and what was seen since the last write.
+#[derive(Debug)]
+pub struct LiveSessions {
+    copies: Cache<SessionId, Arc<Live>>,
+    age_max: Duration,
+    seen: Mutex<HashMap<SessionId, Time>>,
+}
+
+impl LiveSessions {
+    /// Room for `copies_max` sessions, none older than `age_max`.
+    pub fn new(copies_max: usize, age_max: Duration) -> Self {
+        Self { copies: Cache::new(copies_max), age_max, seen: Mutex::default() }
+    }
+
+    /// The copy of a session, if there is one that is young enough.
+    pub fn get(&self, id: SessionId, now: Time) -> Option<Arc<Live>> {
+        self.copies.get(&id).filter(|live| now.since(live.asked_at) < self.age_max)
+    }
+
+    /// Keeps a copy.
+    pub fn put(&self, live: Arc<Live>) {
+        self.copies.insert(live.session.id, live);
+    }
+
+    /// Forgets a session whose row was written.
+    pub fn forget(&self, id: SessionId) {
+        self.copies.remove(&id);
+    }
+
+    /// Forgets everything: a user's rights have changed.
+    pub fn forget_all(&self) {
+        self.copies.clear();
+    }
+
+    /// Notes that a session was seen now, if that is worth a write.
+    pub fn saw(&self, live: &Live, now: Time) {
+        if now.since(live.seen_at()) >= live.session.limits.idle / 16 {
+            live.seen_ms.fetch_max(now.millis(), Ordering::Relaxed);
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.insert(live.session.id, now);
+        }
+    }
+
+    /// What was seen since the last call.
+    pub fn take_seen(&self) -> Vec<(SessionId, Time)> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *seen).into_iter().collect()
+    }
+
+    /// When this process has last seen a session, if that is not written yet.
+    pub fn last_seen(&self, id: SessionId) -> Option<Time> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied()
+    }
+}

@@ -1,0 +1,123 @@
+//! Clients: added, shown, given a new secret, removed; and those that the configuration declares.
+
+use symbolon_core::{
+    audit::{Act, Event},
+    change::{Change, Write},
+    client::{Client, ClientId, ClientKind, SecretDigest, new_secret},
+    secret::SecretText,
+    time::Time,
+};
+
+use super::Unavailable;
+use crate::{
+    app::{App, Os},
+    store::Outcome,
+};
+
+/// Why a client was not added or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The name is taken.
+    #[error("there is a client of this name")]
+    Taken,
+    /// There is no such client.
+    #[error("there is no such client")]
+    Unknown,
+    /// The configuration declares it.
+    #[error("the configuration declares this client; change it there")]
+    Declared,
+    /// It has no secret.
+    #[error("a public client has no secret")]
+    Public,
+    /// Not now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// Adds a client. A client that can keep a secret gets one, told this once.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn add(app: &App, mut client: Client, now: Time) -> Result<Option<SecretText>, Refused> {
+    let secret = (client.kind != ClientKind::Public).then(|| new_secret(&mut Os));
+    client.secret = secret.as_ref().map(SecretDigest::of);
+    client.declared = false;
+    let id = client.id.clone();
+    match commit(app, id, Write::AddClient(Box::new(client)), false, now).await? {
+        Outcome::Applied(_) => Ok(secret),
+        _ => Err(Refused::Taken),
+    }
+}
+
+/// Gives a client a new secret; the old one is void at once.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn rotate_secret(app: &App, id: &ClientId, now: Time) -> Result<SecretText, Refused> {
+    let mut client = Client::clone(&*own(app, id)?);
+    if client.kind == ClientKind::Public {
+        return Err(Refused::Public);
+    }
+    let secret = new_secret(&mut Os);
+    client.secret = Some(SecretDigest::of(&secret));
+    commit(app, id.clone(), Write::SaveClient(Box::new(client)), false, now).await?;
+    Ok(secret)
+}
+
+/// Removes a client: its sessions, tokens and refresh tokens are refused from now on.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn remove(app: &App, id: &ClientId, now: Time) -> Result<(), Refused> {
+    own(app, id)?;
+    match commit(app, id.clone(), Write::RemoveClient(id.clone()), true, now).await? {
+        Outcome::Applied(_) => Ok(()),
+        _ => Err(Refused::Unknown),
+    }
+}
+
+fn own(app: &App, id: &ClientId) -> Result<std::sync::Arc<Client>, Refused> {
+    let client = app.client(id).ok_or(Refused::Unknown)?;
+    if client.declared { Err(Refused::Declared) } else { Ok(client) }
+}
+
+async fn commit(
+    app: &App,
+    id: ClientId,
+    write: Write,
+    end: bool,
+    now: Time,
+) -> Result<Outcome, Unavailable> {
+    let mut change = Change::at(now);
+    if end {
+        change.end(id.entry());
+    }
+    change.record(Event::of_client(Act::ClientChanged, id));
+    change.write(write);
+    let outcome = app.store.commit(change).await?;
+    app.load_clients().await?;
+    Ok(outcome)
+}
+
+/// Brings the stored clients in line with those that the configuration declares.
+///
+/// # Errors
+/// [`Unavailable`].
+pub async fn apply_declared(app: &App, declared: &[Client], now: Time) -> Result<(), Unavailable> {
+    let stored = app.store.clients().await?;
+    for client in declared {
+        let write = match stored.iter().find(|stored| stored.id == client.id) {
+            None => Write::AddClient(Box::new(client.clone())),
+            Some(stored) if stored != client => Write::SaveClient(Box::new(client.clone())),
+            Some(_) => continue,
+        };
+        commit(app, client.id.clone(), write, false, now).await?;
+    }
+    for stored in stored.iter().filter(|stored| stored.declared) {
+        if declared.iter().all(|client| client.id != stored.id) {
+            commit(app, stored.id.clone(), Write::RemoveClient(stored.id.clone()), true, now)
+                .await?;
+        }
+    }
+    app.load_clients().await
+}

@@ -1,0 +1,118 @@
+//! Introspection (RFC 7662): what a half proves now, told to an authenticated client.
+
+use symbolon_core::{
+    client::{Client, ClientId, ClientKind},
+    id::{SessionId, TokenId, UserId},
+    secret::SecretText,
+    session::Assurance,
+    time::Time,
+};
+
+use super::{Unavailable, check};
+use crate::app::App;
+
+/// What is proven.
+#[derive(Debug, Clone)]
+pub struct Active {
+    /// The session.
+    pub session: SessionId,
+    /// The session that authorised it.
+    pub parent: Option<SessionId>,
+    /// The user; `None` for a visitor.
+    pub user: Option<UserId>,
+    /// The user's login name, where the session's row was read.
+    pub username: Option<String>,
+    /// The client that it belongs to.
+    pub client: ClientId,
+    /// The user's roles.
+    pub roles: Vec<String>,
+    /// Separated by spaces.
+    pub scope: String,
+    /// How sure we are who it is.
+    pub assurance: Assurance,
+    /// When the user logged in.
+    pub auth_time: Option<Time>,
+    /// When it was issued or opened.
+    pub issued_at: Time,
+    /// When it ends by itself.
+    pub expires_at: Time,
+    /// The access token's id and audiences; `None` for a session cookie.
+    pub token: Option<(TokenId, Vec<String>)>,
+}
+
+/// What the half proves, or `None`. A token is told to its client and to its audience; a session cookie to clients that
+/// keep a secret. Refresh tokens are nobody's business but the server's.
+///
+/// # Errors
+/// [`Unavailable`].
+pub async fn introspect(
+    app: &App,
+    asker: &Client,
+    text: &SecretText,
+    now: Time,
+) -> Result<Option<Active>, Unavailable> {
+    if text.expose().starts_with(symbolon_core::handle::Kind::Cookie.prefix()) {
+        cookie(app, asker, text, now).await
+    } else {
+        Ok(token(app, asker, text, now))
+    }
+}
+
+async fn cookie(
+    app: &App,
+    asker: &Client,
+    text: &SecretText,
+    now: Time,
+) -> Result<Option<Active>, Unavailable> {
+    if asker.kind == ClientKind::Public {
+        return Ok(None);
+    }
+    let live = match check::cookie(app, text, now).await {
+        Ok(live) => live,
+        Err(check::Refused::Unavailable(unavailable)) => return Err(unavailable),
+        Err(_) => return Ok(None),
+    };
+    let session = &live.session;
+    let login = session.login.as_ref();
+    let user = live.user.as_ref();
+    Ok(Some(Active {
+        session: session.id,
+        parent: session.parent,
+        user: login.map(|login| login.user),
+        username: user.map(|user| user.name.to_string()),
+        client: session.client.clone(),
+        roles: user
+            .map(|user| user.roles.iter().map(ToString::to_string).collect())
+            .unwrap_or_default(),
+        scope: String::new(),
+        assurance: login.map_or(Assurance::Aal1, |login| login.assurance),
+        auth_time: login.map(|login| login.at),
+        issued_at: session.opened_at,
+        expires_at: session.limits.ends_at.min(live.seen_at() + session.limits.idle),
+        token: None,
+    }))
+}
+
+fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Active> {
+    let claims = check::token(app, text, now).ok()?.claims;
+    let theirs =
+        claims.client_id == asker.id || asker.audiences.iter().any(|own| claims.aud.contains(own));
+    let assurance = match claims.acr.as_deref() {
+        Some("aal2") => Assurance::Aal2,
+        _ => Assurance::Aal1,
+    };
+    theirs.then(|| Active {
+        session: claims.sid,
+        parent: None,
+        user: claims.user,
+        username: None,
+        scope: claims.scope.as_deref().unwrap_or_default().to_owned(),
+        roles: claims.roles.iter().map(ToString::to_string).collect(),
+        assurance,
+        auth_time: claims.auth_time,
+        issued_at: claims.iat,
+        expires_at: claims.exp,
+        token: Some((claims.jti, claims.aud.iter().map(str::to_owned).collect())),
+        client: claims.client_id,
+    })
+}

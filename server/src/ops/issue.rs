@@ -1,0 +1,175 @@
+//! Making the halves of a login whose row is committed. Nothing here is stored: everything follows from the row.
+
+use std::time::Duration;
+
+use symbolon_core::{
+    client::Client,
+    family::Issued,
+    handle::{FamilyNumber, HandleKey, Name},
+    id::{KeyId, SessionId, TokenId},
+    secret::SecretText,
+    session::Session,
+    time::Time,
+    token::Claims,
+    user::User,
+};
+
+use super::Unavailable;
+use crate::app::App;
+
+/// What an app gets (RFC 6749, section 5.1).
+#[derive(Debug)]
+pub struct Tokens {
+    /// The access token.
+    pub access: SecretText,
+    /// The refresh token, if it may have one.
+    pub refresh: Option<SecretText>,
+    /// How long the access token is good for.
+    pub expires_in: Duration,
+    /// When the login ends in any case.
+    pub session_ends_at: Time,
+    /// The session whose halves they are.
+    pub session: SessionId,
+    /// What the access token may be used for, separated by spaces; empty for nothing in particular.
+    pub scope: Box<str>,
+}
+
+/// The client asked for an audience that it does not have, or has none at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the client has no such audience")]
+pub struct NoAudience;
+
+/// What an access token says that is issued to `client` for `user` at `now`. The clock must have been read before the
+/// proof of life.
+///
+/// # Errors
+/// [`NoAudience`].
+pub fn issued(
+    app: &App,
+    client: &Client,
+    audience: Option<&str>,
+    session: &Session,
+    user: &User,
+    now: Time,
+) -> Result<Issued, NoAudience> {
+    let audience = client.audience(audience).ok_or(NoAudience)?;
+    // No token outlives its session.
+    let expires_at = (now + app.config.lifetimes.access_token).min(session.limits.ends_at);
+    let roles = user.roles.iter().cloned().collect();
+    Ok(Issued { at: now, expires_at, audience: audience.into(), scope: "".into(), roles })
+}
+
+/// The session cookie of a session that has one.
+///
+/// # Errors
+/// [`Unavailable::Key`] if its key is not in the ring.
+pub fn cookie(app: &App, session: &Session, now: Time) -> Result<Option<SecretText>, Unavailable> {
+    let (Some(name), Some(cookie)) = (session.cookie_name(), session.cookie) else {
+        return Ok(None);
+    };
+    mint(app, session, &name, cookie.key, &session.client, now).map(Some)
+}
+
+fn mint(
+    app: &App,
+    session: &Session,
+    name: &Name,
+    key: KeyId,
+    client: &symbolon_core::client::ClientId,
+    now: Time,
+) -> Result<SecretText, Unavailable> {
+    let keys = app.keys();
+    let key: &HandleKey = keys
+        .ring
+        .handle_key_by_id(key, now)
+        .ok_or_else(|| Unavailable::Key(format!("handle key {key} is not in the ring")))?;
+    Ok(key.mint(name, client, &session.salt))
+}
+
+/// The refresh token and access token that are current in a family. The same row gives the same answer.
+///
+/// # Errors
+/// [`Unavailable::Key`].
+pub async fn family(
+    app: &App,
+    session: &Session,
+    number: FamilyNumber,
+    client: &Client,
+    now: Time,
+) -> Result<Tokens, Unavailable> {
+    let family = session.families.get(number).ok_or_else(|| {
+        Unavailable::Key(format!("session {} has no family {}", session.id, number.0))
+    })?;
+    let refresh = mint(app, session, &family.handle(session.id), family.key, &family.client, now)?;
+    let token = family.token(session.id, &session.salt);
+    let access = access(app, session, &family.issued, token, client, now).await?;
+    Ok(tokens(session, &family.issued, access, Some(refresh), now))
+}
+
+/// An access token alone.
+///
+/// # Errors
+/// [`Unavailable::Key`].
+pub async fn access_only(
+    app: &App,
+    session: &Session,
+    issued: &Issued,
+    client: &Client,
+    now: Time,
+) -> Result<Tokens, Unavailable> {
+    let token = TokenId::random(&mut crate::app::Os);
+    let access = access(app, session, issued, token, client, now).await?;
+    Ok(tokens(session, issued, access, None, now))
+}
+
+fn tokens(
+    session: &Session,
+    issued: &Issued,
+    access: SecretText,
+    refresh: Option<SecretText>,
+    now: Time,
+) -> Tokens {
+    Tokens {
+        access,
+        refresh,
+        expires_in: issued.expires_at.since(now),
+        session_ends_at: session.limits.ends_at,
+        session: session.id,
+        scope: issued.scope.clone(),
+    }
+}
+
+async fn access(
+    app: &App,
+    session: &Session,
+    issued: &Issued,
+    token: TokenId,
+    client: &Client,
+    now: Time,
+) -> Result<SecretText, Unavailable> {
+    let login = session.login.as_ref();
+    let stronger = login.filter(|login| login.assurance > symbolon_core::session::Assurance::Aal1);
+    let claims = Claims {
+        iss: app.config.public_url.issuer().into(),
+        user: login.map(|login| login.user),
+        aud: issued.audience.as_ref().into(),
+        client_id: client.id.clone(),
+        iat: issued.at,
+        exp: issued.expires_at,
+        nbf: None,
+        jti: token,
+        sid: session.id,
+        scope: (!issued.scope.is_empty()).then(|| issued.scope.clone()),
+        roles: issued.roles.iter().map(|role| role.as_str().into()).collect(),
+        // One factor is what a token without `acr` means: it keeps the usual token small.
+        auth_time: stronger.map(|login| login.at),
+        acr: stronger.map(|login| login.assurance.as_str().into()),
+        amr: Vec::new(),
+    };
+    let keys = super::keys::with_signing_key(app, client.algorithm, now).await?;
+    let key = keys
+        .ring
+        .signing_key(client.algorithm, now)
+        .ok_or_else(|| Unavailable::Key(format!("no {} key is active", client.algorithm)))?;
+    claims.issue(client.token_type, key).map_err(|error| Unavailable::Key(error.to_string()))
+}

@@ -1,0 +1,259 @@
+//! Login: a name and a password become a session with the halves that were asked for.
+
+use std::sync::Arc;
+
+use symbolon_core::{
+    audit::{Act, Event},
+    change::{Change, Write},
+    client::Client,
+    family::{Binding, NewFamily, Whence},
+    handle::FamilyNumber,
+    id::{SessionId, UserId},
+    limit::{AddressGroup, Limited, Standing},
+    password::Password,
+    secret::SecretText,
+    session::{Assurance, Device, Login, Method, Opening, Reason, Session},
+    time::Time,
+    user::{User, Username},
+};
+
+use super::{
+    TRIES_MAX, Unavailable,
+    issue::{self, NoAudience, Tokens},
+};
+use crate::{
+    app::{App, Os},
+    live::Live,
+    store::Outcome,
+};
+
+/// Which halves the caller wants.
+#[derive(Debug, Clone)]
+pub enum Deliver {
+    /// A session cookie.
+    Cookie,
+    /// An access token and a refresh token.
+    Tokens {
+        /// The audience; the client's first if not said.
+        audience: Option<String>,
+        /// What the refresh token is bound to.
+        binding: Binding,
+    },
+}
+
+/// A try to log in.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    /// The first-party client at which the password was typed.
+    pub client: Arc<Client>,
+    /// What was typed as the name.
+    pub username: &'a str,
+    /// What was typed as the password.
+    pub password: &'a SecretText,
+    /// Whether this device should be remembered.
+    pub remember: bool,
+    /// The session cookie that came with the request, whoever planted it.
+    pub presented: Option<SecretText>,
+    /// Where the request came from.
+    pub device: Device,
+    /// Which halves are wanted.
+    pub deliver: Deliver,
+}
+
+/// A login that is durable.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// The new session.
+    pub session: Session,
+    /// Its user.
+    pub user: User,
+    /// The session that it replaced; its data came along if it was a visitor's.
+    pub replaced: Option<SessionId>,
+    /// The session cookie, if it was asked for.
+    pub cookie: Option<SecretText>,
+    /// The tokens, if they were asked for.
+    pub tokens: Option<Tokens>,
+}
+
+/// Why nobody was logged in.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// No such user, another password, or a disabled user: nobody can tell which.
+    #[error("the name or the password is wrong")]
+    Credentials,
+    /// Too many attempts.
+    #[error(transparent)]
+    Limited(#[from] Limited),
+    /// The client has no such audience.
+    #[error(transparent)]
+    Audience(#[from] NoAudience),
+    /// Not now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// Logs a user in. The session always has a new id; the half that came with the request dies and never leads to it.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn login(app: &Arc<App>, attempt: Attempt<'_>, now: Time) -> Result<LoggedIn, Refused> {
+    let presented = presented(app, attempt.presented.as_ref(), now).await?;
+    let user = authenticate(app, &attempt, presented.as_deref(), now).await?;
+    // A cookie takes the place of the cookie that was there. Tokens take only a visitor's place: the browser's own login
+    // is another session and stays.
+    let takes_place = |live: &Arc<Live>| {
+        matches!(attempt.deliver, Deliver::Cookie) || live.session.login.is_none()
+    };
+    let presented = presented.filter(takes_place);
+    let (session, replaced) = open(app, &attempt, &user, presented, now).await?;
+    let cookie = issue::cookie(app, &session, now)?;
+    let tokens = match &attempt.deliver {
+        Deliver::Cookie => None,
+        Deliver::Tokens { .. } => {
+            Some(issue::family(app, &session, FIRST_FAMILY, &attempt.client, now).await?)
+        }
+    };
+    Ok(LoggedIn { session, user, replaced, cookie, tokens })
+}
+
+const FIRST_FAMILY: FamilyNumber = FamilyNumber(1);
+
+/// The live session whose cookie came along. Whatever else came along is ignored: it proves nothing.
+async fn presented(
+    app: &App,
+    text: Option<&SecretText>,
+    now: Time,
+) -> Result<Option<Arc<Live>>, Unavailable> {
+    let Some(text) = text else { return Ok(None) };
+    match super::check::cookie(app, text, now).await {
+        Ok(live) => Ok(Some(live)),
+        Err(super::check::Refused::Unavailable(unavailable)) => Err(unavailable),
+        Err(_) => Ok(None),
+    }
+}
+
+/// One password hash, whether or not there is such a user.
+async fn authenticate(
+    app: &Arc<App>,
+    attempt: &Attempt<'_>,
+    presented: Option<&Live>,
+    now: Time,
+) -> Result<User, Refused> {
+    let name: Username = attempt.username.parse().map_err(|_| Refused::Credentials)?;
+    let password = Password::parse(attempt.password).map_err(|_| Refused::Credentials)?;
+    let user = app.store.user_by_name(&name).await.map_err(Unavailable::from)?;
+    let standing = standing(app, attempt, presented, user.as_ref(), now).await?;
+    let taken = app.attempts.login(&name, attempt.device.address, standing, now)?;
+    let verdict = app
+        .verify_password(user.as_ref(), &password)
+        .await
+        .inspect_err(|_| app.attempts.refund(&taken))?;
+    let user =
+        user.filter(|user| verdict.ok && user.disabled_at.is_none()).ok_or(Refused::Credentials)?;
+    app.attempts.succeeded(&taken);
+    if verdict.needs_rehash {
+        super::password::rehash_later(app, user.clone(), password);
+    }
+    Ok(user)
+}
+
+/// What tells the owner from a stranger before the password is known.
+async fn standing(
+    app: &App,
+    attempt: &Attempt<'_>,
+    presented: Option<&Live>,
+    user: Option<&User>,
+    now: Time,
+) -> Result<Standing, Unavailable> {
+    // A name that nobody has costs the same question.
+    let user = user.map_or_else(|| UserId::random(&mut Os), |user| user.id);
+    let sessions = app.store.sessions_of(user).await?;
+    let is_of = |live: &&Live| live.user.as_ref().is_some_and(|of| of.id == user);
+    if let Some(live) = presented.filter(is_of) {
+        return Ok(Standing::KnownDevice(live.session.id));
+    }
+    let group = AddressGroup::from(attempt.device.address);
+    let here = |session: &Session| {
+        now < session.limits.ends_at && AddressGroup::from(session.device.address) == group
+    };
+    Ok(if sessions.iter().any(here) { Standing::KnownAddress } else { Standing::Stranger })
+}
+
+async fn open(
+    app: &App,
+    attempt: &Attempt<'_>,
+    user: &User,
+    mut presented: Option<Arc<Live>>,
+    now: Time,
+) -> Result<(Session, Option<SessionId>), Refused> {
+    for _ in 0..TRIES_MAX {
+        let session = new_session(app, attempt, user, now)?;
+        let change = decide(app, session.clone(), presented.as_deref(), now);
+        match app.store.commit(change).await.map_err(Unavailable::from)? {
+            Outcome::Applied(_) => return Ok((session, presented.map(|live| live.session.id))),
+            Outcome::Conflict => {}
+            // Either the presented session ended meanwhile, then it needs no end; or the user's epoch was raised while
+            // the password was hashed, then this password may not count any more.
+            Outcome::Gone if presented.is_some() => presented = None,
+            Outcome::Gone => return Err(Refused::Credentials),
+        }
+    }
+    Err(Unavailable::contended().into())
+}
+
+fn new_session(
+    app: &App,
+    attempt: &Attempt<'_>,
+    user: &User,
+    now: Time,
+) -> Result<Session, Refused> {
+    let keys = app.keys();
+    let key = keys
+        .ring
+        .handle_key(now)
+        .ok_or_else(|| Unavailable::Key("no handle key is active".into()))?
+        .id();
+    let opening =
+        Opening { client: attempt.client.id.clone(), parent: None, device: attempt.device.clone() };
+    let login = Login {
+        user: user.id,
+        epoch: user.epoch,
+        at: now,
+        methods: vec![Method::Pwd],
+        assurance: Assurance::Aal1,
+        remembered: attempt.remember,
+    };
+    let mut session =
+        Session::authenticated(opening, login, &app.config.lifetimes.sessions(), now, &mut Os);
+    match &attempt.deliver {
+        Deliver::Cookie => {
+            session.give_cookie(key);
+        }
+        Deliver::Tokens { audience, binding } => {
+            let client = attempt.client.id.clone();
+            let issued =
+                issue::issued(app, &attempt.client, audience.as_deref(), &session, user, now)?;
+            let whence = Whence::new(attempt.device.address, &attempt.device.user_agent);
+            session.open_family(NewFamily { client, key, binding: *binding, issued, whence });
+        }
+    }
+    Ok(session)
+}
+
+fn decide(app: &App, session: Session, presented: Option<&Live>, now: Time) -> Change {
+    let mut change = match presented {
+        Some(old) => old.session.end(Reason::Replaced, now),
+        None => Change::at(now),
+    };
+    change.record(Event::of_session(Act::LoggedIn, &session));
+    let (id, user) = (session.id, session.login.as_ref().map(|login| login.user));
+    change.write(Write::OpenSession(Box::new(session)));
+    // A visitor's cart comes along. What another user left does not.
+    if let Some(visitor) = presented.filter(|live| live.session.login.is_none()) {
+        change.write(Write::CarryData { from: visitor.session.id, to: id });
+    }
+    if let Some(user) = user {
+        change.write(Write::KeepNewest { user, keep: app.config.limits.sessions_per_user_max });
+    }
+    change
+}

@@ -1,0 +1,48 @@
+//! The acts, one file each: load, let core decide, commit. Nothing here knows HTTP; nothing here decides.
+
+pub mod check;
+pub mod clients;
+pub mod data;
+pub mod end;
+pub mod handover;
+pub mod introspect;
+pub mod issue;
+pub mod keys;
+pub mod login;
+pub mod password;
+pub mod refresh;
+pub mod register;
+pub mod sessions;
+pub mod users;
+pub mod visitor;
+
+use std::time::Duration;
+
+use crate::store::StoreError;
+
+/// How often an act is decided anew because somebody else was faster. Each time somebody else has succeeded, so only
+/// this many parallel writers of one row can make one of them give up.
+const TRIES_MAX: usize = 256;
+
+/// The act could not be done now. It says nothing about whether it is allowed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Unavailable {
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Too many wait for the same thing.
+    #[error("too busy; try again in {} s", retry_after.as_secs())]
+    Busy {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// There is no key to make or sign something with.
+    #[error("no key: {0}")]
+    Key(String),
+}
+
+impl Unavailable {
+    const fn contended() -> Self {
+        Self::Busy { retry_after: Duration::from_secs(1) }
+    }
+}

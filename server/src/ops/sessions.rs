@@ -1,0 +1,39 @@
+//! The live sessions of a user, as a tree.
+
+use symbolon_core::{id::UserId, session::Session, time::Time};
+
+use super::Unavailable;
+use crate::app::App;
+
+/// A session and those under it.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// The session.
+    pub session: Session,
+    /// Those that it authorised.
+    pub children: Vec<Session>,
+}
+
+/// The sessions of a user that count now, newest first.
+///
+/// # Errors
+/// [`Unavailable`].
+pub async fn tree(app: &App, user: UserId, now: Time) -> Result<Vec<Tree>, Unavailable> {
+    let row = app.store.user(user).await?;
+    let mut sessions = app.store.sessions_of(user).await?;
+    for session in &mut sessions {
+        session.seen_at =
+            session.seen_at.max(app.live.last_seen(session.id).unwrap_or(session.seen_at));
+    }
+    sessions.retain(|session| session.standing(session.seen_at, row.as_ref(), now).is_ok());
+    let (children, roots): (Vec<_>, Vec<_>) =
+        sessions.into_iter().partition(|session| session.parent.is_some());
+    let mut tree: Vec<Tree> =
+        roots.into_iter().map(|session| Tree { session, children: Vec::new() }).collect();
+    for child in children {
+        if let Some(parent) = tree.iter_mut().find(|node| Some(node.session.id) == child.parent) {
+            parent.children.push(child);
+        }
+    }
+    Ok(tree)
+}
