@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use askama::{Template, filters::HtmlSafe};
-use symbolon_core::{id::SessionId, session::Assurance, time::Time};
+use symbolon_core::{id::SessionId, secret::SecretText, session::Assurance, time::Time};
 
 use super::{Page, moment::Moment};
 
@@ -71,7 +71,7 @@ pub struct Account<'a> {
     /// Who looks, and where.
     pub page: &'a Page<'a>,
     /// The CSRF token of every form.
-    pub csrf_token: &'a str,
+    pub csrf_token: &'a SecretText,
     /// The moment it is looked at.
     pub now: Time,
     /// The trees, in the order in which they are shown.

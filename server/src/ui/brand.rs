@@ -212,9 +212,8 @@ pub(super) fn stylesheet(brand: &Brand) -> String {
 
 /// The icon of the browser's tab: the brand's logo, or the mark in its accent.
 pub(super) fn icon(brand: &Brand) -> String {
-    let mark = || {
-        include_str!("../../assets/mark.svg").replace("currentColor", &brand.accent.to_string())
-    };
+    let mark =
+        || include_str!("../../assets/mark.svg").replace("currentColor", &brand.accent.to_string());
     brand.logo.clone().unwrap_or_else(mark)
 }
 
@@ -249,7 +248,8 @@ mod tests {
     fn colours_are_hexadecimal_and_nothing_else() {
         assert_eq!("#0e6B5c".parse(), Ok(Colour::VERDIGRIS));
         assert_eq!("#f80".parse::<Colour>().map(|c| c.to_string()), Ok("#ff8800".to_owned()));
-        for bad in ["", "#", "red", "0e6b5c", "#0e6b5", "#0e6b5c00", "#+12", "#ff}", "#가", "#fff;"] {
+        for bad in ["", "#", "red", "0e6b5c", "#0e6b5", "#0e6b5c00", "#+12", "#ff}", "#가", "#fff;"]
+        {
             assert_eq!(bad.parse::<Colour>(), Err(InvalidColour), "{bad}");
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use askama::{Template, filters::HtmlSafe};
+use symbolon_core::{password::Refused, secret::SecretText};
 
 use super::{Page, moment, words::Words};
 
@@ -19,14 +20,8 @@ pub enum Problem {
     FormExpired,
     /// What was typed is no username.
     InvalidUsername,
-    /// The new password has fewer characters than the least.
-    PasswordTooShort(usize),
-    /// The new password has more bytes than the most.
-    PasswordTooLong(usize),
-    /// The new password is on the blocklist.
-    PasswordCommon,
-    /// The new password is made of the user's or the service's name.
-    PasswordContainsName,
+    /// The new password is not taken.
+    NewPassword(Refused),
     /// The current password is another.
     WrongCurrentPassword,
     /// The invitation does not exist, is used, or has expired.
@@ -37,15 +32,11 @@ impl Problem {
     /// The `id` of the field that has to be mended, unless it is the form as a whole.
     const fn field(self) -> Option<&'static str> {
         match self {
-            Self::WrongCredentials
-            | Self::TooManyAttempts(_)
-            | Self::Busy
-            | Self::FormExpired => None,
+            Self::WrongCredentials | Self::TooManyAttempts(_) | Self::Busy | Self::FormExpired => {
+                None
+            }
             Self::InvalidUsername => Some("username"),
-            Self::PasswordTooShort(_)
-            | Self::PasswordTooLong(_)
-            | Self::PasswordCommon
-            | Self::PasswordContainsName => Some("new_password"),
+            Self::NewPassword(_) => Some("new_password"),
             Self::WrongCurrentPassword => Some("current_password"),
             Self::WrongInvitation => Some("invitation"),
         }
@@ -54,14 +45,14 @@ impl Problem {
     fn text(self, words: &Words) -> String {
         match self {
             Self::TooManyAttempts(wait) => words.try_again_in(&moment::wait(wait, words)),
-            Self::PasswordTooShort(min) => words.too_short(min),
-            Self::PasswordTooLong(max) => words.too_long(max),
+            Self::NewPassword(Refused::TooShort { min }) => words.too_short(min),
+            Self::NewPassword(Refused::TooLong { max }) => words.too_long(max),
+            Self::NewPassword(Refused::Common) => words.password_common.to_owned(),
+            Self::NewPassword(Refused::ContainsName) => words.password_name.to_owned(),
             Self::WrongCredentials => words.wrong_credentials.to_owned(),
             Self::Busy => words.busy.to_owned(),
             Self::FormExpired => words.form_expired.to_owned(),
             Self::InvalidUsername => words.invalid_username.to_owned(),
-            Self::PasswordCommon => words.password_common.to_owned(),
-            Self::PasswordContainsName => words.password_name.to_owned(),
             Self::WrongCurrentPassword => words.wrong_password.to_owned(),
             Self::WrongInvitation => words.wrong_invitation.to_owned(),
         }
@@ -78,8 +69,8 @@ struct Problems<'a> {
 
 impl HtmlSafe for Problems<'_> {}
 
-/// One labelled input, with its hint and its problem tied to it.
-#[derive(Debug, Template)]
+/// One labelled input, with its hint and its problem tied to it. It may hold a secret: no `Debug`.
+#[derive(Template)]
 #[template(path = "field.html")]
 struct Field<'a> {
     /// Also its `name`.
@@ -148,7 +139,7 @@ pub struct Login<'a> {
     /// Who looks, and where.
     pub page: &'a Page<'a>,
     /// The form's CSRF token.
-    pub csrf_token: &'a str,
+    pub csrf_token: &'a SecretText,
     /// Where to go after login; may be empty. The route that takes the form validates it.
     pub next: &'a str,
     /// What was typed before.
@@ -202,13 +193,13 @@ pub struct Register<'a> {
     /// Who looks, and where.
     pub page: &'a Page<'a>,
     /// The form's CSRF token.
-    pub csrf_token: &'a str,
+    pub csrf_token: &'a SecretText,
     /// Where to go after login; may be empty.
     pub next: &'a str,
     /// What was typed before.
     pub username: &'a str,
     /// The invitation code typed or followed, when one is needed.
-    pub invitation: Option<&'a str>,
+    pub invitation: Option<&'a SecretText>,
     /// The least number of characters of a password.
     pub password_length_min: usize,
     /// Why it was not taken. That a name is taken is never a problem: see [`super::Registered`].
@@ -237,8 +228,8 @@ impl Register<'_> {
 
     fn invitation_field(&self) -> Option<Field<'_>> {
         let words = self.page.words;
-        let field = |code| Field::new("invitation", words.invitation, "off").value(code);
-        self.invitation.map(|code| field(code).judged(self.problems, words, false))
+        let field = || Field::new("invitation", words.invitation, "off");
+        self.invitation.map(|code| field().value(code.expose()).judged(self.problems, words, false))
     }
 }
 
@@ -249,7 +240,7 @@ pub struct ChangePassword<'a> {
     /// Who looks, and where. Password managers need the user's name.
     pub page: &'a Page<'a>,
     /// The form's CSRF token.
-    pub csrf_token: &'a str,
+    pub csrf_token: &'a SecretText,
     /// The least number of characters of a password.
     pub password_length_min: usize,
     /// Why it was not changed.

@@ -80,8 +80,7 @@ fn accepted(ranges: &str, default: Locale) -> Option<Locale> {
         .split(',')
         .filter_map(|range| {
             let (tag, weight) = range.split_once(';').unwrap_or((range, "q=1"));
-            let locale =
-                if tag.trim() == "*" { Some(default) } else { Locale::of_tag(tag) };
+            let locale = if tag.trim() == "*" { Some(default) } else { Locale::of_tag(tag) };
             Some((thousandths(weight)?, locale?))
         })
         .filter(|(weight, _)| *weight > 0)
@@ -116,29 +115,29 @@ mod tests {
     fn the_strongest_wish_wins() {
         use Locale::{En, Ko};
         let long = format!("{}ko", "fr,".repeat(400));
-        let cases: &[(Option<&str>, Option<&str>, Option<&str>, Locale, Locale)] = &[
-            (None, None, None, En, En),
-            (None, None, None, Ko, Ko),
-            (Some("ko"), Some("en"), Some("en"), En, Ko),
-            (Some("fr ko-KR en"), None, None, En, Ko),
-            (Some("fr de"), Some("ko"), Some("en"), En, Ko),
-            (Some(""), Some("xx"), Some("ko"), En, Ko),
-            (None, Some("KO"), Some("en"), En, Ko),
-            (None, Some("<script>"), None, En, En),
-            (None, None, Some("ko-KR,ko;q=0.9,en-US;q=0.8,en;q=0.7"), En, Ko),
-            (None, None, Some("en;q=0.5, ko;q=0.9"), En, Ko),
-            (None, None, Some("en;q=0.5,ko;q=0.50"), Ko, En),
-            (None, None, Some("ko;q=0, en;q=0.001"), Ko, En),
-            (None, None, Some("ko;q=0"), En, En),
-            (None, None, Some("fr, *;q=0.1"), Ko, Ko),
-            (None, None, Some("ko;q=1.5, en;q=0.1"), Ko, En),
-            (None, None, Some("ko;q=0.1234, en ; Q=0.1"), Ko, En),
-            (None, None, Some("ko;q=nan;x, ,;;,=,en"), Ko, En),
-            (None, None, Some("korean, koi, english"), En, En),
-            (None, None, Some(&long), En, En),
-            (None, None, Some("가나다라"), Ko, Ko),
+        let cases = [
+            ([None, None, None], En, En),
+            ([None, None, None], Ko, Ko),
+            ([Some("ko"), Some("en"), Some("en")], En, Ko),
+            ([Some("fr ko-KR en"), None, None], En, Ko),
+            ([Some("fr de"), Some("ko"), Some("en")], En, Ko),
+            ([Some(""), Some("xx"), Some("ko")], En, Ko),
+            ([None, Some("KO"), Some("en")], En, Ko),
+            ([None, Some("<script>"), None], En, En),
+            ([None, None, Some("ko-KR,ko;q=0.9,en-US;q=0.8,en;q=0.7")], En, Ko),
+            ([None, None, Some("en;q=0.5, ko;q=0.9")], En, Ko),
+            ([None, None, Some("en;q=0.5,ko;q=0.50")], Ko, En),
+            ([None, None, Some("ko;q=0, en;q=0.001")], Ko, En),
+            ([None, None, Some("ko;q=0")], En, En),
+            ([None, None, Some("fr, *;q=0.1")], Ko, Ko),
+            ([None, None, Some("ko;q=1.5, en;q=0.1")], Ko, En),
+            ([None, None, Some("ko;q=0.1234, en ; Q=0.1")], Ko, En),
+            ([None, None, Some("ko;q=nan;x, ,;;,=,en")], Ko, En),
+            ([None, None, Some("korean, koi, english")], En, En),
+            ([None, None, Some(&long)], En, En),
+            ([None, None, Some("가나다라")], Ko, Ko),
         ];
-        for &(ui_locales, cookie, accept_language, default, answer) in cases {
+        for ([ui_locales, cookie, accept_language], default, answer) in cases {
             let asked = Asked { ui_locales, cookie, accept_language };
             assert_eq!(Locale::negotiate(asked, default), answer, "{asked:?}, default {default:?}");
         }

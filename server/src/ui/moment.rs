@@ -5,7 +5,7 @@ use std::time::Duration;
 use askama::{Template, filters::HtmlSafe};
 use symbolon_core::time::Time;
 
-use super::{Locale, words::Words};
+use super::words::Words;
 
 /// A moment as a `<time>` element that reads "3 minutes ago" and has the exact moment beside it.
 #[derive(Debug, Template)]
@@ -100,7 +100,7 @@ impl Date {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Locale, *};
 
     #[test]
     fn dates_are_the_calendars() {

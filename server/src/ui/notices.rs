@@ -1,6 +1,7 @@
 //! The pages that say something and offer one way on.
 
 use askama::Template;
+use symbolon_core::secret::SecretText;
 
 use super::Page;
 
@@ -31,7 +32,7 @@ pub struct Logout<'a> {
     /// Who looks, and where.
     pub page: &'a Page<'a>,
     /// The form's CSRF token.
-    pub csrf_token: &'a str,
+    pub csrf_token: &'a SecretText,
     /// Where to go after logout; may be empty. The route that takes the form validates it.
     pub next: &'a str,
 }
@@ -63,7 +64,7 @@ pub struct Continue<'a> {
     /// The path below the base path that takes the form: a fixed route, never something from a request.
     pub action: &'static str,
     /// The form's CSRF token.
-    pub csrf_token: &'a str,
+    pub csrf_token: &'a SecretText,
     /// Where to go then; may be empty. The route that takes the form validates it.
     pub next: &'a str,
 }

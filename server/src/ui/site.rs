@@ -51,7 +51,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// The pages of a brand, mounted below `base`, which is the path of the public URL: empty, or such as `/auth`.
+    /// The pages of a brand, mounted below `base`, which is the path of the public URL as the configuration has
+    /// checked it: empty, or such as `/auth`.
     pub fn new(base: &str, brand: Brand) -> Self {
         let css = include_str!("../../assets/symbolon.css").to_owned();
         Self {
@@ -73,8 +74,7 @@ impl Site {
 fn asset(name: &str, extension: &str, text: String) -> Asset {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     let hash = URL_SAFE_NO_PAD.encode(&digest.as_ref()[..9]);
-    let content_type =
-        if extension == "svg" { "image/svg+xml" } else { "text/css; charset=utf-8" };
+    let content_type = if extension == "svg" { "image/svg+xml" } else { "text/css; charset=utf-8" };
     let path = format!("/assets/{name}-{hash}.{extension}");
     Asset { path, content_type, bytes: text.into_bytes() }
 }
@@ -111,7 +111,8 @@ impl<'a> Page<'a> {
 
     /// A path with `next` as its query, when there is a `next`.
     pub(super) fn with_next(&self, path: &str, next: &str) -> String {
-        let query = if next.is_empty() { String::new() } else { format!("?next={}", encoded(next)) };
+        let query =
+            if next.is_empty() { String::new() } else { format!("?next={}", encoded(next)) };
         format!("{}{path}{query}", self.site.base)
     }
 
@@ -168,7 +169,8 @@ mod tests {
         let redirects =
             ["https://shop.example", "http://[::1]:8080", "com.example.app:", "http://127.0.0.1:1"];
         assert_eq!(csp(&redirects), format!("{own} {}", redirects.join(" ")));
-        for bad in ["", "*", "https://*", "a:b;script-src *", "'unsafe-inline'", "a: b", "a:\r\nb"] {
+        for bad in ["", "*", "https://*", "a:b;script-src *", "'unsafe-inline'", "a: b", "a:\r\nb"]
+        {
             assert_eq!(csp(&[bad]), own, "{bad:?}");
         }
     }

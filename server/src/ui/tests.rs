@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use symbolon_core::{id::SessionId, session::Assurance, time::Time};
+use symbolon_core::{id::SessionId, password, secret::SecretText, session::Assurance, time::Time};
 
 use super::*;
 
@@ -81,7 +81,9 @@ fn trees(texts: Texts) -> Vec<Session<'static>> {
 
 /// Every page in every state that looks different, with its name.
 fn pages(site: &Site, locale: Locale, texts: Texts) -> Vec<(&'static str, String)> {
-    let Texts { user, token: csrf_token, next, .. } = texts;
+    let Texts { user, next, .. } = texts;
+    let csrf_token = &SecretText::new(texts.token.to_owned());
+    let code = &SecretText::new(texts.user.to_owned());
     let out = &Page::new(site, locale, "/login?next=%2Forders", None);
     let within = &Page::new(site, locale, "/account", Some(user));
     let login = |username, reason: Option<_>, problems: &[Problem]| {
@@ -113,13 +115,16 @@ fn pages(site: &Site, locale: Locale, texts: Texts) -> Vec<(&'static str, String
         let sessions = &trees(texts);
         Account { page: within, csrf_token, now: NOW, sessions, done }.render().unwrap()
     };
-    let logged_out = |everywhere, ended_ms| {
-        LoggedOut { page: out, everywhere, ended_ms }.render().unwrap()
-    };
+    let logged_out =
+        |everywhere, ended_ms| LoggedOut { page: out, everywhere, ended_ms }.render().unwrap();
     let home = |page| Home { page, registration_open: true }.render().unwrap();
     let refused = |refusal| Refused { page: out, refusal, request_id: user }.render().unwrap();
     let wait = Problem::TooManyAttempts(Duration::from_secs(30));
-    let typed = &[Problem::InvalidUsername, Problem::PasswordTooShort(15), Problem::WrongInvitation];
+    let typed = &[
+        Problem::InvalidUsername,
+        Problem::NewPassword(password::Refused::TooShort { min: 15 }),
+        Problem::WrongInvitation,
+    ];
     vec![
         ("login", login("", None, &[])),
         ("login_needed", login("", Some(LoginReason::LoginNeeded), &[])),
@@ -127,7 +132,7 @@ fn pages(site: &Site, locale: Locale, texts: Texts) -> Vec<(&'static str, String
         ("login_wrong", login(user, None, &[Problem::WrongCredentials])),
         ("login_limited", login(user, None, &[wait, Problem::FormExpired])),
         ("register", register("", None, &[])),
-        ("register_invited", register(user, Some(user), typed)),
+        ("register_invited", register(user, Some(code), typed)),
         ("registered", Registered { page: out, next }.render().unwrap()),
         ("logout", Logout { page: within, csrf_token, next }.render().unwrap()),
         ("logged_out", logged_out(false, None)),
@@ -135,7 +140,13 @@ fn pages(site: &Site, locale: Locale, texts: Texts) -> Vec<(&'static str, String
         ("account", account(None)),
         ("account_ended", account(Some(Done::Ended { ms: 3 }))),
         ("password", password(&[])),
-        ("password_wrong", password(&[Problem::WrongCurrentPassword, Problem::PasswordCommon])),
+        (
+            "password_wrong",
+            password(&[
+                Problem::WrongCurrentPassword,
+                Problem::NewPassword(password::Refused::Common),
+            ]),
+        ),
         ("home", home(out)),
         ("home_logged_in", home(within)),
         (
@@ -260,11 +271,8 @@ fn pages_can_be_read_out() {
             };
             assert!(quiet || labelled(), "{name}: <input{input}");
         }
-        let levels: Vec<u32> = html
-            .split("<h")
-            .skip(1)
-            .filter_map(|rest| rest.chars().next()?.to_digit(10))
-            .collect();
+        let levels: Vec<u32> =
+            html.split("<h").skip(1).filter_map(|rest| rest.chars().next()?.to_digit(10)).collect();
         assert_eq!(levels.iter().filter(|&&level| level == 1).count(), 1, "{name}");
         assert_eq!(levels[0], 1, "{name}: the first heading");
         assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "{name}: {levels:?}");

@@ -53,7 +53,7 @@ words! {
     session_ended: "Your session has ended. Log in to go on.", "세션이 종료됐어요. 계속하려면 다시 로그인해 주세요.";
     registered: "Now log in", "이제 로그인해 주세요";
     registered_body: "If that username was free, the account exists now and you can log in.", "사용할 수 있는 아이디였다면 계정이 만들어졌어요. 바로 로그인할 수 있어요.";
-    registered_taken: "If it was taken, nothing has changed. Try another one.", "이미 쓰이고 있는 아이디였다면 달라진 것은 없어요. 다른 아이디로 다시 시도해 주세요.";
+    registered_taken: "If it was taken, nothing has changed.", "이미 쓰이고 있는 아이디였다면 달라진 것은 없어요.";
     register_again: "Try another username", "다른 아이디로 만들기";
 
     // Logout.
@@ -78,7 +78,7 @@ words! {
     holds: "Holds", "로그인 정보";
     cookie: "Cookie", "쿠키";
     tokens: "Tokens", "토큰";
-    holds_nothing: "Nothing that still works", "쓸 수 있는 정보 없음";
+    holds_nothing: "Nothing", "없음";
     remembered: "Remembered", "로그인 유지";
     apps: "Apps let in by this browser", "이 브라우저에서 연결한 앱";
     end: "End", "종료";
@@ -129,7 +129,6 @@ words! {
     internal_help: "It was noted. Try again; if it stays, tell the people who run this service.", "문제를 기록해 두었어요. 다시 시도해도 같다면 서비스 운영자에게 알려 주세요.";
     quote: "Quote this when you ask for help.", "문의할 때 아래 번호를 함께 알려 주세요.";
     start_page: "Start page", "첫 화면으로";
-    back_to_devices: "Back to devices and sessions", "기기와 세션으로 돌아가기";
 
     just_now: "just now", "방금";
     password_changed: "Password changed.", "비밀번호를 바꿨어요.";
