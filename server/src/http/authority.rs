@@ -27,10 +27,13 @@ impl Authority for InProcess {
         let now = now();
         match carried {
             Carried::Nothing => Err(Refusal::LoginRequired),
-            Carried::SessionCookie(text) => {
-                check::cookie(&self.0, text, now).await.map(|live| Arc::new(of_session(&live))).map_err(refusal)
+            Carried::SessionCookie(text) => check::cookie(&self.0, text, now)
+                .await
+                .map(|live| Arc::new(of_session(&live)))
+                .map_err(refusal),
+            Carried::Bearer(text) | Carried::TokenCookie(text) => {
+                of_token(&self.0, text, now).map(Arc::new)
             }
-            Carried::Bearer(text) | Carried::TokenCookie(text) => of_token(&self.0, text, now).map(Arc::new),
         }
     }
 }
@@ -56,7 +59,12 @@ fn of_session(live: &Live) -> Claims {
         parent: session.parent,
         client: session.client.clone(),
         scopes: Vec::new(),
-        roles: live.user.iter().flat_map(|user| &user.roles).map(|role| role.as_str().into()).collect(),
+        roles: live
+            .user
+            .iter()
+            .flat_map(|user| &user.roles)
+            .map(|role| role.as_str().into())
+            .collect(),
         assurance: login.map(|login| login.assurance),
         auth_time: login.map(|login| login.at),
     }

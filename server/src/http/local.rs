@@ -69,9 +69,13 @@ fn user_json(user: &User) -> Value {
 impl From<users::Refused> for Problem {
     fn from(refused: users::Refused) -> Self {
         match refused {
-            users::Refused::Username(error) => Self::from(problem::USERNAME).detail(error.to_string()),
+            users::Refused::Username(error) => {
+                Self::from(problem::USERNAME).detail(error.to_string())
+            }
             users::Refused::Taken => problem::TAKEN.into(),
-            users::Refused::Unknown => Self::from(problem::NOT_FOUND).detail("there is no such user"),
+            users::Refused::Unknown => {
+                Self::from(problem::NOT_FOUND).detail("there is no such user")
+            }
             users::Refused::Roles => problem::ROLES.into(),
             users::Refused::Policy(refused) => policy(refused),
             users::Refused::Unavailable(error) => error.into(),
@@ -83,7 +87,9 @@ impl From<clients::Refused> for Problem {
     fn from(refused: clients::Refused) -> Self {
         match refused {
             clients::Refused::Taken => problem::TAKEN.into(),
-            clients::Refused::Unknown => Self::from(problem::NOT_FOUND).detail("there is no such client"),
+            clients::Refused::Unknown => {
+                Self::from(problem::NOT_FOUND).detail("there is no such client")
+            }
             clients::Refused::Declared => problem::DECLARED.into(),
             clients::Refused::Public => {
                 Self::from(problem::CLIENT_KIND).detail("a public client has no secret")
@@ -115,7 +121,8 @@ struct NewUser {
 
 async fn add_user(State(app): Shared, Json(new): Json<NewUser>) -> Answer {
     let name = users::add(&app, &new.username, &new.password, new.roles, now()).await?;
-    Ok((StatusCode::CREATED, Json(user_json(&users::by_name(&app, name.as_str()).await?))).into_response())
+    Ok((StatusCode::CREATED, Json(user_json(&users::by_name(&app, name.as_str()).await?)))
+        .into_response())
 }
 
 async fn show_user(State(app): Shared, Path(name): Path<String>) -> Answer {
@@ -132,7 +139,11 @@ async fn enable_user(State(app): Shared, Path(name): Path<String>) -> Answer {
     ok(user_json(&users::enable(&app, &name, now()).await?))
 }
 
-async fn set_roles(State(app): Shared, Path(name): Path<String>, Json(roles): Json<BTreeSet<Role>>) -> Answer {
+async fn set_roles(
+    State(app): Shared,
+    Path(name): Path<String>,
+    Json(roles): Json<BTreeSet<Role>>,
+) -> Answer {
     ok(user_json(&users::set_roles(&app, &name, &roles, now()).await?))
 }
 
@@ -165,19 +176,19 @@ struct OfUser {
 async fn list_sessions(State(app): Shared, Query(OfUser { user }): Query<OfUser>) -> Answer {
     let user = users::by_name(&app, &user).await?;
     let tree = ops::sessions::tree(&app, user.id, now()).await?;
-    let items: Vec<_> = tree.iter().map(|node| SessionItem::new(&node.session, &node.children, None)).collect();
+    let items: Vec<_> =
+        tree.iter().map(|node| SessionItem::new(&node.session, &node.children, None)).collect();
     ok(json!(items))
 }
 
 async fn show_session(State(app): Shared, Path(sid): Path<SessionId>) -> Answer {
-    use crate::store::Found;
-    match app.store.session(sid).await.map_err(ops::Unavailable::from)? {
-        Some(Found::Live(session, user)) => {
+    match ops::sessions::one(&app, sid).await? {
+        Some(Ok((session, user))) => {
             let mut item = json!(SessionItem::new(&session, &[], None));
             item["username"] = json!(user.map(|user| user.name));
             ok(item)
         }
-        Some(Found::Ended(reason)) => ok(json!({ "sid": sid, "ended": reason.as_str() })),
+        Some(Err(reason)) => ok(json!({ "sid": sid, "ended": reason.as_str() })),
         None => Err(problem::SESSION_GONE.into()),
     }
 }
@@ -260,7 +271,8 @@ async fn rotate_key(State(app): Shared, Json(rotate): Json<Rotate>) -> Answer {
         Problem::from(problem::MALFORMED).detail("usage is handle, ES256, EdDSA or RS256")
     })?;
     let id = ops::keys::rotate(&app, usage, now()).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "kid": id, "usage": usage.to_string() }))).into_response())
+    Ok((StatusCode::CREATED, Json(json!({ "kid": id, "usage": usage.to_string() })))
+        .into_response())
 }
 
 async fn withdraw_key(State(app): Shared, Path(id): Path<KeyId>) -> Answer {

@@ -90,9 +90,11 @@ impl Http {
     /// # Errors
     /// [`problem::MALFORMED`] if cookies of one name came twice, or too many.
     pub fn session_cookie(&self, headers: &HeaderMap) -> Result<Option<SecretText>, Problem> {
-        let cookies = self.rules.layout().read(headers).map_err(|error| {
-            Problem::from(problem::MALFORMED).detail(error.to_string())
-        })?;
+        let cookies = self
+            .rules
+            .layout()
+            .read(headers)
+            .map_err(|error| Problem::from(problem::MALFORMED).detail(error.to_string()))?;
         Ok(cookies.get(Cookie::Session))
     }
 
@@ -102,7 +104,8 @@ impl Http {
     /// # Errors
     /// [`problem::CROSS_SITE`].
     pub fn refuse_foreign_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let from_browser = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
+        let from_browser =
+            headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
         if !from_browser {
             return Ok(());
         }
@@ -155,9 +158,11 @@ async fn harden(mut response: Response) -> Response {
 /// CORS (the Fetch standard): exactly the origins that a client lists, for the API alone; never `*`.
 async fn cors(State(http): State<Http>, request: Request, then: Then) -> Response {
     let path = request.uri().path();
-    let api = path.starts_with(&http.path("/api/v1/"));
+    let api = path.starts_with("/api/v1/");
     let origin = input::origin(request.headers()).map(str::to_owned);
-    let listed = origin.filter(|origin| api && http.app.clients().values().any(|client| client.owns_origin(origin)));
+    let listed = origin.filter(|origin| {
+        api && http.app.clients().values().any(|client| client.owns_origin(origin))
+    });
     let preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = match (preflight, &listed) {
@@ -175,10 +180,16 @@ async fn cors(State(http): State<Http>, request: Request, then: Then) -> Respons
         if preflight {
             let allow = "authorization, content-type, if-match, x-csrf-token";
             headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allow));
-            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PATCH, DELETE"));
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                HeaderValue::from_static("GET, POST, PATCH, DELETE"),
+            );
             headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         } else {
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("etag, retry-after"));
+            headers.insert(
+                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from_static("etag, retry-after"),
+            );
         }
     }
     response

@@ -6,7 +6,11 @@ use std::convert::Infallible;
 use axum::{Router, middleware::from_fn_with_state, routing};
 use symbolon_guard::{Guard, Require};
 
-use super::{Http, api, authority::{InProcess, unless_basic}, health, oauth, openapi, pages};
+use super::{
+    Http, api,
+    authority::{InProcess, unless_basic},
+    health, oauth, openapi, pages,
+};
 
 /// Who gets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

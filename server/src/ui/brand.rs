@@ -51,6 +51,11 @@ pub enum InvalidBrand {
 }
 
 impl Brand {
+    /// The name of the service.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A brand. Without a `logo` (the text of an SVG file) it bears the mark of Symbolon, in its own accent.
     ///
     /// # Errors

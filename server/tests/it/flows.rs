@@ -33,7 +33,8 @@ async fn one_act_ends_both_halves() {
 async fn a_token_ends_the_cookie_of_its_login() {
     let world = World::new().await;
     let tokens = world.tokens("user").await;
-    let handover = ask("POST", "/api/v1/handover").bearer(&tokens.access).json(&json!({ "to": "session" }));
+    let handover =
+        ask("POST", "/api/v1/handover").bearer(&tokens.access).json(&json!({ "to": "session" }));
     world.send(handover).await.expect(403);
     let handover = ask("POST", "/api/v1/handover")
         .bearer(&tokens.access)
@@ -43,7 +44,10 @@ async fn a_token_ends_the_cookie_of_its_login() {
     assert_eq!(answer.text_of("sid"), tokens.sid, "it stays one session");
     let cookie = answer.cookie("symbolon").unwrap();
     assert!(world.cookie_counts(&cookie).await);
-    world.send(ask("POST", "/api/v1/logout").json(&json!({ "refresh_token": tokens.refresh }))).await.expect(204);
+    world
+        .send(ask("POST", "/api/v1/logout").json(&json!({ "refresh_token": tokens.refresh })))
+        .await
+        .expect(204);
     assert!(!world.cookie_counts(&cookie).await && !world.access_counts(&tokens.access).await);
 }
 
@@ -56,7 +60,11 @@ async fn sixty_four_at_once_advance_one_generation() {
     for answer in futures_util::future::join_all(asks).await {
         let answer = answer.expect(200);
         let claims = claims(&answer.text_of("access_token"));
-        answers.insert((answer.text_of("refresh_token"), claims["jti"].to_string(), claims["exp"].to_string()));
+        answers.insert((
+            answer.text_of("refresh_token"),
+            claims["jti"].to_string(),
+            claims["exp"].to_string(),
+        ));
     }
     assert_eq!(answers.len(), 1, "one refresh token, one jti, one exp");
     let (refresh, ..) = answers.into_iter().next().unwrap();
@@ -94,7 +102,10 @@ async fn each_half_counts_only_in_its_place() {
         ("access token as cookie", ask("GET", "/api/v1/session").cookie(&tokens.access)),
         ("refresh token as bearer", ask("GET", "/api/v1/session").bearer(&tokens.refresh)),
         ("cookie as bearer", ask("GET", "/api/v1/session").bearer(&cookie)),
-        ("dressed up", ask("GET", "/api/v1/session").cookie(&tokens.refresh.replace("symr_", "syms_"))),
+        (
+            "dressed up",
+            ask("GET", "/api/v1/session").cookie(&tokens.refresh.replace("symr_", "syms_")),
+        ),
     ] {
         assert_eq!(world.check(ask).await, 401, "{wrong}");
     }
@@ -110,12 +121,14 @@ async fn each_half_counts_only_in_its_place() {
 async fn a_planted_cookie_gains_nothing() {
     let world = World::new().await;
     let shop = world.add_client("shop", "confidential", json!({})).await;
-    let visitor = world.send(ask("POST", "/api/v1/sessions").basic(&shop).json(&json!({}))).await.expect(201);
+    let visitor =
+        world.send(ask("POST", "/api/v1/sessions").basic(&shop).json(&json!({}))).await.expect(201);
     let planted = visitor.text_of("set_cookie");
     let planted = planted.strip_prefix("symbolon=").unwrap().split(';').next().unwrap().to_owned();
     for planted in [planted, world.cookie("other").await] {
         let body = json!({ "username": "user", "password": PASSWORD });
-        let login = world.send(ask("POST", "/api/v1/login").cookie(&planted).json(&body)).await.expect(200);
+        let login =
+            world.send(ask("POST", "/api/v1/login").cookie(&planted).json(&body)).await.expect(200);
         let fresh = login.cookie("symbolon").unwrap();
         assert_ne!(login.text_of("sid"), login.text_of("replaced_sid"));
         assert!(world.cookie_counts(&fresh).await);
@@ -127,9 +140,16 @@ async fn a_planted_cookie_gains_nothing() {
 #[tokio::test]
 async fn a_cart_survives_login_and_nobody_else_reads_it() {
     let world = World::new().await;
-    let shop = world.add_client("shop", "confidential", json!({ "browser": { "theme": "write", "seen": "read" } })).await;
+    let shop = world
+        .add_client(
+            "shop",
+            "confidential",
+            json!({ "browser": { "theme": "write", "seen": "read" } }),
+        )
+        .await;
     let rival = world.add_client("rival", "confidential", json!({})).await;
-    let visitor = world.send(ask("POST", "/api/v1/sessions").basic(&shop).json(&json!({}))).await.expect(201);
+    let visitor =
+        world.send(ask("POST", "/api/v1/sessions").basic(&shop).json(&json!({}))).await.expect(201);
     let cookie = visitor.text_of("set_cookie");
     let cookie = cookie.strip_prefix("symbolon=").unwrap().split(';').next().unwrap().to_owned();
     let data = |sid: &str| format!("/api/v1/sessions/{sid}/data");
@@ -137,18 +157,24 @@ async fn a_cart_survives_login_and_nobody_else_reads_it() {
     let patch = json!({ "cart": ["tea"], "seen": 1, "gone": null });
     world.send(ask("PATCH", &data(&sid)).basic(&shop).json(&patch)).await.expect(200);
     let body = json!({ "username": "user", "password": PASSWORD });
-    let login = world.send(ask("POST", "/api/v1/login").cookie(&cookie).json(&body)).await.expect(200);
+    let login =
+        world.send(ask("POST", "/api/v1/login").cookie(&cookie).json(&body)).await.expect(200);
     let (new, cookie) = (login.text_of("sid"), login.cookie("symbolon").unwrap());
     let read = world.send(ask("GET", &data(&new)).basic(&shop)).await.expect(200);
     assert_eq!(read.json(), json!({ "cart": ["tea"], "seen": 1 }));
     assert_eq!(read.headers["etag"], "\"1\"");
     world.send(ask("GET", &data(&sid)).basic(&shop)).await.expect(404);
-    assert_eq!(world.send(ask("GET", &data(&new)).basic(&rival)).await.expect(200).json(), json!({}));
+    assert_eq!(
+        world.send(ask("GET", &data(&new)).basic(&rival)).await.expect(200).json(),
+        json!({})
+    );
 
     // Compare and set.
-    let stale = ask("PATCH", &data(&new)).basic(&shop).header("if-match", "\"0\"").json(&json!({ "a": 1 }));
+    let stale =
+        ask("PATCH", &data(&new)).basic(&shop).header("if-match", "\"0\"").json(&json!({ "a": 1 }));
     assert_eq!(world.send(stale).await.expect(412).code(), "version_mismatch");
-    let fresh = ask("PATCH", &data(&new)).basic(&shop).header("if-match", "\"1\"").json(&json!({ "a": 1 }));
+    let fresh =
+        ask("PATCH", &data(&new)).basic(&shop).header("if-match", "\"1\"").json(&json!({ "a": 1 }));
     assert_eq!(world.send(fresh).await.expect(200).headers["etag"], "\"2\"");
 
     // The limit is named, and nothing was written.
@@ -162,7 +188,10 @@ async fn a_cart_survives_login_and_nobody_else_reads_it() {
     assert_eq!(browser.json(), json!({ "seen": 1 }));
     let write = |patch| ask("PATCH", &of_shop).cookie(&cookie).from_our_page().json(&patch);
     world.send(write(json!({ "theme": "dark" }))).await.expect(200);
-    assert_eq!(world.send(write(json!({ "cart": [] }))).await.expect(403).code(), "key_not_declared");
+    assert_eq!(
+        world.send(write(json!({ "cart": [] }))).await.expect(403).code(),
+        "key_not_declared"
+    );
     let others = world.cookie("other").await;
     world.send(ask("GET", &of_shop).cookie(&others)).await.expect(404);
 }
@@ -176,7 +205,10 @@ async fn a_changed_password_ends_the_others_and_renews_this() {
         let body = json!({ "current_password": current, "new_password": new });
         ask("POST", "/api/v1/password").cookie(cookie).from_our_page().json(&body)
     };
-    assert_eq!(world.send(change("wrong wrong wrong", &here)).await.expect(401).code(), "invalid_credentials");
+    assert_eq!(
+        world.send(change("wrong wrong wrong", &here)).await.expect(401).code(),
+        "invalid_credentials"
+    );
     let changed = world.send(change(PASSWORD, &here)).await.expect(200);
     let renewed = changed.cookie("symbolon").unwrap();
     assert!(!world.cookie_counts(&here).await && world.cookie_counts(&renewed).await);
@@ -196,7 +228,9 @@ async fn sessions_are_listed_and_ended() {
     let list = world.send(ask("GET", "/api/v1/sessions").cookie(&cookie)).await.expect(200).json();
     assert_eq!(list.as_array().unwrap().len(), 2);
     assert_eq!(list.as_array().unwrap().iter().filter(|item| item["current"] == true).count(), 1);
-    let end = |sid: &str| ask("DELETE", &format!("/api/v1/sessions/{sid}")).cookie(&cookie).from_our_page();
+    let end = |sid: &str| {
+        ask("DELETE", &format!("/api/v1/sessions/{sid}")).cookie(&cookie).from_our_page()
+    };
     world.send(end(&stranger.sid)).await.expect(404);
     assert!(world.access_counts(&stranger.access).await);
     world.send(end(&phone.sid)).await.expect(204);
@@ -214,10 +248,12 @@ async fn sessions_are_listed_and_ended() {
 async fn token_cookies_need_their_csrf_token() {
     let world = World::new().await;
     let login = world.login("user", "token-cookie").await;
-    let (access, refresh) = (login.cookie("symbolon-access").unwrap(), login.cookie("symbolon-refresh").unwrap());
+    let (access, refresh) =
+        (login.cookie("symbolon-access").unwrap(), login.cookie("symbolon-refresh").unwrap());
     let csrf = login.text_of("csrf_token");
     let with = |method: &str, path: &str, access: &str| {
-        ask(method, path).header("cookie", &format!("symbolon-access={access}; symbolon-refresh={refresh}"))
+        ask(method, path)
+            .header("cookie", &format!("symbolon-access={access}; symbolon-refresh={refresh}"))
     };
     world.send(with("GET", "/api/v1/session", &access)).await.expect(200);
     let logout = || with("POST", "/api/v1/logout", &access);
@@ -225,10 +261,12 @@ async fn token_cookies_need_their_csrf_token() {
     world.send(logout().header("x-csrf-token", &csrf)).await.expect(403);
     // The refresh cookie rotates with a same-origin proof alone.
     world.send(with("POST", "/api/v1/refresh", &access)).await.expect(403);
-    let refreshed = world.send(with("POST", "/api/v1/refresh", &access).from_our_page()).await.expect(200);
+    let refreshed =
+        world.send(with("POST", "/api/v1/refresh", &access).from_our_page()).await.expect(200);
     let access = refreshed.cookie("symbolon-access").unwrap();
     let csrf = refreshed.text_of("csrf_token");
-    let logout = with("POST", "/api/v1/logout", &access).from_our_page().header("x-csrf-token", &csrf);
+    let logout =
+        with("POST", "/api/v1/logout", &access).from_our_page().header("x-csrf-token", &csrf);
     world.send(logout).await.expect(204);
     world.send(with("GET", "/api/v1/session", &access)).await.expect(401);
 }
@@ -257,19 +295,30 @@ async fn a_page_whose_access_cookie_expired_finds_its_way_back() {
 async fn introspection_tells_the_truth_at_once_and_only_to_clients() {
     let world = World::new().await;
     let api = world.add_client("cart-api", "resource", json!({ "audiences": [ORIGIN] })).await;
-    let rival = world.add_client("rival", "resource", json!({ "audiences": ["https://rival.example"] })).await;
+    let rival = world
+        .add_client("rival", "resource", json!({ "audiences": ["https://rival.example"] }))
+        .await;
     let tokens = world.tokens("user").await;
     let cookie = world.cookie("user").await;
     let about = |half: &str| ask("POST", "/oauth2/introspect").form(&[("token", half)]);
     world.send(about(&tokens.access)).await.expect(401);
     let active = world.send(about(&tokens.access).basic(&api)).await.expect(200).json();
     assert_eq!((&active["active"], &active["sid"]), (&json!(true), &json!(tokens.sid)));
-    assert_eq!(world.send(about(&tokens.access).basic(&rival)).await.json(), json!({ "active": false }));
+    assert_eq!(
+        world.send(about(&tokens.access).basic(&rival)).await.json(),
+        json!({ "active": false })
+    );
     let session = world.send(about(&cookie).basic(&api)).await.json();
     assert_eq!((&session["active"], &session["token_type"]), (&json!(true), &json!("session")));
-    assert_eq!(world.send(about(&tokens.refresh).basic(&api)).await.json(), json!({ "active": false }));
+    assert_eq!(
+        world.send(about(&tokens.refresh).basic(&api)).await.json(),
+        json!({ "active": false })
+    );
     world.send(ask("POST", "/api/v1/logout").bearer(&tokens.access)).await.expect(204);
-    assert_eq!(world.send(about(&tokens.access).basic(&api)).await.json(), json!({ "active": false }));
+    assert_eq!(
+        world.send(about(&tokens.access).basic(&api)).await.json(),
+        json!({ "active": false })
+    );
 }
 
 #[tokio::test]
@@ -310,11 +359,20 @@ async fn registering_a_taken_name_looks_like_any_other() {
         let body = json!({ "username": name, "password": "another long enough password" });
         ask("POST", "/api/v1/register").json(&body)
     };
-    let (free, taken) = (world.send(register("fresh")).await.expect(202), world.send(register("user")).await.expect(202));
+    let (free, taken) = (
+        world.send(register("fresh")).await.expect(202),
+        world.send(register("user")).await.expect(202),
+    );
     assert_eq!(free.text, taken.text);
-    assert!(world.cookie("user").await.starts_with("syms_"), "the password of the taken name is unchanged");
+    assert!(
+        world.cookie("user").await.starts_with("syms_"),
+        "the password of the taken name is unchanged"
+    );
     let weak = json!({ "username": "weak", "password": "password" });
-    assert_eq!(world.send(ask("POST", "/api/v1/register").json(&weak)).await.expect(422).code(), "password_refused");
+    assert_eq!(
+        world.send(ask("POST", "/api/v1/register").json(&weak)).await.expect(422).code(),
+        "password_refused"
+    );
 }
 
 /// A request that proved the session before it ended, and writes after it.
@@ -323,18 +381,25 @@ async fn no_write_brings_an_ended_session_back() {
     let world = World::new().await;
     let shop = world.add_client("shop", "confidential", json!({})).await;
     for _ in 0..crate::races().min(10_000) / 10 {
-        let visitor = world.send(ask("POST", "/api/v1/sessions").basic(&shop).json(&json!({}))).await.expect(201);
+        let visitor = world
+            .send(ask("POST", "/api/v1/sessions").basic(&shop).json(&json!({})))
+            .await
+            .expect(201);
         let sid = visitor.text_of("sid");
         let data = format!("/api/v1/sessions/{sid}/data");
         let cookie = visitor.text_of("set_cookie");
-        let cookie = cookie.strip_prefix("symbolon=").unwrap().split(';').next().unwrap().to_owned();
+        let cookie =
+            cookie.strip_prefix("symbolon=").unwrap().split(';').next().unwrap().to_owned();
         let (logout, write, seen) = tokio::join!(
             world.send(ask("POST", "/api/v1/logout").cookie(&cookie).from_our_page()),
             world.send(ask("PATCH", &data).basic(&shop).json(&json!({ "a": 1 }))),
             world.send(ask("GET", "/api/v1/session").cookie(&cookie)),
         );
         logout.expect(204);
-        assert!([200, 404].contains(&write.status.as_u16()) && [200, 401].contains(&seen.status.as_u16()));
+        assert!(
+            [200, 404].contains(&write.status.as_u16())
+                && [200, 401].contains(&seen.status.as_u16())
+        );
         assert!(!world.cookie_counts(&cookie).await);
         world.send(ask("GET", &data).basic(&shop)).await.expect(404);
     }

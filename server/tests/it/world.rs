@@ -48,7 +48,8 @@ impl Answer {
     /// The value of a cookie that this answer sets.
     pub(crate) fn cookie(&self, name: &str) -> Option<String> {
         let prefix = format!("{name}=");
-        let set = self.headers.get_all(header::SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let set =
+            self.headers.get_all(header::SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
         set.filter_map(|set| set.strip_prefix(&prefix))
             .map(|rest| rest.split(';').next().unwrap().to_owned())
             .find(|value| !value.is_empty())
@@ -159,7 +160,9 @@ impl World {
     pub(crate) async fn add_user(&self, name: &str) {
         let password = SecretText::new(PASSWORD.to_owned());
         let now = symbolon::app::now();
-        ops::users::add(&self.app, name, &password, std::collections::BTreeSet::new(), now).await.unwrap();
+        ops::users::add(&self.app, name, &password, std::collections::BTreeSet::new(), now)
+            .await
+            .unwrap();
     }
 
     /// Adds a client of this kind through the admin API, with more members. Returns its id and secret.

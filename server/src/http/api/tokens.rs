@@ -103,7 +103,8 @@ async fn by_cookie(
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::Unavailable(error) | Refused::Check(ops::check::Refused::Unavailable(error)) => error.into(),
+            Refused::Unavailable(error)
+            | Refused::Check(ops::check::Refused::Unavailable(error)) => error.into(),
             refused => {
                 tracing::debug!(reason = %refused, "a refresh token proves nothing");
                 problem::GRANT.into()
@@ -230,12 +231,13 @@ pub async fn handover(
     Body(body): Body<HandoverRequest>,
 ) -> Result<Response, Problem> {
     match (body.to, identity.half()) {
-        (To::Token, Some(Half::SessionCookie)) => to_tokens(&http, &headers, &caller, &identity, &body).await,
+        (To::Token, Some(Half::SessionCookie)) => {
+            to_tokens(&http, &headers, &caller, &identity, &body).await
+        }
         (To::Session, Some(Half::Bearer)) => to_cookie(&http, &headers, &identity).await,
         (To::Token, _) => Err(Problem::from(problem::NO_LOGIN).detail("send the session cookie")),
-        (To::Session, _) => {
-            Err(Problem::from(problem::NO_LOGIN).detail("send the access token in the Authorization header"))
-        }
+        (To::Session, _) => Err(Problem::from(problem::NO_LOGIN)
+            .detail("send the access token in the Authorization header")),
     }
 }
 
@@ -248,14 +250,18 @@ async fn to_tokens(
 ) -> Result<Response, Problem> {
     let now = now();
     let (client, _) = input::client(headers, body.client_id.as_ref(), http)?;
-    if !input::origin(headers).is_some_and(|origin| http.is_own_origin(origin) || client.owns_origin(origin)) {
+    if !input::origin(headers)
+        .is_some_and(|origin| http.is_own_origin(origin) || client.owns_origin(origin))
+    {
         return Err(problem::ORIGIN.into());
     }
-    let live = ops::check::load(&http.app, identity.session, now).await.map_err(|_| problem::NO_LOGIN)?;
+    let live =
+        ops::check::load(&http.app, identity.session, now).await.map_err(|_| problem::NO_LOGIN)?;
     let ask = body.password.as_ref().map_or(Ask::Access, Ask::SteppedUp);
     let audience = body.audience.as_deref();
     let (tokens, cookie) =
-        ops::handover::to_tokens(&http.app, &live, &client, audience, ask, &caller.device, now).await?;
+        ops::handover::to_tokens(&http.app, &live, &client, audience, ask, &caller.device, now)
+            .await?;
     let mut set = HeaderMap::new();
     if let Some(cookie) = cookie {
         output::set_session(http, &mut set, &live.session, &cookie, now)?;
@@ -272,11 +278,17 @@ pub struct CookieGiven {
     csrf_token: String,
 }
 
-async fn to_cookie(http: &Http, headers: &HeaderMap, identity: &Identity) -> Result<Response, Problem> {
+async fn to_cookie(
+    http: &Http,
+    headers: &HeaderMap,
+    identity: &Identity,
+) -> Result<Response, Problem> {
     let now = now();
     // The page that asks must be listed: otherwise an attacker plants the cookie of his own login.
     let client = http.app.client(&identity.client).ok_or(problem::NO_LOGIN)?;
-    if !input::origin(headers).is_some_and(|origin| http.is_own_origin(origin) || client.owns_origin(origin)) {
+    if !input::origin(headers)
+        .is_some_and(|origin| http.is_own_origin(origin) || client.owns_origin(origin))
+    {
         return Err(problem::ORIGIN.into());
     }
     let (session, cookie) = ops::handover::to_cookie(&http.app, identity.session, now).await?;
@@ -298,4 +310,3 @@ impl From<ops::handover::Refused> for Problem {
         }
     }
 }
-

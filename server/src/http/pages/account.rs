@@ -51,7 +51,9 @@ fn to_login(http: &Http, here: &str) -> Response {
 }
 
 async fn show(http: &Http, view: &View, done: Option<Done>) -> Result<Response, Problem> {
-    let Some((identity, user)) = view.identity.as_ref().and_then(|identity| Some((identity, identity.subject?))) else {
+    let Some((identity, user)) =
+        view.identity.as_ref().and_then(|identity| Some((identity, identity.subject?)))
+    else {
         return Ok(to_login(http, "/account"));
     };
     let now = now();
@@ -59,8 +61,9 @@ async fn show(http: &Http, view: &View, done: Option<Done>) -> Result<Response, 
     let sessions: Vec<_> = trees.iter().map(|tree| shown(tree, identity)).collect();
     let name = entry::username(http, Some(identity)).await;
     let page = view.page_at(http, "/account", name.as_deref());
-    let csrf_token = identity.csrf_token();
-    let template = ui::Account { page: &page, csrf_token: &csrf_token, now, sessions: &sessions, done };
+    let csrf_token = SecretText::new(identity.csrf_token());
+    let template =
+        ui::Account { page: &page, csrf_token: &csrf_token, now, sessions: &sessions, done };
     Ok(view.html(http, StatusCode::OK, &template, None))
 }
 
@@ -69,7 +72,11 @@ fn shown<'a>(tree: &'a Tree, identity: &Identity) -> ui::Session<'a> {
     one(&tree.session, identity, children)
 }
 
-fn one<'a>(session: &'a Session, identity: &Identity, children: Vec<ui::Session<'a>>) -> ui::Session<'a> {
+fn one<'a>(
+    session: &'a Session,
+    identity: &Identity,
+    children: Vec<ui::Session<'a>>,
+) -> ui::Session<'a> {
     let login = session.login.as_ref();
     let family = |family: &'a symbolon_core::family::Family| TokenFamily {
         client: family.client.as_str(),
@@ -139,9 +146,13 @@ pub async fn end_others(
         let user = check(&identity, &button.csrf_token)?;
         let began = now();
         let keep = Some(identity.session);
-        let count = ops::end::sessions_of(&http.app, user, keep, Reason::EndedByUser, began).await?;
+        let count =
+            ops::end::sessions_of(&http.app, user, keep, Reason::EndedByUser, began).await?;
         let ms = millis_since(began);
-        Ok(see_other(&http.path(&format!("/account?done=others&count={count}&ms={ms}")), HeaderMap::new()))
+        Ok(see_other(
+            &http.path(&format!("/account?done=others&count={count}&ms={ms}")),
+            HeaderMap::new(),
+        ))
     };
     act.await.unwrap_or_else(|problem: Problem| view.refuse(&http, &problem))
 }
@@ -183,9 +194,10 @@ async fn show_password(
 ) -> Response {
     let name = entry::username(http, Some(identity)).await;
     let page = view.page_at(http, "/account/password", name.as_deref());
-    let csrf_token = identity.csrf_token();
+    let csrf_token = SecretText::new(identity.csrf_token());
     let password_length_min = http.app.password_policy().length_min;
-    let template = ui::ChangePassword { page: &page, csrf_token: &csrf_token, password_length_min, problems };
+    let template =
+        ui::ChangePassword { page: &page, csrf_token: &csrf_token, password_length_min, problems };
     view.html(http, status, &template, None)
 }
 
@@ -217,19 +229,23 @@ pub async fn password_form(
     let Ok(live) = ops::check::load(&http.app, identity.session, now).await else {
         return to_login(&http, "/account/password");
     };
-    let changed = ops::password::change(&http.app, &live, &form.current_password, &form.new_password, now).await;
+    let changed =
+        ops::password::change(&http.app, &live, &form.current_password, &form.new_password, now)
+            .await;
     let wrong = match changed {
         Ok(changed) => {
             let mut set = HeaderMap::new();
             if let Some(cookie) = &changed.cookie {
-                if let Err(problem) = output::set_session(&http, &mut set, &changed.session, cookie, now) {
+                if let Err(problem) =
+                    output::set_session(&http, &mut set, &changed.session, cookie, now)
+                {
                     return view.refuse(&http, &problem);
                 }
             }
             return see_other(&http.path("/account?done=password"), set);
         }
         Err(Refused::Credentials) => ui::Problem::WrongCurrentPassword,
-        Err(Refused::Policy(refused)) => entry::policy(refused),
+        Err(Refused::Policy(refused)) => ui::Problem::NewPassword(refused),
         Err(Refused::Limited(limited)) => ui::Problem::TooManyAttempts(limited.retry_after),
         Err(refused) => return view.refuse(&http, &refused.into()),
     };

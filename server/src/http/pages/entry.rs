@@ -6,11 +6,7 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
-use symbolon_core::{
-    password,
-    secret::SecretText,
-    session::Reason,
-};
+use symbolon_core::{secret::SecretText, session::Reason};
 use symbolon_guard::{Identity, Refusal};
 
 use super::{Http, Next, View, see_other};
@@ -106,13 +102,22 @@ pub async fn login_form(
     let next = Next::parse(&form.next);
     if !view.check_form(&http, &form.csrf_token) {
         let status = StatusCode::FORBIDDEN;
-        return show_login(&http, &view, &form, next.as_ref(), None, &[ui::Problem::FormExpired], status);
+        return show_login(
+            &http,
+            &view,
+            &form,
+            next.as_ref(),
+            None,
+            &[ui::Problem::FormExpired],
+            status,
+        );
     }
     match try_login(&http, &view, caller, &form).await {
         Ok(set) => see_other(&destination(&http, next.as_ref()), set),
         Err(problem) => match typed_wrong(&problem) {
             Some(wrong) => {
-                let status = StatusCode::from_u16(problem.code().status).unwrap_or(StatusCode::BAD_REQUEST);
+                let status =
+                    StatusCode::from_u16(problem.code().status).unwrap_or(StatusCode::BAD_REQUEST);
                 show_login(&http, &view, &form, next.as_ref(), None, &[wrong], status)
             }
             None => view.refuse(&http, &problem),
@@ -120,7 +125,12 @@ pub async fn login_form(
     }
 }
 
-async fn try_login(http: &Http, view: &View, caller: Caller, form: &LoginForm) -> Result<HeaderMap, Problem> {
+async fn try_login(
+    http: &Http,
+    view: &View,
+    caller: Caller,
+    form: &LoginForm,
+) -> Result<HeaderMap, Problem> {
     let now = now();
     let attempt = Attempt {
         client: http.app.client(&http.default_client).ok_or(problem::CLIENT)?,
@@ -152,16 +162,6 @@ fn typed_wrong(problem: &Problem) -> Option<ui::Problem> {
     }
 }
 
-/// What a password form can say about the policy.
-pub fn policy(refused: password::Refused) -> ui::Problem {
-    match refused {
-        password::Refused::TooShort { min } => ui::Problem::PasswordTooShort(min),
-        password::Refused::TooLong { max } => ui::Problem::PasswordTooLong(max),
-        password::Refused::Common => ui::Problem::PasswordCommon,
-        password::Refused::ContainsName => ui::Problem::PasswordContainsName,
-    }
-}
-
 /// `GET /register`.
 pub async fn register(State(http): State<Http>, view: View) -> Response {
     if http.app.config.registration == Registration::Closed {
@@ -185,7 +185,8 @@ fn show_register(
     let (csrf_token, set) = view.form_token(http);
     let page = view.page(http, None);
     let needs_invitation = http.app.config.registration == Registration::Invitation;
-    let invitation = typed.invitation.as_ref().map_or("", SecretText::expose);
+    let nothing = SecretText::default();
+    let invitation = typed.invitation.as_ref().unwrap_or(&nothing);
     let template = ui::Register {
         page: &page,
         csrf_token: &csrf_token,
@@ -221,7 +222,13 @@ pub async fn register_form(
 ) -> Response {
     use ops::register::Refused;
     if !view.check_form(&http, &form.csrf_token) {
-        return show_register(&http, &view, &form, &[ui::Problem::FormExpired], StatusCode::FORBIDDEN);
+        return show_register(
+            &http,
+            &view,
+            &form,
+            &[ui::Problem::FormExpired],
+            StatusCode::FORBIDDEN,
+        );
     }
     let application = Application {
         username: &form.username,
@@ -233,11 +240,12 @@ pub async fn register_form(
         Ok(()) => {
             let next = Next::parse(&form.next);
             let page = view.page_at(&http, "/login", None);
-            let template = ui::Registered { page: &page, next: next.as_ref().map_or("", Next::as_str) };
+            let template =
+                ui::Registered { page: &page, next: next.as_ref().map_or("", Next::as_str) };
             return view.html(&http, StatusCode::OK, &template, None);
         }
         Err(Refused::Username(_)) => ui::Problem::InvalidUsername,
-        Err(Refused::Policy(refused)) => policy(refused),
+        Err(Refused::Policy(refused)) => ui::Problem::NewPassword(refused),
         Err(Refused::Invitation) => ui::Problem::WrongInvitation,
         Err(Refused::Limited(limited)) => ui::Problem::TooManyAttempts(limited.retry_after),
         Err(refused) => return view.refuse(&http, &refused.into()),
@@ -247,13 +255,20 @@ pub async fn register_form(
 
 /// `GET /logout`: a question, because a link alone must not log anybody out.
 pub async fn logout(State(http): State<Http>, view: View) -> Response {
-    let Some(identity) = &view.identity else { return logged_out(&http, &view, false, None, HeaderMap::new()) };
+    let Some(identity) = &view.identity else {
+        return logged_out(&http, &view, false, None, HeaderMap::new());
+    };
     let name = username(&http, Some(identity)).await;
     let page = view.page(&http, name.as_deref());
     let next = view.next();
-    let csrf_token = identity.csrf_token();
+    let csrf_token = SecretText::new(identity.csrf_token());
     let next = next.as_ref().map_or("", Next::as_str);
-    view.html(&http, StatusCode::OK, &ui::Logout { page: &page, csrf_token: &csrf_token, next }, None)
+    view.html(
+        &http,
+        StatusCode::OK,
+        &ui::Logout { page: &page, csrf_token: &csrf_token, next },
+        None,
+    )
 }
 
 /// The logout form.
@@ -266,7 +281,11 @@ pub struct LogoutForm {
 }
 
 /// `POST /logout`.
-pub async fn logout_form(State(http): State<Http>, view: View, Form(form): Form<LogoutForm>) -> Response {
+pub async fn logout_form(
+    State(http): State<Http>,
+    view: View,
+    Form(form): Form<LogoutForm>,
+) -> Response {
     let mut set = HeaderMap::new();
     output::clear_all(&http, &mut set);
     let mut ms = None;
@@ -275,7 +294,9 @@ pub async fn logout_form(State(http): State<Http>, view: View, Form(form): Form<
             return view.refuse(&http, &problem::FORM_TOKEN.into());
         }
         let began = now();
-        if let Err(error) = ops::end::session(&http.app, identity.session, Reason::Logout, began).await {
+        if let Err(error) =
+            ops::end::session(&http.app, identity.session, Reason::Logout, began).await
+        {
             return view.refuse(&http, &error.into());
         }
         ms = Some(millis_since(began));
@@ -300,8 +321,8 @@ pub fn logged_out(
     set: HeaderMap,
 ) -> Response {
     let page = view.page_at(http, "/", None);
-    let mut response = view.html(http, StatusCode::OK, &ui::LoggedOut { page: &page, everywhere, ended_ms }, None);
+    let mut response =
+        view.html(http, StatusCode::OK, &ui::LoggedOut { page: &page, everywhere, ended_ms }, None);
     response.headers_mut().extend(set);
     response
 }
-

@@ -10,7 +10,10 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use symbolon_core::{csrf, secret::SecretBytes};
+use symbolon_core::{
+    csrf,
+    secret::{SecretBytes, SecretText},
+};
 use symbolon_guard::{Identity, Refusal, Rules};
 
 use super::{
@@ -39,7 +42,8 @@ impl Pages {
     pub fn new(config: &Config, rules: &Rules) -> Self {
         let secure = rules.layout().origin().is_secure();
         let site = Site::new(rules.layout().base(), config.brand.clone());
-        let assets = site.assets().iter().enumerate().map(|(at, asset)| (asset.path.clone(), at)).collect();
+        let assets =
+            site.assets().iter().enumerate().map(|(at, asset)| (asset.path.clone(), at)).collect();
         let form_cookie = if secure { "__Host-symbolon-form" } else { "symbolon-form" };
         Self { site, assets, form_cookie, secure }
     }
@@ -69,7 +73,8 @@ impl FromRequestParts<Http> for View {
         let pairs: Vec<(String, String)> =
             serde_urlencoded::from_str(query).map_err(|_| Problem::from(problem::MALFORMED))?;
         let query: HashMap<_, _> = pairs.into_iter().collect();
-        let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let text =
+            |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let asked = ui::Asked {
             ui_locales: query.get("ui_locales").map(String::as_str),
             cookie: cookie(&parts.headers, Locale::COOKIE),
@@ -85,7 +90,11 @@ impl FromRequestParts<Http> for View {
             headers: parts.headers.clone(),
             identity: parts.extensions.get().cloned(),
             refusal: parts.extensions.get().cloned(),
-            request_id: parts.extensions.get::<RequestId>().map(ToString::to_string).unwrap_or_default(),
+            request_id: parts
+                .extensions
+                .get::<RequestId>()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
         })
     }
 }
@@ -122,27 +131,40 @@ impl View {
     }
 
     /// The CSRF token for a form that works without a session, and the cookie that it belongs to.
-    fn form_token(&self, http: &Http) -> (String, Option<HeaderValue>) {
-        if let Some(held) = cookie(&self.headers, http.pages.form_cookie).filter(|held| held.len() == 22) {
-            return (csrf::token(held), None);
+    fn form_token(&self, http: &Http) -> (SecretText, Option<HeaderValue>) {
+        if let Some(held) =
+            cookie(&self.headers, http.pages.form_cookie).filter(|held| held.len() == 22)
+        {
+            return (SecretText::new(csrf::token(held)), None);
         }
         use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
         let fresh = URL_SAFE_NO_PAD.encode(SecretBytes::<16>::random(&mut Os).expose());
         let secure = if http.pages.secure { "; Secure" } else { "" };
         let name = http.pages.form_cookie;
-        let set = HeaderValue::try_from(format!("{name}={fresh}; Path=/; HttpOnly; SameSite=Lax{secure}"));
-        (csrf::token(&fresh), set.ok())
+        let set = HeaderValue::try_from(format!(
+            "{name}={fresh}; Path=/; HttpOnly; SameSite=Lax{secure}"
+        ));
+        (SecretText::new(csrf::token(&fresh)), set.ok())
     }
 
     /// Whether a form without a session comes from our own page in this browser.
     fn check_form(&self, http: &Http, token: &str) -> bool {
         let from_here = http.rules.check_origin(&Method::POST, &self.headers).is_ok();
-        from_here && cookie(&self.headers, http.pages.form_cookie).is_some_and(|held| csrf::matches(token, held))
+        from_here
+            && cookie(&self.headers, http.pages.form_cookie)
+                .is_some_and(|held| csrf::matches(token, held))
     }
 
-    fn html(&self, http: &Http, status: StatusCode, template: &impl Template, set: Option<HeaderValue>) -> Response {
+    fn html(
+        &self,
+        http: &Http,
+        status: StatusCode,
+        template: &impl Template,
+        set: Option<HeaderValue>,
+    ) -> Response {
         let Ok(html) = template.render() else {
-            return (StatusCode::INTERNAL_SERVER_ERROR, "the page cannot be shown\n").into_response();
+            return (StatusCode::INTERNAL_SERVER_ERROR, "the page cannot be shown\n")
+                .into_response();
         };
         let mut response = (status, axum::response::Html(html)).into_response();
         let headers = response.headers_mut();
@@ -232,8 +254,12 @@ pub fn continue_page(http: &Http, view: &View) -> Response {
     let (csrf_token, set) = view.form_token(http);
     let page = view.page_at(http, "/", None);
     let next = view.param("next").unwrap_or_default();
-    let template =
-        ui::Continue { page: &page, action: "/api/v1/refresh/continue", csrf_token: &csrf_token, next };
+    let template = ui::Continue {
+        page: &page,
+        action: "/api/v1/refresh/continue",
+        csrf_token: &csrf_token,
+        next,
+    };
     view.html(http, StatusCode::OK, &template, set)
 }
 
@@ -241,4 +267,3 @@ pub fn continue_page(http: &Http, view: &View) -> Response {
 pub fn continue_form_is_ours(http: &Http, view: &View, token: &str) -> bool {
     view.check_form(http, token)
 }
-
