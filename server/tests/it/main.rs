@@ -6,6 +6,8 @@ mod architecture;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod routes;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod world;
