@@ -24,7 +24,9 @@ pub struct Origin(Box<str>);
 
 /// The text is not an origin as browsers write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an origin is https://host or https://host:port, lower case, without a path or the default port")]
+#[error(
+    "an origin is https://host or https://host:port, lower case, without a path or the default port"
+)]
 pub struct InvalidOrigin;
 
 impl Origin {

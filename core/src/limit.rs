@@ -28,9 +28,8 @@
 //!
 //! Whether the account exists enters nowhere.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
-use ::core::net::IpAddr;
 use aws_lc_rs::hmac;
 
 use crate::{id::SessionId, secret::SecretBytes, time::Time, user::Username};

@@ -1,5 +1,9 @@
 //! The tests at the door: one binary, so that it links once.
 
+// `cfg(test)` tells clippy that these are tests throughout.
+#[cfg(test)]
+mod architecture;
+#[cfg(test)]
 mod store;
 
 /// How often a race is run: `./test all` asks for 10,000.

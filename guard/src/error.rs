@@ -1,0 +1,274 @@
+//! What a request is told when it does not get in.
+
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+use symbolon_core::session::Assurance;
+
+/// Why a request does not get in, told so that the right client knows what to do and the wrong one learns nothing:
+/// a credential that is malformed, forged, expired, ended or of the wrong kind is always [`Refusal::InvalidToken`].
+///
+/// As a response it is `application/problem+json` (RFC 9457) with a stable `code`, and `WWW-Authenticate` per RFC 6750.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No credential was sent. Log in.
+    #[error("no credential was sent")]
+    LoginRequired,
+    /// The credential lets nobody in. Refresh, or log in.
+    #[error("the credential is not valid")]
+    InvalidToken,
+    /// The credential was genuine and has been replaced: use what the newer answer gave.
+    #[error("the credential was renewed")]
+    Renewed,
+    /// Several `Authorization` headers, or several cookies of one of our names.
+    #[error("more than one credential of one kind was sent")]
+    InvalidRequest,
+    /// Over [`COOKIES_BYTES_MAX`](crate::cookie::COOKIES_BYTES_MAX) or [`COOKIES_MAX`](crate::cookie::COOKIES_MAX).
+    #[error("too many cookies")]
+    TooManyCookies,
+    /// A cookie carries the request and nothing proves that a page of this site asked.
+    #[error("the request is not proven to come from this site")]
+    CrossSite,
+    /// The CSRF token is missing or is another credential's.
+    #[error("the CSRF token does not fit")]
+    InvalidCsrfToken,
+    /// The access token lacks a scope.
+    #[error("the scope {0} is missing")]
+    InsufficientScope(Box<str>),
+    /// The subject lacks a role. Which one is not said.
+    #[error("a role is missing")]
+    Forbidden,
+    /// The login was not strong enough (RFC 9470). Step up.
+    #[error("a stronger login is needed")]
+    InsufficientAssurance(Assurance),
+    /// It cannot be decided now. Nobody gets in.
+    #[error("it cannot be decided now")]
+    Unavailable {
+        /// When to try again, in seconds.
+        retry_after_secs: u32,
+    },
+}
+
+impl Refusal {
+    /// One of each, for tables of codes.
+    pub fn all() -> [Self; 11] {
+        [
+            Self::LoginRequired,
+            Self::InvalidToken,
+            Self::Renewed,
+            Self::InvalidRequest,
+            Self::TooManyCookies,
+            Self::CrossSite,
+            Self::InvalidCsrfToken,
+            Self::InsufficientScope("".into()),
+            Self::Forbidden,
+            Self::InsufficientAssurance(Assurance::Aal2),
+            Self::Unavailable { retry_after_secs: 1 },
+        ]
+    }
+
+    /// The status, the stable code, what it is, and what to do about it.
+    const fn row(&self) -> (StatusCode, &'static str, &'static str, &'static str) {
+        match self {
+            Self::LoginRequired => (
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "Nobody is logged in",
+                "Send a session cookie, or an access token in the Authorization header.",
+            ),
+            Self::InvalidToken => (
+                StatusCode::UNAUTHORIZED,
+                "invalid_token",
+                "The credential is not valid",
+                "It is not valid, or no longer: refresh it, or log in again.",
+            ),
+            Self::Renewed => (
+                StatusCode::UNAUTHORIZED,
+                "renewed",
+                "The credential was renewed",
+                "Repeat the request with the newer one.",
+            ),
+            Self::InvalidRequest => (
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "The credentials are ambiguous",
+                "Send one Authorization header, and no cookie twice. Deleting this site's cookies mends the latter.",
+            ),
+            Self::TooManyCookies => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "too_many_cookies",
+                "There are too many cookies",
+                "At most 100 cookies of 16384 bytes in all are read. Delete this site's cookies.",
+            ),
+            Self::CrossSite => (
+                StatusCode::FORBIDDEN,
+                "cross_site",
+                "The request comes from another site",
+                "What a cookie carries and changes something must come from a page of this site. Other clients send \
+                 an access token in the Authorization header.",
+            ),
+            Self::InvalidCsrfToken => (
+                StatusCode::FORBIDDEN,
+                "invalid_csrf_token",
+                "The CSRF token does not fit",
+                "Load the page again. Scripts send the current credential's token in X-CSRF-Token, forms in the \
+                 field csrf_token.",
+            ),
+            Self::InsufficientScope(_) => (
+                StatusCode::FORBIDDEN,
+                "insufficient_scope",
+                "The access token lacks a scope",
+                "Ask for an access token with the scope that WWW-Authenticate names.",
+            ),
+            Self::Forbidden => (
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "This login may not do that",
+                "Ask an administrator for the role, or log in as somebody who has it.",
+            ),
+            Self::InsufficientAssurance(_) => (
+                StatusCode::UNAUTHORIZED,
+                "insufficient_user_authentication",
+                "A stronger login is needed",
+                "Log in again with a second factor.",
+            ),
+            Self::Unavailable { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Not now",
+                "The login cannot be checked at the moment. Try again after Retry-After.",
+            ),
+        }
+    }
+
+    /// The status of the answer.
+    pub const fn status(&self) -> StatusCode {
+        self.row().0
+    }
+
+    /// The stable code: clients may decide by it.
+    pub const fn code(&self) -> &'static str {
+        self.row().1
+    }
+
+    /// What it is, in a few words: the same for every request with this code.
+    pub const fn title(&self) -> &'static str {
+        self.row().2
+    }
+
+    /// What to do about it.
+    pub const fn fix(&self) -> &'static str {
+        self.row().3
+    }
+
+    /// Whether the request merely carried a credential that counts for nothing, so that it may pass for anonymous where
+    /// anonymous requests are served.
+    pub(crate) const fn is_spent_credential(&self) -> bool {
+        matches!(self, Self::InvalidToken | Self::Renewed)
+    }
+
+    /// The `WWW-Authenticate` header (RFC 6750, section 3): no error when no credential was sent; the missing scope
+    /// (RFC 6750) or assurance level (RFC 9470) otherwise.
+    pub fn challenge(&self) -> Option<HeaderValue> {
+        let error = match self {
+            Self::LoginRequired => return Some(HeaderValue::from_static(REALM)),
+            Self::InvalidToken | Self::Renewed => r#", error="invalid_token""#.to_owned(),
+            Self::InsufficientScope(scope) => {
+                // The characters of a scope-token (RFC 6749, section 3.3).
+                let scope = scope.replace(|c| !matches!(c, '!' | '#'..='[' | ']'..='~'), "");
+                format!(r#", error="insufficient_scope", scope="{scope}""#)
+            }
+            Self::InsufficientAssurance(needed) => format!(
+                r#", error="insufficient_user_authentication", acr_values="{}""#,
+                needed.as_str()
+            ),
+            _ => return None,
+        };
+        HeaderValue::try_from(format!("{REALM}{error}")).ok()
+    }
+
+    /// The answer, for any body that can be made from text.
+    pub fn into_response<B: From<String>>(self) -> Response<B> {
+        let (status, code, title, fix) = self.row();
+        let body = serde_json::json!({
+            "type": format!("urn:symbolon:error:{code}"),
+            "title": title,
+            "status": status.as_u16(),
+            "code": code,
+            "fix": fix,
+        });
+        let mut response = Response::new(B::from(body.to_string()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Self::Unavailable { retry_after_secs } = self {
+            headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_secs));
+        }
+        response
+    }
+}
+
+const REALM: &str = r#"Bearer realm="symbolon""#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_its_own() {
+        let codes: std::collections::HashSet<_> = Refusal::all().map(|r| r.code()).into();
+        assert_eq!(codes.len(), Refusal::all().len());
+    }
+
+    #[test]
+    fn answers() {
+        let scope = |s: &str| Refusal::InsufficientScope(s.into());
+        for (refusal, status, challenge) in [
+            (Refusal::LoginRequired, 401, Some(r#"Bearer realm="symbolon""#)),
+            (Refusal::InvalidToken, 401, Some(r#"Bearer realm="symbolon", error="invalid_token""#)),
+            (Refusal::Renewed, 401, Some(r#"Bearer realm="symbolon", error="invalid_token""#)),
+            (Refusal::InvalidRequest, 400, None),
+            (Refusal::TooManyCookies, 431, None),
+            (Refusal::CrossSite, 403, None),
+            (Refusal::InvalidCsrfToken, 403, None),
+            (
+                scope("cart:write"),
+                403,
+                Some(r#"Bearer realm="symbolon", error="insufficient_scope", scope="cart:write""#),
+            ),
+            (
+                scope("a\"\\\r\nb"),
+                403,
+                Some(r#"Bearer realm="symbolon", error="insufficient_scope", scope="ab""#),
+            ),
+            (Refusal::Forbidden, 403, None),
+            (
+                Refusal::InsufficientAssurance(Assurance::Aal2),
+                401,
+                Some(
+                    r#"Bearer realm="symbolon", error="insufficient_user_authentication", acr_values="aal2""#,
+                ),
+            ),
+            (Refusal::Unavailable { retry_after_secs: 2 }, 503, None),
+        ] {
+            let code = refusal.code();
+            let response = refusal.into_response::<String>();
+            assert_eq!(response.status(), status);
+            let headers = response.headers();
+            assert_eq!(headers[CACHE_CONTROL], "no-store");
+            assert_eq!(headers[CONTENT_TYPE], "application/problem+json");
+            let sent = headers.get(WWW_AUTHENTICATE).map(|value| value.to_str().unwrap());
+            assert_eq!(sent, challenge);
+            assert_eq!(headers.get(RETRY_AFTER).is_some(), status == 503);
+            let body: serde_json::Value = serde_json::from_str(response.body()).unwrap();
+            assert_eq!(body["code"], code);
+            assert_eq!(body["status"], status);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The tower layers: [`Guard`] turns whatever a request carries into one identity, [`Require`] asks more of it.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Extensions, Request, Response, header::AUTHORIZATION, request::Parts};
+use symbolon_core::session::Assurance;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    Authority,
+    admit::{Carried, Rules, admit_parts},
+    error::Refusal,
+    identity::Identity,
+};
+
+/// The layer in front of an application's routes. A request that gets through it has an [`Identity`] in its extensions,
+/// or is anonymous where that is allowed.
+///
+/// * [`Guard::required`] answers whoever has no identity.
+/// * [`Guard::optional`] also lets requests through that carry nothing, and those whose *cookie* no longer counts:
+///   browsers send cookies by themselves, and a page must be able to lead to the login. Then the extensions hold the
+///   [`Refusal`], so that the page can say why. A bad `Authorization` header was sent on purpose and is refused; so
+///   is everything ambiguous, cross-origin or undecidable.
+///
+/// The guard never sets or removes a cookie. A late answer to an old request would remove the cookie that a login has
+/// just set; logging in overwrites a dead one anyway.
+///
+/// CORS preflights carry no credential: put the CORS layer outside of this one.
+///
+/// Cheap to clone.
+pub struct Guard<A> {
+    rules: Rules,
+    authority: Arc<A>,
+    required: bool,
+}
+
+impl<A> Clone for Guard<A> {
+    fn clone(&self) -> Self {
+        let Self { rules, authority, required } = self;
+        Self { rules: rules.clone(), authority: authority.clone(), required: *required }
+    }
+}
+
+impl<A> fmt::Debug for Guard<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rules, required, .. } = self;
+        f.debug_struct("Guard")
+            .field("rules", rules)
+            .field("required", required)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<A: Authority> Guard<A> {
+    /// Only requests with an identity get through.
+    pub fn required(rules: Rules, authority: A) -> Self {
+        Self { rules, authority: Arc::new(authority), required: true }
+    }
+
+    /// Anonymous requests get through, too.
+    pub fn optional(rules: Rules, authority: A) -> Self {
+        Self { rules, authority: Arc::new(authority), required: false }
+    }
+
+    /// Who a request is: `None` when it carries no credential. This is what the layer asks, for those who have no
+    /// tower service to wrap.
+    ///
+    /// # Errors
+    /// The [`Refusal`] to answer with.
+    pub async fn identify(&self, request: &Parts) -> Result<Option<Identity>, Refusal> {
+        let carried = admit_parts(&self.rules, request)?;
+        if matches!(carried, Carried::Nothing) {
+            return Ok(None);
+        }
+        let claims = self.authority.identify(&carried, request).await?;
+        Ok(Some(Identity::new(claims, carried)))
+    }
+
+    async fn mark(&self, request: &mut Parts) -> Result<(), Refusal> {
+        // What an outer guard found counts no more: this one may have other rules.
+        request.extensions.remove::<Identity>();
+        request.extensions.remove::<Refusal>();
+        match self.identify(request).await {
+            Ok(Some(identity)) => {
+                request.extensions.insert(identity);
+                Ok(())
+            }
+            Ok(None) if self.required => Err(Refusal::LoginRequired),
+            Ok(None) => Ok(()),
+            Err(refusal) if self.passes_for_anonymous(request, &refusal) => {
+                request.extensions.insert(refusal);
+                Ok(())
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn passes_for_anonymous(&self, request: &Parts, refusal: &Refusal) -> bool {
+        !self.required
+            && refusal.is_spent_credential()
+            && !request.headers.contains_key(AUTHORIZATION)
+    }
+}
+
+impl<S, A> Layer<S> for Guard<A> {
+    type Service = Guarded<S, A>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Guarded { inner, guard: self.clone() }
+    }
+}
+
+/// A service behind a [`Guard`].
+pub struct Guarded<S, A> {
+    inner: S,
+    guard: Guard<A>,
+}
+
+impl<S: Clone, A> Clone for Guarded<S, A> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), guard: self.guard.clone() }
+    }
+}
+
+impl<S: fmt::Debug, A> fmt::Debug for Guarded<S, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded").field("inner", &self.inner).field("guard", &self.guard).finish()
+    }
+}
+
+impl<S, A, B, R> Service<Request<B>> for Guarded<S, A>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    A: Authority,
+    B: Send + 'static,
+    R: From<String>,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The service that was polled ready must be the one that is called.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let guard = self.guard.clone();
+        Box::pin(async move {
+            let (mut parts, body) = request.into_parts();
+            match guard.mark(&mut parts).await {
+                Ok(()) => inner.call(Request::from_parts(parts, body)).await,
+                Err(refusal) => Ok(refusal.into_response()),
+            }
+        })
+    }
+}
+
+/// One thing that is asked of an identity: as a layer inside a [`Guard`], or as a check in a handler. For several, a tuple of
+/// them is a layer, too: `.layer((Require::login(), Require::role("admin")))`.
+///
+/// ```
+/// use symbolon_guard::{testing, Refusal, Require};
+/// let admin = testing::claims().role("admin").bearer("token");
+/// assert_eq!(Require::role("admin").check(Some(&admin)), Ok(()));
+/// assert_eq!(Require::role("owner").check(Some(&admin)), Err(Refusal::Forbidden));
+/// assert_eq!(Require::role("admin").check(None), Err(Refusal::LoginRequired));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Require(Need);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Need {
+    Login,
+    Role(Arc<str>),
+    Scope(Arc<str>),
+    Assurance(Assurance),
+}
+
+impl Require {
+    /// A user who has logged in: no visitor, no machine client.
+    pub const fn login() -> Self {
+        Self(Need::Login)
+    }
+
+    /// A subject that has this role.
+    pub fn role(role: &str) -> Self {
+        Self(Need::Role(role.into()))
+    }
+
+    /// A credential that has this scope.
+    pub fn scope(scope: &str) -> Self {
+        Self(Need::Scope(scope.into()))
+    }
+
+    /// A login of at least this strength.
+    pub const fn assurance(level: Assurance) -> Self {
+        Self(Need::Assurance(level))
+    }
+
+    /// Checks an identity, or its absence.
+    ///
+    /// # Errors
+    /// [`Refusal::LoginRequired`] without an identity; otherwise what is missing.
+    pub fn check(&self, identity: Option<&Identity>) -> Result<(), Refusal> {
+        let identity = identity.ok_or(Refusal::LoginRequired)?;
+        let (met, refusal) = match &self.0 {
+            Need::Login => (identity.subject.is_some(), Refusal::LoginRequired),
+            Need::Role(role) => (identity.has_role(role), Refusal::Forbidden),
+            Need::Scope(scope) => {
+                (identity.has_scope(scope), Refusal::InsufficientScope((&**scope).into()))
+            }
+            Need::Assurance(level) => (
+                identity.assurance.is_some_and(|own| own >= *level),
+                Refusal::InsufficientAssurance(*level),
+            ),
+        };
+        if met { Ok(()) } else { Err(refusal) }
+    }
+}
+
+/// The identity that the guard found; or why there is none.
+pub(crate) fn found(extensions: &Extensions) -> Result<&Identity, Refusal> {
+    extensions
+        .get::<Identity>()
+        .ok_or_else(|| extensions.get::<Refusal>().cloned().unwrap_or(Refusal::LoginRequired))
+}
+
+impl<S> Layer<S> for Require {
+    type Service = Required<S>;
+
+    fn layer(&self, inner: S) -> Required<S> {
+        Required { inner, require: self.clone() }
+    }
+}
+
+/// A service behind a [`Require`].
+#[derive(Debug, Clone)]
+pub struct Required<S> {
+    inner: S,
+    require: Require,
+}
+
+impl<S, B, R> Service<Request<B>> for Required<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    R: From<String> + Send + 'static,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let checked =
+            found(request.extensions()).and_then(|identity| self.require.check(Some(identity)));
+        match checked {
+            Ok(()) => Box::pin(self.inner.call(request)),
+            Err(refusal) => Box::pin(std::future::ready(Ok(refusal.into_response()))),
+        }
+    }
+}

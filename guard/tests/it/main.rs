@@ -1,0 +1,9 @@
+//! The guard from outside: what an application and an attacker can see of it.
+
+#[cfg(test)]
+mod admit;
+#[cfg(test)]
+mod layer;
+#[cfg(test)]
+#[cfg(feature = "remote")]
+mod remote;

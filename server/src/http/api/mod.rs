@@ -1,0 +1,6 @@
+//! `/api/v1`: first-party JSON.
+
+pub mod account;
+pub mod data;
+pub mod session;
+pub mod tokens;

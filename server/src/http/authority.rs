@@ -1,0 +1,80 @@
+//! The server behind its own guard: who a half belongs to, asked in the process.
+
+use std::sync::Arc;
+
+use axum::http::request::Parts;
+use symbolon_core::{secret::SecretText, session::Assurance, time::Time};
+use symbolon_guard::{Authority, Carried, Claims, Refusal};
+
+use crate::{
+    app::{App, now},
+    live::Live,
+    ops::check::{self, Refused},
+};
+
+/// Answers the guard from the store and what is alive in memory.
+#[derive(Debug, Clone)]
+pub struct InProcess(pub Arc<App>);
+
+impl Authority for InProcess {
+    async fn identify(&self, carried: &Carried, _: &Parts) -> Result<Arc<Claims>, Refusal> {
+        let now = now();
+        match carried {
+            Carried::Nothing => Err(Refusal::LoginRequired),
+            Carried::SessionCookie(text) => {
+                check::cookie(&self.0, text, now).await.map(|live| Arc::new(of_session(&live))).map_err(refusal)
+            }
+            Carried::Bearer(text) | Carried::TokenCookie(text) => of_token(&self.0, text, now).map(Arc::new),
+        }
+    }
+}
+
+fn refusal(refused: Refused) -> Refusal {
+    tracing::debug!(reason = %refused, "a half proves nothing");
+    match refused {
+        Refused::Renewed => Refusal::Renewed,
+        Refused::Unavailable(error) => {
+            tracing::error!(%error, "a session cannot be checked");
+            Refusal::Unavailable { retry_after_secs: 1 }
+        }
+        _ => Refusal::InvalidToken,
+    }
+}
+
+fn of_session(live: &Live) -> Claims {
+    let session = &live.session;
+    let login = session.login.as_ref();
+    Claims {
+        subject: login.map(|login| login.user),
+        session: session.id,
+        parent: session.parent,
+        client: session.client.clone(),
+        scopes: Vec::new(),
+        roles: live.user.iter().flat_map(|user| &user.roles).map(|role| role.as_str().into()).collect(),
+        assurance: login.map(|login| login.assurance),
+        auth_time: login.map(|login| login.at),
+    }
+}
+
+fn of_token(app: &App, text: &SecretText, now: Time) -> Result<Claims, Refusal> {
+    let claims = check::token(app, text, now).map_err(refusal)?.claims;
+    // A token for somebody else's API is no key to this one (RFC 9068, section 4).
+    if !claims.aud.contains(app.config.public_url.issuer()) {
+        return Err(Refusal::InvalidToken);
+    }
+    Ok(Claims {
+        subject: claims.user,
+        session: claims.sid,
+        parent: None,
+        client: claims.client_id.clone(),
+        scopes: claims.scopes().map(Into::into).collect(),
+        assurance: claims.user.map(|_| assurance(claims.acr.as_deref())),
+        roles: claims.roles,
+        auth_time: claims.auth_time,
+    })
+}
+
+/// Tokens of one factor say nothing about it.
+fn assurance(acr: Option<&str>) -> Assurance {
+    if acr == Some(Assurance::Aal2.as_str()) { Assurance::Aal2 } else { Assurance::Aal1 }
+}
