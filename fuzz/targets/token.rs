@@ -28,9 +28,8 @@ static PAIR: LazyLock<Ed25519KeyPair> = LazyLock::new(|| {
     Ed25519KeyPair::from_pkcs8(&der).expect("the same key")
 });
 
-static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
-    Verifier::new(Rules::new(ISSUER, [AUDIENCE]), [KEY.verifying_key().clone()])
-});
+static VERIFIER: LazyLock<Verifier> =
+    LazyLock::new(|| Verifier::new(Rules::new(ISSUER, [AUDIENCE]), [KEY.verifying_key().clone()]));
 
 fn sign(header: &[u8], claims: &[u8]) -> String {
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
