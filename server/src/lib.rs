@@ -5,6 +5,7 @@ pub mod app;
 pub mod attempts;
 pub mod cli;
 pub mod config;
+pub mod http;
 pub mod listen;
 pub mod live;
 pub mod ops;

@@ -49,6 +49,7 @@ pub struct Limits {
     pub sessions_per_user_max: u32,
     pub session_data_bytes_max: usize,
     pub live_sessions_max: usize,
+    pub body_bytes_max: usize,
 }
 #[derive(Debug, Clone)]
 pub struct Brand {
@@ -60,7 +61,9 @@ pub struct Config {
     pub lifetimes: Timings,
     pub limits: Limits,
     pub registration: Registration,
-    pub brand: Brand,
+    pub brand: crate::ui::Brand,
+    pub default_client: symbolon_core::client::ClientId,
+    pub default_locale: crate::ui::Locale,
     pub clients: Vec<Client>,
     pub data_dir: PathBuf,
     pub master_key_file: PathBuf,

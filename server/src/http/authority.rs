@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::http::request::Parts;
+use axum::{
+    extract::{Request, State},
+    http::{header, request::Parts},
+    middleware::Next,
+    response::Response,
+};
 use symbolon_core::{secret::SecretText, session::Assurance, time::Time};
-use symbolon_guard::{Authority, Carried, Claims, Refusal};
+use symbolon_guard::{Authority, Carried, Claims, Guard, Refusal};
 
+use super::Http;
 use crate::{
     app::{App, now},
     live::Live,
@@ -21,10 +27,13 @@ impl Authority for InProcess {
         let now = now();
         match carried {
             Carried::Nothing => Err(Refusal::LoginRequired),
-            Carried::SessionCookie(text) => {
-                check::cookie(&self.0, text, now).await.map(|live| Arc::new(of_session(&live))).map_err(refusal)
+            Carried::SessionCookie(text) => check::cookie(&self.0, text, now)
+                .await
+                .map(|live| Arc::new(of_session(&live)))
+                .map_err(refusal),
+            Carried::Bearer(text) | Carried::TokenCookie(text) => {
+                of_token(&self.0, text, now).map(Arc::new)
             }
-            Carried::Bearer(text) | Carried::TokenCookie(text) => of_token(&self.0, text, now).map(Arc::new),
         }
     }
 }
@@ -50,7 +59,12 @@ fn of_session(live: &Live) -> Claims {
         parent: session.parent,
         client: session.client.clone(),
         scopes: Vec::new(),
-        roles: live.user.iter().flat_map(|user| &user.roles).map(|role| role.as_str().into()).collect(),
+        roles: live
+            .user
+            .iter()
+            .flat_map(|user| &user.roles)
+            .map(|role| role.as_str().into())
+            .collect(),
         assurance: login.map(|login| login.assurance),
         auth_time: login.map(|login| login.at),
     }
@@ -77,4 +91,22 @@ fn of_token(app: &App, text: &SecretText, now: Time) -> Result<Claims, Refusal> 
 /// Tokens of one factor say nothing about it.
 fn assurance(acr: Option<&str>) -> Assurance {
     if acr == Some(Assurance::Aal2.as_str()) { Assurance::Aal2 } else { Assurance::Aal1 }
+}
+
+/// Lets requests alone that a client authenticates with HTTP Basic: that client is who asks. All others need a session.
+pub async fn unless_basic(State(http): State<Http>, request: Request, then: Next) -> Response {
+    let value = request.headers().get(header::AUTHORIZATION);
+    if value.is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"basic ")) {
+        return then.run(request).await;
+    }
+    let guard = Guard::required(http.api_rules.clone(), InProcess(Arc::clone(&http.app)));
+    let (mut parts, body) = request.into_parts();
+    match guard.identify(&parts).await {
+        Ok(Some(identity)) => {
+            parts.extensions.insert(identity);
+            then.run(Request::from_parts(parts, body)).await
+        }
+        Ok(None) => Refusal::LoginRequired.into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
 }

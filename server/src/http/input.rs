@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::de::DeserializeOwned;
@@ -30,7 +30,8 @@ impl<T: DeserializeOwned> FromRequest<Http> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &Http) -> Result<Self, Problem> {
-        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type =
+            request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = content_type.map(|text| text.split(';').next().unwrap_or_default().trim());
         if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
             return Err(problem::NOT_JSON.into());
@@ -43,7 +44,7 @@ impl<T: DeserializeOwned> FromRequest<Http> for Body<T> {
 async fn bytes(request: Request, state: &Http) -> Result<Bytes, Problem> {
     Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
         BytesRejection::FailedToBufferBody(error)
-            if error.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE =>
+            if error.status() == StatusCode::PAYLOAD_TOO_LARGE =>
         {
             let limit = state.app.config.limits.body_bytes_max;
             Problem::from(problem::TOO_LARGE).detail(format!("limits.body_bytes_max is {limit}"))
@@ -72,7 +73,8 @@ impl<T: DeserializeOwned> FromRequest<Http> for Form<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &Http) -> Result<Self, Problem> {
-        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type =
+            request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         if !content_type.is_some_and(|text| text.starts_with("application/x-www-form-urlencoded")) {
             return Err(Problem::from(problem::MALFORMED).detail("send a form"));
         }
@@ -98,8 +100,13 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
 /// The device that a request comes from.
 pub fn device(parts: &Parts) -> Device {
-    let address = parts.extensions.get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address);
-    let agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let address =
+        parts.extensions.get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address);
+    let agent = parts
+        .headers
+        .get(header::USER_AGENT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     device_of(address, agent)
 }
 
@@ -136,7 +143,9 @@ fn label(agent: &str) -> String {
     match (browser, system) {
         (Some(browser), Some(system)) => format!("{browser} · {system}"),
         (Some(one), None) | (None, Some(one)) => one.into(),
-        (None, None) => agent.split(['/', ' ']).next().unwrap_or_default().chars().take(40).collect(),
+        (None, None) => {
+            agent.split(['/', ' ']).next().unwrap_or_default().chars().take(40).collect()
+        }
     }
 }
 
@@ -160,11 +169,13 @@ pub fn basic(headers: &HeaderMap, state: &Http) -> Result<Option<Arc<Client>>, P
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (value, None) = (values.next(), values.next()) else { return Err(problem::CLIENT.into()) };
     let scheme = value.and_then(|value| value.to_str().ok()).and_then(|text| text.split_once(' '));
-    let Some((_, encoded)) = scheme.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic")) else {
+    let Some((_, encoded)) = scheme.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"))
+    else {
         return Ok(None);
     };
     let authenticate = || {
-        let decoded = SecretText::new(String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?);
+        let decoded =
+            SecretText::new(String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?);
         let (id, secret) = decoded.expose().split_once(':')?;
         // Ids and secrets of ours are made of characters that form encoding leaves alone.
         let client = state.app.client(&id.parse().ok()?)?;

@@ -36,7 +36,10 @@ pub async fn introspect(
     Form(question): Form<Question>,
 ) -> Result<Response, Problem> {
     let active = ops::introspect::introspect(&http.app, &asker, &question.token, now()).await?;
-    Ok(output::json(HeaderMap::new(), active.map_or_else(|| json!({ "active": false }), |active| body(&http, &active))))
+    Ok(output::json(
+        HeaderMap::new(),
+        active.map_or_else(|| json!({ "active": false }), |active| body(&http, &active)),
+    ))
 }
 
 fn body(http: &Http, active: &Active) -> Value {

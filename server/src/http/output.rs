@@ -62,7 +62,12 @@ pub fn max_age(session: &Session, now: Time) -> Option<Duration> {
     remembered.then(|| session.limits.ends_at.since(now))
 }
 
-fn set(http: &Http, cookie: Cookie, value: &SecretText, age: Option<Duration>) -> Result<HeaderValue, Problem> {
+fn set(
+    http: &Http,
+    cookie: Cookie,
+    value: &SecretText,
+    age: Option<Duration>,
+) -> Result<HeaderValue, Problem> {
     let header = http.rules.layout().set(cookie, value, age);
     header.map_err(|error| Unavailable::Key(error.to_string()).into())
 }
@@ -86,8 +91,16 @@ pub fn set_session(
 ///
 /// # Errors
 /// [`Problem`] if a value is no cookie value, which a token always is.
-pub fn set_tokens(http: &Http, headers: &mut HeaderMap, tokens: &Tokens, now: Time) -> Result<String, Problem> {
-    headers.append(header::SET_COOKIE, set(http, Cookie::Access, &tokens.access, Some(tokens.expires_in))?);
+pub fn set_tokens(
+    http: &Http,
+    headers: &mut HeaderMap,
+    tokens: &Tokens,
+    now: Time,
+) -> Result<String, Problem> {
+    headers.append(
+        header::SET_COOKIE,
+        set(http, Cookie::Access, &tokens.access, Some(tokens.expires_in))?,
+    );
     if let Some(refresh) = &tokens.refresh {
         let age = Some(tokens.session_ends_at.since(now));
         headers.append(header::SET_COOKIE, set(http, Cookie::Refresh, refresh, age)?);

@@ -134,6 +134,16 @@ impl Problem {
     pub const fn code(&self) -> Code {
         self.code
     }
+
+    /// How long to wait.
+    pub fn wait(&self) -> Duration {
+        self.retry_after.unwrap_or_default()
+    }
+
+    /// How long to wait, in whole seconds, if that is said.
+    pub fn retry_after_secs(&self) -> Option<u64> {
+        self.retry_after.map(|after| after.as_secs_f64().ceil() as u64)
+    }
 }
 
 impl From<Unavailable> for Problem {
@@ -157,6 +167,7 @@ impl From<symbolon_core::limit::Limited> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Code { code, status, title, fix } = self.code;
+        let retry_after = self.retry_after_secs();
         let mut body = json!({
             "type": format!("urn:symbolon:error:{code}"), "title": title, "status": status, "code": code, "fix": fix,
         });
@@ -171,11 +182,14 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(after) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil() as u64));
+        if let Some(after) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after));
         }
         if code == CLIENT.code {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"symbolon\""));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"symbolon\""),
+            );
         }
         response
     }

@@ -60,7 +60,7 @@ pub async fn change(
 ) -> Result<Changed, Refused> {
     let user = live.user.as_ref().ok_or(Refused::Credentials)?;
     let new = Password::parse(new)?;
-    app.password_policy().check(&new, &[user.name.as_str(), &app.config.brand.name])?;
+    app.password_policy().check(&new, &[user.name.as_str(), app.config.brand.name()])?;
     let standing = Standing::KnownDevice(live.session.id);
     let taken = app.attempts.login(&user.name, live.session.device.address, standing, now)?;
     let current = Password::parse(current).map_err(|_| Refused::Credentials)?;

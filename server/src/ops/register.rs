@@ -69,7 +69,7 @@ pub async fn register(app: &App, application: Application<'_>, now: Time) -> Res
     app.attempts.registration(application.address, now)?;
     let name: Username = application.username.parse()?;
     let password = Password::parse(application.password)?;
-    app.password_policy().check(&password, &[name.as_str(), &app.config.brand.name])?;
+    app.password_policy().check(&password, &[name.as_str(), app.config.brand.name()])?;
     let hash = app.hash_password(&password).await?;
     let mut change = add(name, hash, now);
     if let Some(digest) = invitation {

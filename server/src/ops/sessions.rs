@@ -1,9 +1,14 @@
 //! The live sessions of a user, as a tree.
 
-use symbolon_core::{id::UserId, session::Session, time::Time};
+use symbolon_core::{
+    id::{SessionId, UserId},
+    session::{Reason, Session},
+    time::Time,
+    user::User,
+};
 
 use super::Unavailable;
-use crate::app::App;
+use crate::{app::App, store::Found};
 
 /// A session and those under it.
 #[derive(Debug, Clone)]
@@ -36,4 +41,18 @@ pub async fn tree(app: &App, user: UserId, now: Time) -> Result<Vec<Tree>, Unava
         }
     }
     Ok(tree)
+}
+
+/// The session of this id and its user, or why it ended.
+///
+/// # Errors
+/// [`Unavailable`].
+pub async fn one(
+    app: &App,
+    id: SessionId,
+) -> Result<Option<Result<(Session, Option<User>), Reason>>, Unavailable> {
+    Ok(app.store.session(id).await?.map(|found| match found {
+        Found::Live(session, user) => Ok((*session, user.map(|user| *user))),
+        Found::Ended(reason) => Err(reason),
+    }))
 }

@@ -68,7 +68,7 @@ pub async fn add(
 
 async fn hash(app: &App, name: &Username, password: &SecretText) -> Result<SecretText, Refused> {
     let password = Password::parse(password)?;
-    app.password_policy().check(&password, &[name.as_str(), &app.config.brand.name])?;
+    app.password_policy().check(&password, &[name.as_str(), app.config.brand.name()])?;
     Ok(app.hash_password(&password).await?)
 }
 

@@ -1,1 +1,39 @@
-//! The pages: templates, words, marks.
+//! The pages: pure functions from a view to HTML, in English and Korean, without script.
+//!
+//! A [`Site`] is made once from the configuration; a [`Page`] says who looks at it, and where; a view says what is on
+//! it and is rendered by [`Template::render`]. Nothing here reads a request, a clock or a store.
+//!
+//! What the forms and links of the pages ask of the routes, each below the base path:
+//!
+//! | form (`id`) | request | fields beside `csrf_token` |
+//! |---|---|---|
+//! | `login-form` | `POST /login` | `username password remember=1? next` |
+//! | `register-form` | `POST /register` | `username new_password invitation? next` |
+//! | `logout-form` | `POST /logout` | `next` |
+//! | `password-form` | `POST /account/password` | `current_password new_password` |
+//! | `end-<sid>` | `POST /account/sessions/<sid>/end` | |
+//! | `end-others` | `POST /account/sessions/end-others` | |
+//! | `end-all` | `POST /account/sessions/end-all` | |
+//! | `continue-form` | `POST` to [`Continue::action`] | `next` |
+//!
+//! Links: `/`, `/login?next=`, `/register?next=`, `/logout`, `/account`, `/account/password`; every page but the answer
+//! to a post can be asked again with `?ui_locales=`.
+
+mod account;
+mod brand;
+mod forms;
+mod locale;
+mod moment;
+mod notices;
+mod site;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub use account::{Account, Done, Session, TokenFamily};
+pub use askama::Template;
+pub use brand::{Brand, Colour, InvalidBrand, InvalidColour, Link};
+pub use forms::{ChangePassword, Login, LoginReason, Problem, Register};
+pub use locale::{Asked, Locale};
+pub use notices::{Continue, Home, LoggedOut, Logout, Refusal, Refused, Registered};
+pub use site::{ASSET_CACHE_CONTROL, ASSET_CSP, Asset, Page, Site, csp};

@@ -4,7 +4,11 @@
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod flows;
+#[cfg(test)]
 mod store;
+#[cfg(test)]
+mod world;
 
 /// How often a race is run: `./test all` asks for 10,000.
 pub(crate) fn races() -> usize {

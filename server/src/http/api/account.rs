@@ -105,8 +105,12 @@ pub async fn change_password(
     Body(body): Body<PasswordRequest>,
 ) -> Result<Response, Problem> {
     let now = now();
-    let live = ops::check::load(&http.app, identity.session, now).await.map_err(|_| problem::UNAUTHENTICATED)?;
-    let changed = ops::password::change(&http.app, &live, &body.current_password, &body.new_password, now).await?;
+    let live = ops::check::load(&http.app, identity.session, now)
+        .await
+        .map_err(|_| problem::UNAUTHENTICATED)?;
+    let changed =
+        ops::password::change(&http.app, &live, &body.current_password, &body.new_password, now)
+            .await?;
     let mut set = HeaderMap::new();
     if let Some(cookie) = &changed.cookie {
         output::set_session(&http, &mut set, &changed.session, cookie, now)?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Path, Query, State},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 use serde::{Deserialize, Serialize};
@@ -57,7 +57,10 @@ fn reader(
         return Err(problem::SESSION_GONE.into());
     }
     let id = query.client_id.unwrap_or_else(|| identity.client.clone());
-    http.app.client(&id).map(|client| (client, Reader::Browser)).ok_or_else(|| problem::CLIENT.into())
+    http.app
+        .client(&id)
+        .map(|client| (client, Reader::Browser))
+        .ok_or_else(|| problem::CLIENT.into())
 }
 
 /// Reads the session data of a client: JSON members by key, with an `ETag`.
@@ -92,7 +95,8 @@ pub async fn merge(
     let session: SessionId = sid.parse().map_err(|_| problem::SESSION_GONE)?;
     let (client, reader) = reader(&http, &headers, identity.as_ref(), session, query)?;
     let expected = if_match(&headers)?;
-    let version = ops::data::merge(&http.app, session, &client, reader, &patch, expected, now()).await?;
+    let version =
+        ops::data::merge(&http.app, session, &client, reader, &patch, expected, now()).await?;
     Ok(output::json(etag(version), serde_json::json!({ "version": version.0 })))
 }
 
@@ -104,8 +108,12 @@ fn etag(version: DataVersion) -> HeaderMap {
 fn if_match(headers: &HeaderMap) -> Result<Option<DataVersion>, Problem> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
-    let version = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|text| text.parse().ok());
-    let malformed = || Problem::from(problem::MALFORMED).detail("If-Match is the ETag of an earlier answer");
+    let version = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+        .and_then(|text| text.parse().ok());
+    let malformed =
+        || Problem::from(problem::MALFORMED).detail("If-Match is the ETag of an earlier answer");
     version.map(|version| Some(DataVersion(version))).ok_or_else(malformed)
 }
 
@@ -166,11 +174,15 @@ pub async fn open_visitor(
     let cookie = cookie.ok_or(problem::UNAVAILABLE)?;
     let mut set = HeaderMap::new();
     output::set_session(&http, &mut set, &session, &cookie, now)?;
-    let set_cookie = set.get(header::SET_COOKIE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let set_cookie = set
+        .get(header::SET_COOKIE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
     let cookie_name = http.rules.layout().name(Cookie::Session);
     let answer = VisitorAnswer { sid: session.id.to_string(), set_cookie, cookie_name };
     let mut response = output::json(HeaderMap::new(), answer);
-    *response.status_mut() = axum::http::StatusCode::CREATED;
+    *response.status_mut() = StatusCode::CREATED;
     Ok(response)
 }
 

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,10 @@ use crate::{
         output::{self, TokenAnswer},
         problem::{self, Problem},
     },
-    ops::{self, login::{Attempt, Deliver}},
+    ops::{
+        self,
+        login::{Attempt, Deliver},
+    },
 };
 
 /// Which halves a login gives.
@@ -108,7 +111,9 @@ pub async fn login(
     http.refuse_foreign_origin(&headers)?;
     let deliver = match body.deliver {
         DeliverAs::Session => Deliver::Cookie,
-        DeliverAs::Token | DeliverAs::TokenCookie => Deliver::Tokens { audience: body.audience, binding },
+        DeliverAs::Token | DeliverAs::TokenCookie => {
+            Deliver::Tokens { audience: body.audience, binding }
+        }
     };
     let attempt = Attempt {
         client,
@@ -129,9 +134,10 @@ pub async fn login(
             let expires_in = Some(tokens.expires_in.as_secs());
             Ok(output::json(set, LoginAnswer { sid, replaced_sid, csrf_token, expires_in }))
         }
-        (Some(tokens), _) => {
-            Ok(output::json(set, LoginTokens { tokens: TokenAnswer::new(&tokens, now), replaced_sid }))
-        }
+        (Some(tokens), _) => Ok(output::json(
+            set,
+            LoginTokens { tokens: TokenAnswer::new(&tokens, now), replaced_sid },
+        )),
         (None, Some(cookie)) => {
             output::set_session(&http, &mut set, &done.session, &cookie, now)?;
             let csrf_token = csrf::token(cookie.expose());
@@ -180,7 +186,7 @@ pub async fn logout(
         }
     }
     let mut cleared = HeaderMap::new();
-    if headers.contains_key(axum::http::header::COOKIE) {
+    if headers.contains_key(header::COOKIE) {
         output::clear_all(&http, &mut cleared);
     }
     Ok((StatusCode::NO_CONTENT, cleared).into_response())
@@ -316,8 +322,10 @@ impl SessionItem {
 pub async fn sessions(State(http): State<Http>, identity: Identity) -> Result<Response, Problem> {
     let user = identity.subject.ok_or(problem::UNAUTHENTICATED)?;
     let tree = ops::sessions::tree(&http.app, user, now()).await?;
-    let items: Vec<_> =
-        tree.iter().map(|node| SessionItem::new(&node.session, &node.children, Some(identity.session))).collect();
+    let items: Vec<_> = tree
+        .iter()
+        .map(|node| SessionItem::new(&node.session, &node.children, Some(identity.session)))
+        .collect();
     Ok(output::json(HeaderMap::new(), items))
 }
 
@@ -361,7 +369,9 @@ pub async fn end_sessions(
     let keep = match query.map_err(|_| problem::MALFORMED)?.0.keep.as_deref() {
         None => None,
         Some("current") => Some(identity.session),
-        Some(_) => return Err(Problem::from(problem::MALFORMED).detail("keep is `current` or absent")),
+        Some(_) => {
+            return Err(Problem::from(problem::MALFORMED).detail("keep is `current` or absent"));
+        }
     };
     let ended = ops::end::sessions_of(&http.app, user, keep, Reason::EndedByUser, now()).await?;
     let mut set = HeaderMap::new();
@@ -370,4 +380,3 @@ pub async fn end_sessions(
     }
     Ok(output::json(set, Ended { ended }))
 }
-

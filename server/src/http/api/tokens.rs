@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Query, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -79,7 +79,7 @@ pub async fn refresh(
         return Ok(output::json(HeaderMap::new(), TokenAnswer::new(&tokens, now)));
     }
     // A cookie comes by itself, so the browser must say that a page of ours asked.
-    http.rules.check_origin(&axum::http::Method::POST, &headers).map_err(|_| problem::CROSS_SITE)?;
+    http.api_rules.check_origin(&Method::POST, &headers).map_err(|_| problem::CROSS_SITE)?;
     let tokens = by_cookie(&http, &headers, &caller, &client, shown).await?;
     let mut set = HeaderMap::new();
     let csrf_token = output::set_tokens(&http, &mut set, &tokens, now)?;
@@ -103,7 +103,8 @@ async fn by_cookie(
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::Unavailable(error) | Refused::Check(ops::check::Refused::Unavailable(error)) => error.into(),
+            Refused::Unavailable(error)
+            | Refused::Check(ops::check::Refused::Unavailable(error)) => error.into(),
             refused => {
                 tracing::debug!(reason = %refused, "a refresh token proves nothing");
                 problem::GRANT.into()
@@ -131,24 +132,23 @@ pub async fn refresh_continue(
     State(http): State<Http>,
     headers: HeaderMap,
     caller: Caller,
+    view: pages::View,
     Query(query): Query<ContinueQuery>,
 ) -> Result<Response, Problem> {
     let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
     if !matches!(site, Some("same-origin" | "none")) {
-        return Ok(pages::continue_page(&http, &headers, query.next.as_deref(), query.client_id.as_ref()));
+        return Ok(pages::continue_page(&http, &view));
     }
     go_on(&http, &headers, &caller, query.next.as_deref(), query.client_id.as_ref()).await
 }
 
 /// The form behind the button of [`refresh_continue`].
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ContinueForm {
     #[serde(default)]
-    next: Option<String>,
+    csrf_token: String,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    client_id: Option<ClientId>,
+    next: String,
 }
 
 /// The button of the page above.
@@ -157,10 +157,13 @@ pub async fn refresh_continue_form(
     State(http): State<Http>,
     headers: HeaderMap,
     caller: Caller,
+    view: pages::View,
     input::Form(form): input::Form<ContinueForm>,
 ) -> Result<Response, Problem> {
-    http.rules.check_origin(&axum::http::Method::POST, &headers).map_err(|_| problem::CROSS_SITE)?;
-    go_on(&http, &headers, &caller, form.next.as_deref(), form.client_id.as_ref()).await
+    if !pages::continue_form_is_ours(&http, &view, &form.csrf_token) {
+        return Err(problem::CROSS_SITE.into());
+    }
+    go_on(&http, &headers, &caller, Some(&form.next), None).await
 }
 
 async fn go_on(
@@ -228,12 +231,13 @@ pub async fn handover(
     Body(body): Body<HandoverRequest>,
 ) -> Result<Response, Problem> {
     match (body.to, identity.half()) {
-        (To::Token, Some(Half::SessionCookie)) => to_tokens(&http, &headers, &caller, &identity, &body).await,
+        (To::Token, Some(Half::SessionCookie)) => {
+            to_tokens(&http, &headers, &caller, &identity, &body).await
+        }
         (To::Session, Some(Half::Bearer)) => to_cookie(&http, &headers, &identity).await,
         (To::Token, _) => Err(Problem::from(problem::NO_LOGIN).detail("send the session cookie")),
-        (To::Session, _) => {
-            Err(Problem::from(problem::NO_LOGIN).detail("send the access token in the Authorization header"))
-        }
+        (To::Session, _) => Err(Problem::from(problem::NO_LOGIN)
+            .detail("send the access token in the Authorization header")),
     }
 }
 
@@ -246,14 +250,18 @@ async fn to_tokens(
 ) -> Result<Response, Problem> {
     let now = now();
     let (client, _) = input::client(headers, body.client_id.as_ref(), http)?;
-    if !input::origin(headers).is_some_and(|origin| http.is_own_origin(origin) || client.owns_origin(origin)) {
+    if !input::origin(headers)
+        .is_some_and(|origin| http.is_own_origin(origin) || client.owns_origin(origin))
+    {
         return Err(problem::ORIGIN.into());
     }
-    let live = ops::check::load(&http.app, identity.session, now).await.map_err(|_| problem::NO_LOGIN)?;
+    let live =
+        ops::check::load(&http.app, identity.session, now).await.map_err(|_| problem::NO_LOGIN)?;
     let ask = body.password.as_ref().map_or(Ask::Access, Ask::SteppedUp);
     let audience = body.audience.as_deref();
     let (tokens, cookie) =
-        ops::handover::to_tokens(&http.app, &live, &client, audience, ask, &caller.device, now).await?;
+        ops::handover::to_tokens(&http.app, &live, &client, audience, ask, &caller.device, now)
+            .await?;
     let mut set = HeaderMap::new();
     if let Some(cookie) = cookie {
         output::set_session(http, &mut set, &live.session, &cookie, now)?;
@@ -270,11 +278,17 @@ pub struct CookieGiven {
     csrf_token: String,
 }
 
-async fn to_cookie(http: &Http, headers: &HeaderMap, identity: &Identity) -> Result<Response, Problem> {
+async fn to_cookie(
+    http: &Http,
+    headers: &HeaderMap,
+    identity: &Identity,
+) -> Result<Response, Problem> {
     let now = now();
     // The page that asks must be listed: otherwise an attacker plants the cookie of his own login.
     let client = http.app.client(&identity.client).ok_or(problem::NO_LOGIN)?;
-    if !input::origin(headers).is_some_and(|origin| http.is_own_origin(origin) || client.owns_origin(origin)) {
+    if !input::origin(headers)
+        .is_some_and(|origin| http.is_own_origin(origin) || client.owns_origin(origin))
+    {
         return Err(problem::ORIGIN.into());
     }
     let (session, cookie) = ops::handover::to_cookie(&http.app, identity.session, now).await?;
@@ -296,4 +310,3 @@ impl From<ops::handover::Refused> for Problem {
         }
     }
 }
-

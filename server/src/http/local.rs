@@ -1,0 +1,284 @@
+//! The admin API of the local socket: what the command line speaks. Whoever can open the socket (the owner of the data
+//! folder) may do everything here.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{delete, get, post, put},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use symbolon_core::{
+    client::{Client, ClientId},
+    id::{KeyId, SessionId},
+    keys::{KeyState, Usage, lives},
+    secret::SecretText,
+    session::Reason,
+    time::Time,
+    user::{Role, User},
+};
+
+use super::{
+    api::{account::policy, session::SessionItem},
+    problem::{self, Problem},
+};
+use crate::{
+    app::{App, now},
+    ops::{self, clients, users},
+};
+
+type Answer = Result<Response, Problem>;
+type Shared = State<Arc<App>>;
+
+/// The router of the local socket.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/users", get(list_users).post(add_user))
+        .route("/users/{name}", get(show_user))
+        .route("/users/{name}/disable", post(disable_user))
+        .route("/users/{name}/enable", post(enable_user))
+        .route("/users/{name}/roles", put(set_roles))
+        .route("/users/{name}/password", post(reset_password))
+        .route("/invitations", post(invite))
+        .route("/sessions", get(list_sessions).delete(end_sessions))
+        .route("/sessions/{sid}", get(show_session).delete(end_session))
+        .route("/clients", get(list_clients).post(add_client))
+        .route("/clients/{id}", get(show_client).delete(remove_client))
+        .route("/clients/{id}/secret", post(rotate_secret))
+        .route("/keys", get(list_keys).post(rotate_key))
+        .route("/keys/{id}", delete(withdraw_key))
+        .fallback(async || Problem::from(problem::NOT_FOUND))
+        .with_state(app)
+}
+
+fn ok(value: Value) -> Answer {
+    Ok(Json(value).into_response())
+}
+
+fn user_json(user: &User) -> Value {
+    json!({
+        "username": user.name, "sub": user.id, "roles": user.roles,
+        "added_at": user.added_at.secs(), "disabled_at": user.disabled_at.map(Time::secs),
+    })
+}
+
+impl From<users::Refused> for Problem {
+    fn from(refused: users::Refused) -> Self {
+        match refused {
+            users::Refused::Username(error) => {
+                Self::from(problem::USERNAME).detail(error.to_string())
+            }
+            users::Refused::Taken => problem::TAKEN.into(),
+            users::Refused::Unknown => {
+                Self::from(problem::NOT_FOUND).detail("there is no such user")
+            }
+            users::Refused::Roles => problem::ROLES.into(),
+            users::Refused::Policy(refused) => policy(refused),
+            users::Refused::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<clients::Refused> for Problem {
+    fn from(refused: clients::Refused) -> Self {
+        match refused {
+            clients::Refused::Taken => problem::TAKEN.into(),
+            clients::Refused::Unknown => {
+                Self::from(problem::NOT_FOUND).detail("there is no such client")
+            }
+            clients::Refused::Declared => problem::DECLARED.into(),
+            clients::Refused::Public => {
+                Self::from(problem::CLIENT_KIND).detail("a public client has no secret")
+            }
+            clients::Refused::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct After {
+    #[serde(default)]
+    after: String,
+}
+
+async fn list_users(State(app): Shared, Query(After { after }): Query<After>) -> Answer {
+    let users = app.store.users(&after, 1000).await.map_err(ops::Unavailable::from)?;
+    ok(users.iter().map(user_json).collect())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewUser {
+    username: String,
+    password: SecretText,
+    #[serde(default)]
+    roles: BTreeSet<Role>,
+}
+
+async fn add_user(State(app): Shared, Json(new): Json<NewUser>) -> Answer {
+    let name = users::add(&app, &new.username, &new.password, new.roles, now()).await?;
+    Ok((StatusCode::CREATED, Json(user_json(&users::by_name(&app, name.as_str()).await?)))
+        .into_response())
+}
+
+async fn show_user(State(app): Shared, Path(name): Path<String>) -> Answer {
+    ok(user_json(&users::by_name(&app, &name).await?))
+}
+
+async fn disable_user(State(app): Shared, Path(name): Path<String>) -> Answer {
+    let user = users::by_name(&app, &name).await?;
+    let ended = ops::end::disable(&app, user.id, now()).await?.ok_or(problem::NOT_FOUND)?;
+    ok(json!({ "username": user.name, "ended": ended }))
+}
+
+async fn enable_user(State(app): Shared, Path(name): Path<String>) -> Answer {
+    ok(user_json(&users::enable(&app, &name, now()).await?))
+}
+
+async fn set_roles(
+    State(app): Shared,
+    Path(name): Path<String>,
+    Json(roles): Json<BTreeSet<Role>>,
+) -> Answer {
+    ok(user_json(&users::set_roles(&app, &name, &roles, now()).await?))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewPassword {
+    password: SecretText,
+}
+
+async fn reset_password(
+    State(app): Shared,
+    Path(name): Path<String>,
+    Json(new): Json<NewPassword>,
+) -> Answer {
+    let ended = users::reset_password(&app, &name, &new.password, now()).await?;
+    ok(json!({ "username": name, "ended": ended }))
+}
+
+async fn invite(State(app): Shared) -> Answer {
+    let code = ops::register::invite(&app, now()).await?;
+    let url = format!("{}/register?invitation={}", app.config.public_url.issuer(), code.expose());
+    ok(json!({ "invitation": code.expose(), "url": url }))
+}
+
+#[derive(Debug, Deserialize)]
+struct OfUser {
+    user: String,
+}
+
+async fn list_sessions(State(app): Shared, Query(OfUser { user }): Query<OfUser>) -> Answer {
+    let user = users::by_name(&app, &user).await?;
+    let tree = ops::sessions::tree(&app, user.id, now()).await?;
+    let items: Vec<_> =
+        tree.iter().map(|node| SessionItem::new(&node.session, &node.children, None)).collect();
+    ok(json!(items))
+}
+
+async fn show_session(State(app): Shared, Path(sid): Path<SessionId>) -> Answer {
+    match ops::sessions::one(&app, sid).await? {
+        Some(Ok((session, user))) => {
+            let mut item = json!(SessionItem::new(&session, &[], None));
+            item["username"] = json!(user.map(|user| user.name));
+            ok(item)
+        }
+        Some(Err(reason)) => ok(json!({ "sid": sid, "ended": reason.as_str() })),
+        None => Err(problem::SESSION_GONE.into()),
+    }
+}
+
+async fn end_session(State(app): Shared, Path(sid): Path<SessionId>) -> Answer {
+    let began = now();
+    if !ops::end::session(&app, sid, Reason::EndedByAdmin, began).await? {
+        return Err(problem::SESSION_GONE.into());
+    }
+    ok(json!({ "sid": sid, "ended": 1, "ms": now().since(began).as_millis() }))
+}
+
+async fn end_sessions(State(app): Shared, Query(OfUser { user }): Query<OfUser>) -> Answer {
+    let user = users::by_name(&app, &user).await?;
+    let began = now();
+    let ended = ops::end::sessions_of(&app, user.id, None, Reason::EndedByAdmin, began).await?;
+    ok(json!({ "username": user.name, "ended": ended, "ms": now().since(began).as_millis() }))
+}
+
+async fn list_clients(State(app): Shared) -> Answer {
+    let mut clients: Vec<_> = app.clients().values().map(|client| json!(**client)).collect();
+    clients.sort_by_key(|client| client["id"].to_string());
+    ok(json!(clients))
+}
+
+async fn add_client(State(app): Shared, Json(client): Json<Client>) -> Answer {
+    let id = client.id.clone();
+    let secret = clients::add(&app, client, now()).await?;
+    let body = json!({ "client_id": id, "client_secret": secret.as_ref().map(SecretText::expose) });
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+async fn show_client(State(app): Shared, Path(id): Path<ClientId>) -> Answer {
+    let client = app.client(&id).ok_or(problem::NOT_FOUND)?;
+    ok(json!(*client))
+}
+
+async fn remove_client(State(app): Shared, Path(id): Path<ClientId>) -> Answer {
+    clients::remove(&app, &id, now()).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn rotate_secret(State(app): Shared, Path(id): Path<ClientId>) -> Answer {
+    let secret = clients::rotate_secret(&app, &id, now()).await?;
+    ok(json!({ "client_id": id, "client_secret": secret.expose() }))
+}
+
+async fn list_keys(State(app): Shared) -> Answer {
+    let records = app.store.keys().await.map_err(ops::Unavailable::from)?;
+    let lives = lives(&records, &app.key_policy());
+    let now = now();
+    let rows = records.iter().zip(lives).map(|(record, life)| {
+        json!({
+            "kid": record.id, "usage": record.usage.to_string(), "state": state(life.state(now)),
+            "created_at": record.created_at.secs(), "activates_at": record.activates_at.secs(),
+            "retires_at": life.retires_at.map(Time::secs),
+        })
+    });
+    ok(rows.collect())
+}
+
+const fn state(state: KeyState) -> &'static str {
+    match state {
+        KeyState::Upcoming => "upcoming",
+        KeyState::Active => "active",
+        KeyState::Retired => "retired",
+        KeyState::Withdrawn => "withdrawn",
+        KeyState::Removed => "removed",
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotate {
+    usage: String,
+}
+
+async fn rotate_key(State(app): Shared, Json(rotate): Json<Rotate>) -> Answer {
+    let usage: Usage = rotate.usage.parse().map_err(|_| {
+        Problem::from(problem::MALFORMED).detail("usage is handle, ES256, EdDSA or RS256")
+    })?;
+    let id = ops::keys::rotate(&app, usage, now()).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "kid": id, "usage": usage.to_string() })))
+        .into_response())
+}
+
+async fn withdraw_key(State(app): Shared, Path(id): Path<KeyId>) -> Answer {
+    if ops::keys::withdraw(&app, id, now()).await? {
+        Ok(StatusCode::NO_CONTENT.into_response())
+    } else {
+        Err(Problem::from(problem::NOT_FOUND).detail("there is no such key"))
+    }
+}

@@ -1,0 +1,328 @@
+//! Log in, register, log out.
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use serde::Deserialize;
+use symbolon_core::{secret::SecretText, session::Reason};
+use symbolon_guard::{Identity, Refusal};
+
+use super::{Http, Next, View, see_other};
+use crate::{
+    app::now,
+    config::Registration,
+    http::{
+        input::{Caller, Form},
+        output,
+        problem::{self, Problem},
+    },
+    ops::{
+        self,
+        login::{Attempt, Deliver},
+        register::Application,
+    },
+    ui::{self, LoginReason},
+};
+
+/// The name of who is logged in.
+pub async fn username(http: &Http, identity: Option<&Identity>) -> Option<String> {
+    let session = identity?.session;
+    identity?.subject?;
+    let live = match http.app.live.get(session, now()) {
+        Some(live) => live,
+        None => ops::check::load(&http.app, session, now()).await.ok()?,
+    };
+    live.user.as_ref().map(|user| user.name.to_string())
+}
+
+/// `GET /login`.
+pub async fn login(State(http): State<Http>, view: View) -> Response {
+    let next = view.next();
+    if view.identity.as_ref().is_some_and(|identity| identity.subject.is_some()) {
+        return see_other(&destination(&http, next.as_ref()), HeaderMap::new());
+    }
+    let reason = match view.refusal {
+        Some(Refusal::InvalidToken | Refusal::Renewed) => Some(LoginReason::SessionEnded),
+        _ => next.as_ref().map(|_| LoginReason::LoginNeeded),
+    };
+    show_login(&http, &view, &LoginForm::default(), next.as_ref(), reason, &[], StatusCode::OK)
+}
+
+fn destination(http: &Http, next: Option<&Next>) -> String {
+    next.map_or_else(|| http.path("/account"), |next| next.as_str().to_owned())
+}
+
+fn show_login(
+    http: &Http,
+    view: &View,
+    typed: &LoginForm,
+    next: Option<&Next>,
+    reason: Option<LoginReason>,
+    problems: &[ui::Problem],
+    status: StatusCode,
+) -> Response {
+    let (csrf_token, set) = view.form_token(http);
+    let page = view.page(http, None);
+    let template = ui::Login {
+        page: &page,
+        csrf_token: &csrf_token,
+        next: next.map_or("", Next::as_str),
+        username: &typed.username,
+        remember: typed.remember.is_some(),
+        registration_open: http.app.config.registration == Registration::Open,
+        reason,
+        problems,
+    };
+    view.html(http, status, &template, set)
+}
+
+/// The login form.
+#[derive(Debug, Default, Deserialize)]
+pub struct LoginForm {
+    #[serde(default)]
+    csrf_token: String,
+    #[serde(default)]
+    next: String,
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    password: SecretText,
+    remember: Option<String>,
+}
+
+/// `POST /login`.
+pub async fn login_form(
+    State(http): State<Http>,
+    view: View,
+    caller: Caller,
+    Form(form): Form<LoginForm>,
+) -> Response {
+    let next = Next::parse(&form.next);
+    if !view.check_form(&http, &form.csrf_token) {
+        let status = StatusCode::FORBIDDEN;
+        return show_login(
+            &http,
+            &view,
+            &form,
+            next.as_ref(),
+            None,
+            &[ui::Problem::FormExpired],
+            status,
+        );
+    }
+    match try_login(&http, &view, caller, &form).await {
+        Ok(set) => see_other(&destination(&http, next.as_ref()), set),
+        Err(problem) => match typed_wrong(&problem) {
+            Some(wrong) => {
+                let status =
+                    StatusCode::from_u16(problem.code().status).unwrap_or(StatusCode::BAD_REQUEST);
+                show_login(&http, &view, &form, next.as_ref(), None, &[wrong], status)
+            }
+            None => view.refuse(&http, &problem),
+        },
+    }
+}
+
+async fn try_login(
+    http: &Http,
+    view: &View,
+    caller: Caller,
+    form: &LoginForm,
+) -> Result<HeaderMap, Problem> {
+    let now = now();
+    let attempt = Attempt {
+        client: http.app.client(&http.default_client).ok_or(problem::CLIENT)?,
+        username: &form.username,
+        password: &form.password,
+        remember: form.remember.is_some(),
+        presented: http.session_cookie(&view.headers)?,
+        device: caller.device,
+        deliver: Deliver::Cookie,
+    };
+    let done = ops::login::login(&http.app, attempt, now).await?;
+    let mut set = HeaderMap::new();
+    let cookie = done.cookie.ok_or(problem::UNAVAILABLE)?;
+    output::set_session(http, &mut set, &done.session, &cookie, now)?;
+    Ok(set)
+}
+
+/// What the form can say about a refusal.
+fn typed_wrong(problem: &Problem) -> Option<ui::Problem> {
+    let code = problem.code();
+    if code == problem::CREDENTIALS {
+        Some(ui::Problem::WrongCredentials)
+    } else if code == problem::LIMITED {
+        Some(ui::Problem::TooManyAttempts(problem.wait()))
+    } else if code == problem::UNAVAILABLE {
+        Some(ui::Problem::Busy)
+    } else {
+        None
+    }
+}
+
+/// `GET /register`.
+pub async fn register(State(http): State<Http>, view: View) -> Response {
+    if http.app.config.registration == Registration::Closed {
+        return view.refuse(&http, &problem::REGISTRATION_CLOSED.into());
+    }
+    let form = RegisterForm {
+        invitation: view.param("invitation").map(|code| SecretText::new(code.to_owned())),
+        next: view.next().map(|next| next.as_str().to_owned()).unwrap_or_default(),
+        ..RegisterForm::default()
+    };
+    show_register(&http, &view, &form, &[], StatusCode::OK)
+}
+
+fn show_register(
+    http: &Http,
+    view: &View,
+    typed: &RegisterForm,
+    problems: &[ui::Problem],
+    status: StatusCode,
+) -> Response {
+    let (csrf_token, set) = view.form_token(http);
+    let page = view.page(http, None);
+    let needs_invitation = http.app.config.registration == Registration::Invitation;
+    let nothing = SecretText::default();
+    let invitation = typed.invitation.as_ref().unwrap_or(&nothing);
+    let template = ui::Register {
+        page: &page,
+        csrf_token: &csrf_token,
+        next: &typed.next,
+        username: &typed.username,
+        invitation: needs_invitation.then_some(invitation),
+        password_length_min: http.app.password_policy().length_min,
+        problems,
+    };
+    view.html(http, status, &template, set)
+}
+
+/// The registration form.
+#[derive(Debug, Default, Deserialize)]
+pub struct RegisterForm {
+    #[serde(default)]
+    csrf_token: String,
+    #[serde(default)]
+    next: String,
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    new_password: SecretText,
+    invitation: Option<SecretText>,
+}
+
+/// `POST /register`.
+pub async fn register_form(
+    State(http): State<Http>,
+    view: View,
+    caller: Caller,
+    Form(form): Form<RegisterForm>,
+) -> Response {
+    use ops::register::Refused;
+    if !view.check_form(&http, &form.csrf_token) {
+        return show_register(
+            &http,
+            &view,
+            &form,
+            &[ui::Problem::FormExpired],
+            StatusCode::FORBIDDEN,
+        );
+    }
+    let application = Application {
+        username: &form.username,
+        password: &form.new_password,
+        invitation: form.invitation.as_ref(),
+        address: caller.device.address,
+    };
+    let wrong = match ops::register::register(&http.app, application, now()).await {
+        Ok(()) => {
+            let next = Next::parse(&form.next);
+            let page = view.page_at(&http, "/login", None);
+            let template =
+                ui::Registered { page: &page, next: next.as_ref().map_or("", Next::as_str) };
+            return view.html(&http, StatusCode::OK, &template, None);
+        }
+        Err(Refused::Username(_)) => ui::Problem::InvalidUsername,
+        Err(Refused::Policy(refused)) => ui::Problem::NewPassword(refused),
+        Err(Refused::Invitation) => ui::Problem::WrongInvitation,
+        Err(Refused::Limited(limited)) => ui::Problem::TooManyAttempts(limited.retry_after),
+        Err(refused) => return view.refuse(&http, &refused.into()),
+    };
+    show_register(&http, &view, &form, &[wrong], StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+/// `GET /logout`: a question, because a link alone must not log anybody out.
+pub async fn logout(State(http): State<Http>, view: View) -> Response {
+    let Some(identity) = &view.identity else {
+        return logged_out(&http, &view, false, None, HeaderMap::new());
+    };
+    let name = username(&http, Some(identity)).await;
+    let page = view.page(&http, name.as_deref());
+    let next = view.next();
+    let csrf_token = SecretText::new(identity.csrf_token());
+    let next = next.as_ref().map_or("", Next::as_str);
+    view.html(
+        &http,
+        StatusCode::OK,
+        &ui::Logout { page: &page, csrf_token: &csrf_token, next },
+        None,
+    )
+}
+
+/// The logout form.
+#[derive(Debug, Deserialize)]
+pub struct LogoutForm {
+    #[serde(default)]
+    csrf_token: String,
+    #[serde(default)]
+    next: String,
+}
+
+/// `POST /logout`.
+pub async fn logout_form(
+    State(http): State<Http>,
+    view: View,
+    Form(form): Form<LogoutForm>,
+) -> Response {
+    let mut set = HeaderMap::new();
+    output::clear_all(&http, &mut set);
+    let mut ms = None;
+    if let Some(identity) = &view.identity {
+        if identity.check_form_token(&form.csrf_token).is_err() {
+            return view.refuse(&http, &problem::FORM_TOKEN.into());
+        }
+        let began = now();
+        if let Err(error) =
+            ops::end::session(&http.app, identity.session, Reason::Logout, began).await
+        {
+            return view.refuse(&http, &error.into());
+        }
+        ms = Some(millis_since(began));
+    }
+    match Next::parse(&form.next) {
+        Some(next) => see_other(next.as_str(), set),
+        None => logged_out(&http, &view, false, ms, set),
+    }
+}
+
+/// How long something took, for the eyes of its owner.
+pub fn millis_since(began: symbolon_core::time::Time) -> u64 {
+    u64::try_from(now().since(began).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The page after a logout.
+pub fn logged_out(
+    http: &Http,
+    view: &View,
+    everywhere: bool,
+    ended_ms: Option<u64>,
+    set: HeaderMap,
+) -> Response {
+    let page = view.page_at(http, "/", None);
+    let mut response =
+        view.html(http, StatusCode::OK, &ui::LoggedOut { page: &page, everywhere, ended_ms }, None);
+    response.headers_mut().extend(set);
+    response
+}

@@ -1,0 +1,269 @@
+//! The pages: forms in, HTML or a redirect out. They work without script.
+
+pub mod account;
+pub mod entry;
+
+use std::collections::HashMap;
+
+use axum::{
+    extract::{FromRequestParts, Path, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use symbolon_core::{
+    csrf,
+    secret::{SecretBytes, SecretText},
+};
+use symbolon_guard::{Identity, Refusal, Rules};
+
+use super::{
+    Http,
+    next::Next,
+    problem::{self, Problem},
+};
+use crate::{
+    app::Os,
+    config::{Config, Registration},
+    telemetry::RequestId,
+    ui::{self, Locale, Page, Site, Template},
+};
+
+/// The pages of a server, prepared.
+#[derive(Debug)]
+pub struct Pages {
+    site: Site,
+    assets: HashMap<String, usize>,
+    form_cookie: &'static str,
+    secure: bool,
+}
+
+impl Pages {
+    /// Prepares the pages.
+    pub fn new(config: &Config, rules: &Rules) -> Self {
+        let secure = rules.layout().origin().is_secure();
+        let site = Site::new(rules.layout().base(), config.brand.clone());
+        let assets =
+            site.assets().iter().enumerate().map(|(at, asset)| (asset.path.clone(), at)).collect();
+        let form_cookie = if secure { "__Host-symbolon-form" } else { "symbolon-form" };
+        Self { site, assets, form_cookie, secure }
+    }
+}
+
+/// Who looks at a page, and how.
+#[derive(Debug)]
+pub struct View {
+    locale: Locale,
+    /// The language came with the query: the browser should remember it.
+    chosen: bool,
+    here: String,
+    query: HashMap<String, String>,
+    headers: HeaderMap,
+    /// Who carries a live half.
+    pub identity: Option<Identity>,
+    /// Why a half that came along proves nothing.
+    pub refusal: Option<Refusal>,
+    request_id: String,
+}
+
+impl FromRequestParts<Http> for View {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs: Vec<(String, String)> =
+            serde_urlencoded::from_str(query).map_err(|_| Problem::from(problem::MALFORMED))?;
+        let query: HashMap<_, _> = pairs.into_iter().collect();
+        let text =
+            |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let asked = ui::Asked {
+            ui_locales: query.get("ui_locales").map(String::as_str),
+            cookie: cookie(&parts.headers, Locale::COOKIE),
+            accept_language: text(header::ACCEPT_LANGUAGE),
+        };
+        let locale = Locale::negotiate(asked, http.app.config.default_locale);
+        let here = parts.uri.path_and_query().map_or("/", |here| here.as_str());
+        Ok(Self {
+            locale,
+            chosen: query.contains_key("ui_locales"),
+            here: here.to_owned(),
+            query,
+            headers: parts.headers.clone(),
+            identity: parts.extensions.get().cloned(),
+            refusal: parts.extensions.get().cloned(),
+            request_id: parts
+                .extensions
+                .get::<RequestId>()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        })
+    }
+}
+
+/// The one cookie of this name, if there is exactly one.
+fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut values = pairs
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter_map(|(key, value)| (key == name).then_some(value));
+    match (values.next(), values.next()) {
+        (Some(value), None) => Some(value),
+        _ => None,
+    }
+}
+
+impl View {
+    fn page<'a>(&'a self, http: &'a Http, user: Option<&'a str>) -> Page<'a> {
+        Page::new(&http.pages.site, self.locale, &self.here, user)
+    }
+
+    /// A page of the same address under another path, for forms whose address cannot be shown by `GET`.
+    fn page_at<'a>(&'a self, http: &'a Http, here: &'a str, user: Option<&'a str>) -> Page<'a> {
+        Page::new(&http.pages.site, self.locale, here, user)
+    }
+
+    fn param(&self, name: &str) -> Option<&str> {
+        self.query.get(name).map(String::as_str)
+    }
+
+    fn next(&self) -> Option<Next> {
+        self.param("next").and_then(Next::parse)
+    }
+
+    /// The CSRF token for a form that works without a session, and the cookie that it belongs to.
+    fn form_token(&self, http: &Http) -> (SecretText, Option<HeaderValue>) {
+        if let Some(held) =
+            cookie(&self.headers, http.pages.form_cookie).filter(|held| held.len() == 22)
+        {
+            return (SecretText::new(csrf::token(held)), None);
+        }
+        use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+        let fresh = URL_SAFE_NO_PAD.encode(SecretBytes::<16>::random(&mut Os).expose());
+        let secure = if http.pages.secure { "; Secure" } else { "" };
+        let name = http.pages.form_cookie;
+        let set = HeaderValue::try_from(format!(
+            "{name}={fresh}; Path=/; HttpOnly; SameSite=Lax{secure}"
+        ));
+        (SecretText::new(csrf::token(&fresh)), set.ok())
+    }
+
+    /// Whether a form without a session comes from our own page in this browser.
+    fn check_form(&self, http: &Http, token: &str) -> bool {
+        let from_here = http.rules.check_origin(&Method::POST, &self.headers).is_ok();
+        from_here
+            && cookie(&self.headers, http.pages.form_cookie)
+                .is_some_and(|held| csrf::matches(token, held))
+    }
+
+    fn html(
+        &self,
+        http: &Http,
+        status: StatusCode,
+        template: &impl Template,
+        set: Option<HeaderValue>,
+    ) -> Response {
+        let Ok(html) = template.render() else {
+            return (StatusCode::INTERNAL_SERVER_ERROR, "the page cannot be shown\n")
+                .into_response();
+        };
+        let mut response = (status, axum::response::Html(html)).into_response();
+        let headers = response.headers_mut();
+        if let Ok(policy) = HeaderValue::try_from(ui::csp(&[])) {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        headers.insert(header::VARY, HeaderValue::from_static("accept-language, cookie"));
+        headers.extend(set.map(|cookie| (header::SET_COOKIE, cookie)));
+        if self.chosen {
+            let secure = if http.pages.secure { "; Secure" } else { "" };
+            let (name, tag) = (Locale::COOKIE, self.locale.tag());
+            let cookie = format!("{name}={tag}; Path=/; SameSite=Lax; Max-Age=31536000{secure}");
+            if let Ok(cookie) = HeaderValue::try_from(cookie) {
+                headers.append(header::SET_COOKIE, cookie);
+            }
+        }
+        response
+    }
+
+    /// A page that says what happened, what to do, and what to quote.
+    fn refuse(&self, http: &Http, problem: &Problem) -> Response {
+        use ui::Refusal as Why;
+        let code = problem.code();
+        let refusal = match code.status {
+            _ if code == problem::REGISTRATION_CLOSED => Why::RegistrationClosed,
+            _ if code == problem::FORM_TOKEN || code == problem::CROSS_SITE => Why::ForeignForm,
+            403 => Why::Forbidden,
+            404 | 405 => Why::NotFound,
+            413 => Why::TooLarge,
+            429 => Why::TooManyRequests,
+            503 => Why::Unavailable,
+            500 => Why::Internal,
+            _ => Why::BadRequest,
+        };
+        let page = self.page_at(http, "/", None);
+        let status = StatusCode::from_u16(code.status).unwrap_or(StatusCode::BAD_REQUEST);
+        let template = ui::Refused { page: &page, refusal, request_id: &self.request_id };
+        let mut response = self.html(http, status, &template, None);
+        if let Some(after) = problem.retry_after_secs() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after));
+        }
+        response
+    }
+}
+
+/// 303 to a path of ours, setting cookies.
+fn see_other(to: &str, set: HeaderMap) -> Response {
+    let mut response = (StatusCode::SEE_OTHER, set).into_response();
+    if let Ok(to) = HeaderValue::try_from(to) {
+        response.headers_mut().insert(header::LOCATION, to);
+    }
+    response
+}
+
+/// The login page, with where to go then.
+pub fn login_url(http: &Http, next: Option<&Next>) -> String {
+    let login = http.path("/login");
+    match next.and_then(|next| serde_urlencoded::to_string([("next", next.as_str())]).ok()) {
+        Some(query) => format!("{login}?{query}"),
+        None => login,
+    }
+}
+
+/// `GET /`.
+pub async fn home(State(http): State<Http>, view: View) -> Response {
+    let name = entry::username(&http, view.identity.as_ref()).await;
+    let page = view.page(&http, name.as_deref());
+    let registration_open = http.app.config.registration == Registration::Open;
+    view.html(&http, StatusCode::OK, &ui::Home { page: &page, registration_open }, None)
+}
+
+/// `GET /assets/{file}`.
+pub async fn asset(State(http): State<Http>, Path(file): Path<String>) -> Response {
+    let assets = http.pages.site.assets();
+    let found = http.pages.assets.get(&format!("/assets/{file}")).and_then(|at| assets.get(*at));
+    let Some(asset) = found else { return Problem::from(problem::NOT_FOUND).into_response() };
+    let headers = [
+        (header::CONTENT_TYPE, asset.content_type),
+        (header::CACHE_CONTROL, ui::ASSET_CACHE_CONTROL),
+        (header::CONTENT_SECURITY_POLICY, ui::ASSET_CSP),
+    ];
+    (headers, asset.bytes.clone()).into_response()
+}
+
+/// One button, where a click from our own origin is needed before the browser rotates its tokens.
+pub fn continue_page(http: &Http, view: &View) -> Response {
+    let (csrf_token, set) = view.form_token(http);
+    let page = view.page_at(http, "/", None);
+    let next = view.param("next").unwrap_or_default();
+    let template = ui::Continue {
+        page: &page,
+        action: "/api/v1/refresh/continue",
+        csrf_token: &csrf_token,
+        next,
+    };
+    view.html(http, StatusCode::OK, &template, set)
+}
+
+/// Whether the form of [`continue_page`] comes from there.
+pub fn continue_form_is_ours(http: &Http, view: &View, token: &str) -> bool {
+    view.check_form(http, token)
+}

@@ -1,0 +1,273 @@
+//! A server in this process, spoken to through its router as HTTP would.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Request, StatusCode, header},
+};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use symbolon::{app::App, config::Config, http, listen::Peer, ops};
+use symbolon_core::{secret::SecretText, session::Lifetimes};
+use tower::ServiceExt;
+
+use crate::store::Folder;
+
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const ORIGIN: &str = "http://localhost:8080";
+
+pub(crate) struct World {
+    pub(crate) app: Arc<App>,
+    pub(crate) router: Router,
+    _folder: Folder,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    pub(crate) fn text_of(&self, member: &str) -> String {
+        self.json()[member].as_str().unwrap_or_else(|| panic!("no {member}: {self:?}")).to_owned()
+    }
+
+    pub(crate) fn code(&self) -> String {
+        self.text_of("code")
+    }
+
+    /// The value of a cookie that this answer sets.
+    pub(crate) fn cookie(&self, name: &str) -> Option<String> {
+        let prefix = format!("{name}=");
+        let set =
+            self.headers.get_all(header::SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
+        set.filter_map(|set| set.strip_prefix(&prefix))
+            .map(|rest| rest.split(';').next().unwrap().to_owned())
+            .find(|value| !value.is_empty())
+    }
+
+    pub(crate) fn location(&self) -> &str {
+        self.headers.get(header::LOCATION).map_or("", |value| value.to_str().unwrap())
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text);
+        self
+    }
+}
+
+/// A request under construction.
+pub(crate) struct Ask {
+    request: axum::http::request::Builder,
+    body: Body,
+    address: IpAddr,
+}
+
+pub(crate) fn ask(method: &str, path: &str) -> Ask {
+    let request = Request::builder().method(method).uri(path);
+    Ask { request, body: Body::empty(), address: [127, 0, 0, 1].into() }
+}
+
+impl Ask {
+    pub(crate) fn header(self, name: &str, value: &str) -> Self {
+        Self { request: self.request.header(name, value), ..self }
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        let body = Body::from(body.to_string());
+        Self { body, ..self.header("content-type", "application/json") }
+    }
+
+    pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
+        let body = Body::from(serde_urlencoded::to_string(fields).unwrap());
+        Self { body, ..self.header("content-type", "application/x-www-form-urlencoded") }
+    }
+
+    pub(crate) fn raw(self, body: impl Into<Body>) -> Self {
+        Self { body: body.into(), ..self }
+    }
+
+    pub(crate) fn cookie(self, value: &str) -> Self {
+        self.header("cookie", &format!("symbolon={value}"))
+    }
+
+    pub(crate) fn bearer(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    pub(crate) fn basic(self, client: &(String, String)) -> Self {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let encoded = STANDARD.encode(format!("{}:{}", client.0, client.1));
+        self.header("authorization", &format!("Basic {encoded}"))
+    }
+
+    /// As a browser sends it from a page of ours.
+    pub(crate) fn from_our_page(self) -> Self {
+        self.header("origin", ORIGIN).header("sec-fetch-site", "same-origin")
+    }
+
+    pub(crate) fn from_address(self, address: IpAddr) -> Self {
+        Self { address, ..self }
+    }
+}
+
+/// Both halves of a login.
+#[derive(Debug, Clone)]
+pub(crate) struct Tokens {
+    pub(crate) sid: String,
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
+impl From<&Answer> for Tokens {
+    fn from(answer: &Answer) -> Self {
+        Self {
+            sid: answer.text_of("sid"),
+            access: answer.text_of("access_token"),
+            refresh: answer.text_of("refresh_token"),
+        }
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    pub(crate) async fn with(edit: impl FnOnce(&mut Config)) -> Self {
+        let folder = Folder::new();
+        let mut config = config(&folder);
+        edit(&mut config);
+        let app = App::open(config).await.unwrap();
+        let router = http::router(Arc::clone(&app)).unwrap();
+        let world = Self { app, router, _folder: folder };
+        for name in ["user", "other"] {
+            world.add_user(name).await;
+        }
+        world
+    }
+
+    pub(crate) async fn add_user(&self, name: &str) {
+        let password = SecretText::new(PASSWORD.to_owned());
+        let now = symbolon::app::now();
+        ops::users::add(&self.app, name, &password, std::collections::BTreeSet::new(), now)
+            .await
+            .unwrap();
+    }
+
+    /// Adds a client of this kind through the admin API, with more members. Returns its id and secret.
+    pub(crate) async fn add_client(&self, id: &str, kind: &str, more: Value) -> (String, String) {
+        let mut body = json!({ "id": id, "kind": kind, "audiences": ["https://api.example"] });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let local = http::local::router(Arc::clone(&self.app));
+        let request = ask("POST", "/clients").json(&body);
+        let answer = send(&local, request).await.expect(201);
+        (id.to_owned(), answer.json()["client_secret"].as_str().unwrap_or_default().to_owned())
+    }
+
+    pub(crate) async fn send(&self, ask: Ask) -> Answer {
+        send(&self.router, ask).await
+    }
+
+    pub(crate) async fn login(&self, name: &str, deliver: &str) -> Answer {
+        let body = json!({ "username": name, "password": PASSWORD, "deliver": deliver });
+        self.send(ask("POST", "/api/v1/login").json(&body)).await.expect(200)
+    }
+
+    /// Logs in and returns the session cookie.
+    pub(crate) async fn cookie(&self, name: &str) -> String {
+        self.login(name, "session").await.cookie("symbolon").unwrap()
+    }
+
+    pub(crate) async fn tokens(&self, name: &str) -> Tokens {
+        Tokens::from(&self.login(name, "token").await)
+    }
+
+    pub(crate) async fn refresh(&self, token: &str) -> Answer {
+        self.send(ask("POST", "/api/v1/refresh").json(&json!({ "refresh_token": token }))).await
+    }
+
+    /// The status of a check of a half.
+    pub(crate) async fn check(&self, ask: Ask) -> u16 {
+        self.send(ask).await.status.as_u16()
+    }
+
+    pub(crate) async fn cookie_counts(&self, cookie: &str) -> bool {
+        self.check(ask("GET", "/api/v1/session").cookie(cookie)).await == 200
+    }
+
+    pub(crate) async fn access_counts(&self, token: &str) -> bool {
+        self.check(ask("GET", "/api/v1/session").bearer(token)).await == 200
+    }
+}
+
+async fn send(router: &Router, ask: Ask) -> Answer {
+    let mut request = ask.request.body(ask.body).unwrap();
+    request.extensions_mut().insert(Peer { address: ask.address, secure: false });
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        text: String::from_utf8_lossy(&bytes).into_owned(),
+    }
+}
+
+fn config(folder: &Folder) -> Config {
+    use symbolon::config::*;
+    let day = Duration::from_secs(86_400);
+    Config {
+        public_url: PublicUrl { url: ORIGIN.into() },
+        lifetimes: Timings {
+            access_token: Duration::from_secs(300),
+            refresh_grace: Duration::from_secs(10),
+            invitation: day,
+            key_active: day * 30,
+            key_publish_ahead: day,
+            sessions: Lifetimes {
+                visitor: day,
+                idle: day,
+                absolute: day,
+                remembered_idle: day * 30,
+                remembered_absolute: day * 90,
+            },
+        },
+        limits: Limits {
+            sessions_per_user_max: 100,
+            session_data_bytes_max: 65_536,
+            live_sessions_max: 10_000,
+            body_bytes_max: 131_072,
+        },
+        registration: Registration::Open,
+        brand: symbolon::ui::Brand::default(),
+        default_client: "symbolon".parse().unwrap(),
+        default_locale: symbolon::ui::Locale::En,
+        clients: vec![default_client()],
+        data_dir: folder.0.clone(),
+        master_key_file: folder.0.join("master.key"),
+        password: PasswordSettings {
+            cost: symbolon::password::Cost::new(8, 1, 1).unwrap(),
+            hashes_in_flight_max: 2,
+            queue_max: 1024,
+            length_min: 15,
+        },
+    }
+}
+
+fn default_client() -> symbolon_core::client::Client {
+    serde_json::from_value(json!({
+        "id": "symbolon", "kind": "public", "first_party": true, "audiences": [ORIGIN], "declared": true,
+    }))
+    .unwrap()
+}
