@@ -15,7 +15,9 @@ const DEADLINE_MS = 20_000;
 export async function startServer(binary) {
   const folder = await mkdtemp(join(tmpdir(), "symbolon-e2e-"));
   const args = ["dev", "--json", "--port", String(await freePort())];
-  const child = spawn(binary, args, { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
+  const isSetting = ([name]) => name.startsWith("SYMBOLON");
+  const env = Object.fromEntries(Object.entries(process.env).filter((variable) => !isSetting(variable)));
+  const child = spawn(binary, args, { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
   const exited = once(child, "exit");
   let log = "";
   child.stderr.on("data", (bytes) => (log += bytes));
@@ -49,11 +51,19 @@ async function healthy(url) {
   }
 }
 
+// A port that is free together with the next one: the demo shop's.
 async function freePort() {
-  const socket = createServer().listen(0, "127.0.0.1");
+  for (;;) {
+    const first = await listen(0);
+    const { port } = first.address();
+    const second = await listen(port + 1).catch(() => null);
+    for (const socket of [first, second]) await new Promise((done) => (socket ? socket.close(done) : done()));
+    if (second) return port;
+  }
+}
+
+async function listen(port) {
+  const socket = createServer().listen(port, "127.0.0.1");
   await once(socket, "listening");
-  const { port } = socket.address();
-  socket.close();
-  await once(socket, "close");
-  return port;
+  return socket;
 }
