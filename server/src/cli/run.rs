@@ -1,0 +1,202 @@
+//! `dev` and `serve`.
+
+use std::{future::Future, net::SocketAddr, path::Path, sync::Arc};
+
+use clap::Args;
+use serde_json::json;
+use symbolon_core::secret::SecretText;
+
+use super::{Arguments, Exit, admin::start, out};
+use crate::{
+    app::App,
+    config::Config,
+    http, jobs, listen, ops,
+    telemetry::{self, Format},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Dev {
+    /// Where everything is kept
+    #[arg(long, value_name = "FOLDER", default_value = "symbolon-data")]
+    data_dir: std::path::PathBuf,
+    /// The port; the demo shop takes the one after it
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Do not start the demo shop
+    #[arg(long)]
+    no_demo: bool,
+}
+
+/// Runs a future to its end.
+pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let failed = |error: std::io::Error| Exit::new(1, "runtime", error.to_string(), "raise the limit of threads");
+    runtime.map_err(failed)?.block_on(future)
+}
+
+/// `symbolon serve`
+pub(super) fn serve(arguments: &Arguments) -> Result<(), Exit> {
+    let config = arguments.read_config(&[])?;
+    let unsafe_settings = config.refuse_unsafe();
+    if !unsafe_settings.is_empty() {
+        return Err(Exit::config(&unsafe_settings));
+    }
+    telemetry::init(config.log.format, &config.log.level);
+    create_folder(&config.data_dir)?;
+    block_on(async {
+        let app = App::open(config).await.map_err(|error| start(&error))?;
+        let address = app.config.listen.address;
+        let listener = bind(address).await?;
+        tracing::info!(%address, url = app.config.public_url.issuer(), "listening");
+        run(app, listener, listen::interrupted()).await
+    })
+}
+
+async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, Exit> {
+    tokio::net::TcpListener::bind(address).await.map_err(|error| {
+        let fix = "choose another address with listen.address, or stop what listens there";
+        Exit::new(1, "address_taken", format!("{address}: {error}"), fix)
+    })
+}
+
+fn create_folder(folder: &Path) -> Result<(), Exit> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| {
+        Exit::new(1, "data_folder", format!("{}: {error}", folder.display()), "choose another folder with data_dir")
+    })
+}
+
+/// Serves until the shutdown, or until the store breaks.
+async fn run(
+    app: Arc<App>,
+    listener: tokio::net::TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Exit> {
+    let invalid = |error: &dyn std::fmt::Display| Exit::new(1, "public_url", error.to_string(), "mend public_url");
+    let router = http::router(Arc::clone(&app)).map_err(|error| invalid(&error))?;
+    let router = telemetry::observe(router);
+    let local = http::local::router(Arc::clone(&app));
+    let settings = listen::Settings::from(&app.config.listen);
+    let jobs = tokio::spawn(jobs::run(Arc::clone(&app)));
+    let socket = app.config.data_dir.join(listen::SOCKET_NAME);
+    let local = tokio::spawn(listen::serve_local(socket, local));
+    let served = tokio::select! {
+        served = listen::serve(settings, listener, router, shutdown) => {
+            served.map_err(|error| Exit::new(1, "listen", error.to_string(), "see the certificate and key files"))
+        }
+        error = app.store.broken() => {
+            tracing::error!(%error, "the store is damaged; the server stops so that nothing is half written");
+            Err(Exit::new(1, "store_broken", error.to_string(), "check the disk; restore a backup if the file is damaged"))
+        }
+    };
+    jobs.abort();
+    local.abort();
+    jobs::write_seen(&app).await;
+    served
+}
+
+/// `symbolon dev`
+pub(super) fn dev(arguments: &Arguments, dev: &Dev) -> Result<(), Exit> {
+    let url = format!("http://localhost:{}", dev.port);
+    let shop = (!dev.no_demo && cfg!(feature = "demo")).then(|| format!("http://localhost:{}", dev.port.saturating_add(1)));
+    let defaults = [
+        ("data_dir", dev.data_dir.display().to_string()),
+        ("public_url", url.clone()),
+        ("listen.address", format!("127.0.0.1:{}", dev.port)),
+        ("registration.mode", "open".to_owned()),
+        ("log.level", "warn".to_owned()),
+    ];
+    let mut config = arguments.read_config(&defaults)?;
+    let address = config.listen.address;
+    if !address.ip().is_loopback() {
+        let fix = "use `symbolon serve` for anything that others can reach";
+        return Err(Exit::new(1, "dev_is_local", format!("dev listens on loopback only, not on {address}"), fix));
+    }
+    telemetry::init(Format::Text, &config.log.level);
+    create_folder(&config.data_dir)?;
+    let secret = symbolon_core::client::new_secret(&mut crate::app::Os);
+    if let Some(shop) = &shop {
+        config.clients.push(demo::client(shop, &secret)?);
+    }
+    block_on(async {
+        let listener = bind(address).await?;
+        let app = App::open(config).await.map_err(|error| start(&error))?;
+        if let Some(shop) = &shop {
+            demo::start(&url, shop, secret, dev.port.saturating_add(1)).await?;
+        }
+        let served = tokio::spawn(run(Arc::clone(&app), listener, listen::interrupted()));
+        let users = seed(&app).await?;
+        announce(arguments, &url, shop.as_deref(), &users);
+        served.await.map_err(|error| Exit::new(1, "stopped", error.to_string(), ""))?
+    })
+}
+
+/// The users of the demo. Their passwords follow from the master key: they are the same at every start and rest nowhere.
+async fn seed(app: &Arc<App>) -> Result<Vec<(&'static str, SecretText)>, Exit> {
+    let failed = |error: &dyn std::fmt::Display| Exit::new(1, "seed", error.to_string(), "remove the data folder and start again");
+    let mut users = Vec::new();
+    for (name, role) in [("admin", Some("admin")), ("user", None)] {
+        let password = app.demo_password(name).map_err(|error| failed(&error))?;
+        let roles = role.into_iter().filter_map(|role| role.parse().ok()).collect();
+        match ops::users::add(app, name, &password, roles, crate::app::now()).await {
+            Ok(_) | Err(ops::users::Refused::Taken) => users.push((name, password)),
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+    Ok(users)
+}
+
+fn announce(arguments: &Arguments, url: &str, shop: Option<&str>, users: &[(&str, SecretText)]) {
+    if arguments.json {
+        let users: Vec<_> =
+            users.iter().map(|(name, password)| json!({ "username": name, "password": password.expose() })).collect();
+        out::value(&json!({ "url": url, "users": users, "shop": shop }), true);
+        return;
+    }
+    let mut text = format!("\n  Symbolon is running. Everything is in the data folder; Ctrl-C stops it.\n\n  Log in   {url}/login\n");
+    for (name, password) in users {
+        text.push_str(&format!("           {name:<6} {}\n", password.expose()));
+    }
+    if let Some(shop) = shop {
+        text.push_str(&format!("  Shop     {shop}\n"));
+    }
+    text.push_str(&format!("  API      {url}/api/v1/openapi.json\n  Keys     {url}/.well-known/jwks.json\n\n"));
+    out::text(&text);
+}
+
+#[cfg(feature = "demo")]
+mod demo {
+    use serde_json::json;
+    use symbolon_core::{client::{Client, SecretDigest}, secret::SecretText};
+
+    use super::Exit;
+
+    /// The shop as a client.
+    pub(super) fn client(url: &str, secret: &SecretText) -> Result<Client, Exit> {
+        let client = json!({
+            "id": "shop", "kind": "confidential", "first_party": true, "audiences": [url], "origins": [url],
+            "declared": true,
+        });
+        let client: Client = serde_json::from_value(client)
+            .map_err(|error| Exit::new(1, "demo", error.to_string(), "start with --no-demo"))?;
+        Ok(Client { secret: Some(SecretDigest::of(secret)), ..client })
+    }
+
+    /// Starts the shop.
+    pub(super) async fn start(symbolon: &str, url: &str, secret: SecretText, port: u16) -> Result<(), Exit> {
+        let listener = super::bind(([127, 0, 0, 1], port).into()).await?;
+        let settings = symbolon_shop::Settings {
+            public_url: url.to_owned(),
+            symbolon_url: symbolon.to_owned(),
+            client_id: "shop".to_owned(),
+            client_secret: symbolon_shop::Secret::new(secret.expose().to_owned()),
+        };
+        tokio::spawn(async move {
+            if let Err(error) = symbolon_shop::serve(listener, settings, std::future::pending()).await {
+                tracing::error!(%error, "the demo shop stopped");
+            }
+        });
+        Ok(())
+    }
+}
