@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use aws_lc_rs::hmac;
 use rand_core::{TryCryptoRng, TryRng};
 use symbolon_core::{
     client::{Client, ClientId},
@@ -192,6 +193,22 @@ impl App {
     /// How keys follow each other.
     pub fn key_policy(&self) -> keys::Policy {
         key_policy(&self.config)
+    }
+
+    /// The password of a demo user. It follows from the master key, so it is the same at every start and rests nowhere.
+    ///
+    /// # Errors
+    /// The master key cannot be read.
+    pub fn demo_password(&self, name: &str) -> std::io::Result<SecretText> {
+        let text = SecretText::new(std::fs::read_to_string(&self.config.master_key_file)?);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, text.expose().trim().as_bytes());
+        let tag = hmac::sign(&key, format!("demo password of {name}").as_bytes());
+        // 20 letters of 32: 100 bits, easy to type.
+        let letter =
+            |byte: &u8| char::from(b"abcdefghijkmnpqrstuvwxyz23456789"[usize::from(byte % 32)]);
+        let letters: Vec<char> = tag.as_ref().iter().take(20).map(letter).collect();
+        let groups: Vec<String> = letters.chunks(5).map(|group| group.iter().collect()).collect();
+        Ok(SecretText::new(groups.join("-")))
     }
 
     /// Opens the ring anew, after its records have changed.
