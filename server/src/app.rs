@@ -124,6 +124,35 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// Whether another server works on the data folder.
+    pub const fn is_busy(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Busy(_)))
+    }
+
+    /// The stable code, and what to do.
+    pub const fn advice(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Store(StoreError::Busy(_)) => (
+                "data_folder_busy",
+                "stop the server that uses it, or name another folder with data_dir",
+            ),
+            Self::Store(StoreError::Newer { .. }) => {
+                ("database_newer", "use the version of Symbolon that wrote it, or a newer one")
+            }
+            Self::Store(StoreError::Database(_)) => (
+                "database_damaged",
+                "check the disk and restore a backup; the file was left as it is",
+            ),
+            Self::Store(_) => ("store", "see that the data folder exists and is yours"),
+            Self::MasterKey { .. } | Self::Unavailable(_) => {
+                ("master_key", "put back the master key that the data folder was made with")
+            }
+            Self::Threads(_) => ("threads", "raise the limit of threads of this user"),
+        }
+    }
+}
+
 impl App {
     /// Opens the data folder (which must exist) and everything in it.
     ///

@@ -51,7 +51,7 @@ const EXPECTED: &[(&str, &str, [u16; 4])] = &[
 /// A request that the route would take.
 fn sample(method: &str, path: &str, sid: &str) -> Ask {
     let to = path.replace("{sid}", sid).replace("{file}", "none.css");
-    let ask = ask(&method.to_uppercase(), &to).as_our_page();
+    let ask = ask(&method.to_uppercase(), &to).by_our_page();
     match (method, path) {
         ("get" | "delete", _) | (_, "/api/v1/logout" | "/api/v1/refresh") => ask,
         (_, "/api/v1/login") => ask.json(&json!({ "username": "user", "password": PASSWORD })),
@@ -73,7 +73,7 @@ async fn walk(method: &str, path: &str) -> [Answer; 4] {
     let world = World::new().await;
     let (user, other, ended) =
         (world.cookie("user").await, world.cookie("other").await, world.cookie("user").await);
-    let logout = ask("POST", "/api/v1/logout").cookie(&ended).as_our_page();
+    let logout = ask("POST", "/api/v1/logout").cookie(&ended).by_our_page();
     world.send(logout).await.expect(204);
     let session = world.send(ask("GET", "/api/v1/session").cookie(&user)).await.expect(200);
     let sid = session.text_of("sid");

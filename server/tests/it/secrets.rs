@@ -87,7 +87,7 @@ async fn everything(world: &World) -> Vec<String> {
     let cookie = login.cookie("symbolon").unwrap();
     let first = world.tokens("user").await;
     let second = Tokens::from(&world.refresh(&first.refresh).await.expect(200));
-    let handover = ask("POST", "/api/v1/handover").cookie(&cookie).as_our_page();
+    let handover = ask("POST", "/api/v1/handover").cookie(&cookie).by_our_page();
     let body = json!({ "to": "token", "password": PASSWORD });
     let third = world.send(handover.json(&body)).await.expect(200);
     let stepped_up = third.cookie("symbolon").unwrap();
@@ -101,7 +101,7 @@ async fn everything(world: &World) -> Vec<String> {
     world.send(garbled.raw(format!("{{\"password\": [\"{typed}\"]}}"))).await.expect(400);
     let new = "a quite different long password";
     let change = json!({ "current_password": PASSWORD, "new_password": new });
-    let change = ask("POST", "/api/v1/password").cookie(&stepped_up).as_our_page().json(&change);
+    let change = ask("POST", "/api/v1/password").cookie(&stepped_up).by_our_page().json(&change);
     let renewed = world.send(change).await.expect(200).cookie("symbolon").unwrap();
     world.refresh(&first.refresh).await.expect(400);
     let invitation =

@@ -112,7 +112,7 @@ impl Ask {
     }
 
     /// As a browser sends it from a page of ours.
-    pub(crate) fn as_our_page(self) -> Self {
+    pub(crate) fn by_our_page(self) -> Self {
         self.header("origin", ORIGIN).header("sec-fetch-site", "same-origin")
     }
 
