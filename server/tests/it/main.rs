@@ -6,6 +6,10 @@ mod architecture;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod secrets;
