@@ -130,7 +130,7 @@ pub(super) fn dev(arguments: &Arguments, dev: &Dev) -> Result<(), Exit> {
     create_folder(&config.data_dir)?;
     let secret = symbolon_core::client::new_secret(&mut crate::app::Os);
     if let Some(shop) = &shop {
-        config.clients.push(demo::client(shop, &secret)?);
+        config.clients.extend(demo::clients(shop, &secret)?);
     }
     block_on(async {
         let listener = bind(address).await?;
@@ -196,15 +196,18 @@ mod demo {
 
     use super::Exit;
 
-    /// The shop as a client.
-    pub(super) fn client(url: &str, secret: &SecretText) -> Result<Client, Exit> {
-        let client = json!({
-            "id": "shop", "kind": "confidential", "first_party": true, "audiences": [url], "origins": [url],
-            "declared": true,
-        });
-        let client: Client = serde_json::from_value(client)
-            .map_err(|error| Exit::new(1, "demo", error.to_string(), "start with --no-demo"))?;
-        Ok(Client { secret: Some(SecretDigest::of(secret)), ..client })
+    /// The shop's server side, and its JSON client.
+    pub(super) fn clients(url: &str, secret: &SecretText) -> Result<[Client; 2], Exit> {
+        let client = |id: &str, kind: &str| {
+            let client = json!({
+                "id": id, "kind": kind, "first_party": true, "audiences": [url], "origins": [url], "declared": true,
+            });
+            serde_json::from_value::<Client>(client)
+                .map_err(|error| Exit::new(1, "demo", error.to_string(), "start with --no-demo"))
+        };
+        let shop =
+            Client { secret: Some(SecretDigest::of(secret)), ..client("shop", "confidential")? };
+        Ok([shop, client("shop-app", "public")?])
     }
 
     /// Starts the shop.
