@@ -124,6 +124,13 @@ pub struct Charge {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AddressGroup([u8; 8]);
 
+impl AddressGroup {
+    /// The bytes that enter a key.
+    pub const fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
+    }
+}
+
 impl From<IpAddr> for AddressGroup {
     fn from(address: IpAddr) -> Self {
         let mut group = [0; 8];

@@ -21,17 +21,20 @@ const VISITORS: Quota = Quota { burst: 600, every: Duration::from_secs(1) };
 
 /// The table of used quotas.
 #[derive(Debug)]
-pub struct Attempts(Mutex<Table>);
+pub struct Attempts {
+    table: Mutex<Table>,
+    logins: LoginQuotas,
+}
 
 impl Attempts {
     /// An empty table. `seed` is fresh randomness.
-    pub fn new(seed: &SecretBytes<32>) -> Self {
-        Self(Mutex::new(Table::new(Table::KEYS_MAX_DEFAULT, seed)))
+    pub fn new(logins: LoginQuotas, seed: &SecretBytes<32>) -> Self {
+        Self { table: Mutex::new(Table::new(Table::KEYS_MAX_DEFAULT, seed)), logins }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         // A poisoned lock still holds a valid table: every entry is a plain value.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Charges a try to log in.
@@ -47,7 +50,7 @@ impl Attempts {
     ) -> Result<Vec<Charge>, Limited> {
         let mut table = self.table();
         let login = Login { account, address: address.into(), standing };
-        let charges = table.login(&login, &LoginQuotas::default());
+        let charges = table.login(&login, &self.logins);
         table.charge(&charges, now)?;
         Ok(charges)
     }
@@ -67,7 +70,7 @@ impl Attempts {
     /// # Errors
     /// [`Limited`].
     pub fn registration(&self, address: IpAddr, now: Time) -> Result<(), Limited> {
-        self.charge("register", address, REGISTRATIONS, now)
+        self.charge("register", &[], address, REGISTRATIONS, now)
     }
 
     /// Charges a visitor's session.
@@ -75,12 +78,20 @@ impl Attempts {
     /// # Errors
     /// [`Limited`].
     pub fn visitor(&self, client: &ClientId, address: IpAddr, now: Time) -> Result<(), Limited> {
-        self.charge(client.as_str(), address, VISITORS, now)
+        self.charge("visitor", client.as_str().as_bytes(), address, VISITORS, now)
     }
 
-    fn charge(&self, what: &str, address: IpAddr, quota: Quota, now: Time) -> Result<(), Limited> {
+    fn charge(
+        &self,
+        what: &str,
+        whose: &[u8],
+        address: IpAddr,
+        quota: Quota,
+        now: Time,
+    ) -> Result<(), Limited> {
         let mut table = self.table();
-        let charge = table.by_address(what, AddressGroup::from(address), quota);
-        table.charge(&[charge], now)
+        let group = AddressGroup::from(address);
+        let key = table.key(what, &[whose, group.as_bytes()]);
+        table.charge(&[Charge { key, quota, emptied_by_success: false }], now)
     }
 }

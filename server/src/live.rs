@@ -94,6 +94,16 @@ impl LiveSessions {
         }
     }
 
+    /// How many copies there are.
+    pub fn len(&self) -> usize {
+        self.copies.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.copies.is_empty()
+    }
+
     /// What was seen since the last call.
     pub fn take_seen(&self) -> Vec<(SessionId, Time)> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

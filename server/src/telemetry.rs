@@ -1,30 +1,174 @@
 //! Logs, request ids, metrics.
+//!
+//! A log line never holds a query string, a header or a body, because secrets travel there. A request is told by its
+//! id, its method, the *route* it went to (`/api/v1/sessions/{sid}`), its status and how long it took.
 
-/// The id of a request.
-#[derive(Debug, Clone)]
+use std::{fmt, time::Duration};
+
+use axum::{
+    extract::{MatchedPath, Request},
+    http::{HeaderName, HeaderValue, Method},
+    middleware::Next,
+    response::Response,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use symbolon_core::secret::SecretBytes;
+use tokio::time::Instant;
+use tracing::{Instrument, Level, Span};
+use tracing_subscriber::{
+    EnvFilter, Layer, layer::SubscriberExt, registry, util::SubscriberInitExt,
+};
+
+use crate::{
+    app::Os,
+    config::{Log, LogFormat},
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The upper bounds of the buckets of durations, in seconds. A password takes some 20 ms.
+const BUCKETS: [f64; 12] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
+
+/// The id of a request: 128 random bits as 22 characters of base64url. It is always our own; one that comes from
+/// outside is ignored.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(String);
 
-impl std::fmt::Display for RequestId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl RequestId {
+    fn new() -> Self {
+        Self(URL_SAFE_NO_PAD.encode(SecretBytes::<16>::random(&mut Os).expose()))
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    Text,
-    Json,
+/// Why there are no logs or metrics.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The level cannot be read.
+    #[error("log.level: {0}")]
+    Level(#[from] tracing_subscriber::filter::ParseError),
+    /// Something else logs in this process.
+    #[error("logs: {0}")]
+    Logs(#[from] tracing_subscriber::util::TryInitError),
+    /// The recorder of metrics could not be made.
+    #[error("metrics: {0}")]
+    Metrics(#[from] BuildError),
+    /// Something else records metrics in this process.
+    #[error("metrics: something else records them in this process")]
+    Recorder,
 }
 
-/// Begins to log.
-pub fn init(_format: Format, level: &str) {
-    let filter = tracing_subscriber::EnvFilter::new(level);
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+/// Sends the logs of this process to standard error. Once per process.
+///
+/// # Errors
+/// [`TelemetryError`].
+pub fn init_logs(log: &Log) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::builder().parse(&log.level)?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = match log.format {
+        LogFormat::Text => layer.with_target(false).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    };
+    Ok(registry().with(layer.with_filter(filter)).try_init()?)
 }
 
-/// Observes requests.
-pub fn observe(router: axum::Router) -> axum::Router {
-    router
+/// The metrics of this process, for `/metrics`.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics(…)")
+    }
+}
+
+impl Metrics {
+    /// Begins to record. Once per process.
+    ///
+    /// # Errors
+    /// [`TelemetryError`].
+    pub fn install() -> Result<Self, TelemetryError> {
+        let recorder = PrometheusBuilder::new().set_buckets(&BUCKETS)?.build_recorder();
+        let handle = recorder.handle();
+        metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Recorder)?;
+        metrics::describe_histogram!(
+            "http_request_duration_seconds",
+            metrics::Unit::Seconds,
+            "From the head of a request to the head of its answer."
+        );
+        Ok(Self(handle))
+    }
+
+    /// All metrics in the text format of Prometheus.
+    pub fn render(&self) -> String {
+        self.0.run_upkeep();
+        self.0.render()
+    }
+}
+
+/// Gives a request its id, and tells of it in logs and metrics. A layer by [`axum::middleware::from_fn`], outside of
+/// all routes that it shall know by name.
+pub async fn observe(mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = RequestId::new();
+    let method = method(request.method());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let span = tracing::info_span!(
+        "request",
+        id = %id,
+        method,
+        route = route.as_ref().map_or("none", MatchedPath::as_str),
+    );
+    let header = HeaderValue::try_from(&id.0).ok();
+    request.extensions_mut().insert(id);
+    let mut response = next.run(request).instrument(span.clone()).await;
+    if let Some(header) = header {
+        response.headers_mut().insert(REQUEST_ID, header);
+    }
+    tell(&span, method, route.as_ref(), response.status().as_u16(), began.elapsed());
+    response
+}
+
+fn tell(
+    span: &Span,
+    method: &'static str,
+    route: Option<&MatchedPath>,
+    status: u16,
+    took: Duration,
+) {
+    let route = route.map_or("none", MatchedPath::as_str);
+    metrics::histogram!(
+        "http_request_duration_seconds",
+        "method" => method,
+        "route" => route.to_owned(),
+        "status" => status.to_string(),
+    )
+    .record(took);
+    let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    // An answer to every request is for those who ask for it; what the server could not do is for everybody.
+    match status {
+        500.. => tracing::event!(parent: span, Level::WARN, status, us, "answered"),
+        _ => tracing::event!(parent: span, Level::DEBUG, status, us, "answered"),
+    }
+}
+
+/// The methods that there are; whatever else somebody invents counts as one.
+fn method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
 }

@@ -1,7 +1,10 @@
 //! Verbs that act on users, sessions, clients and keys: each is one call of the local admin API. It goes through the
 //! running server's socket; where no server runs, the data folder is opened and the same router answers here.
 
-use std::io::{BufRead, IsTerminal};
+use std::{
+    io::{BufRead, IsTerminal},
+    path::Path,
+};
 
 use axum::http::Method;
 use clap::{Subcommand, ValueEnum};
@@ -10,8 +13,11 @@ use serde_json::{Value, json};
 use super::{Arguments, Exit, out};
 use crate::{
     app::{App, StartError},
-    listen,
+    listen::{self, Answer, CallError},
 };
+
+/// The local socket's name in the data folder.
+pub(super) const SOCKET: &str = "symbolon.sock";
 
 /// One call of the local admin API.
 #[derive(Debug)]
@@ -302,30 +308,28 @@ impl KeyCommand {
 }
 
 /// Makes the call and prints the answer.
-pub(super) fn run(arguments: &Arguments, call: Call) -> Result<(), Exit> {
-    let config = arguments.read_config(&[])?;
-    let (status, body) = super::run::block_on(async {
-        let socket = config.data_dir.join(listen::SOCKET_NAME);
-        match listen::call(&socket, call.method.clone(), &call.path, call.body.clone()).await {
-            Ok((status, body)) => Ok((status.as_u16(), body)),
-            Err(error) if error.nobody_answers() => here(config, &call).await,
-            Err(error) => Err(Exit::new(
-                4,
-                "server_unreachable",
-                error.to_string(),
-                "look at the server's log",
-            )),
+pub(super) fn run(arguments: &Arguments, call: &Call) -> Result<(), Exit> {
+    let config = arguments.load(Vec::new(), false)?.config;
+    let answer = super::run::block_on(async {
+        let socket = config.data_dir.join(SOCKET);
+        match listen::call(&socket, call.method.clone(), &call.path, call.body.as_ref()).await {
+            Err(CallError::NotRunning) => here(config, &socket, call).await,
+            answered => answered.map_err(|error| unreachable(&error)),
         }
     })?;
-    if (200..300).contains(&status) {
-        out::value(&body, arguments.json);
+    if answer.status.is_success() {
+        out::value(&answer.body, arguments.json);
         return Ok(());
     }
-    Err(Exit::refused(status, &body))
+    Err(Exit::refused(answer.status.as_u16(), &answer.body))
 }
 
-/// No server runs: the lock of the data folder is ours, and so is the act.
-async fn here(config: crate::config::Config, call: &Call) -> Result<(u16, Value), Exit> {
+fn unreachable(error: &CallError) -> Exit {
+    Exit::new(4, "server_unreachable", error.to_string(), "look at the server's log")
+}
+
+/// No server runs: the lock of the data folder is ours for a moment, and the same API answers from here.
+async fn here(config: crate::config::Config, socket: &Path, call: &Call) -> Result<Answer, Exit> {
     let folder = config.data_dir.display().to_string();
     if !config.data_dir.is_dir() {
         let fix = "start the server once, or name the folder with --set data_dir=…";
@@ -337,11 +341,12 @@ async fn here(config: crate::config::Config, call: &Call) -> Result<(u16, Value)
         ));
     }
     let app = App::open(config).await.map_err(|error| start(&error))?;
-    let router = crate::http::local::router(app);
-    listen::answer(&router, call.method.clone(), &call.path, call.body.clone())
-        .await
-        .map(|(status, body)| (status.as_u16(), body))
-        .map_err(|error| Exit::new(1, "failed", error.to_string(), ""))
+    let (stopper, stop) = listen::Stop::new();
+    let served = super::run::serve_local(&app, stop)?;
+    let answer = listen::call(socket, call.method.clone(), &call.path, call.body.as_ref()).await;
+    stopper.stop();
+    let _ = served.await;
+    answer.map_err(|error| unreachable(&error))
 }
 
 /// Why the server or the data folder did not open.

@@ -9,6 +9,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use self::out::Exit;
+use crate::config::{Config, Flag, Loaded, Sources};
 
 /// An authentication server in which session and token are two halves of one login.
 #[derive(Debug, Parser)]
@@ -88,10 +89,10 @@ pub fn main() -> ExitCode {
         Command::Config(command) => config(&arguments, command),
         Command::Dev(dev) => run::dev(&arguments, dev),
         Command::Serve => run::serve(&arguments),
-        Command::User(command) => command.call().and_then(|call| admin::run(&arguments, call)),
-        Command::Session(command) => admin::run(&arguments, command.call()),
-        Command::Client(command) => command.call().and_then(|call| admin::run(&arguments, call)),
-        Command::Key(command) => admin::run(&arguments, command.call()),
+        Command::User(command) => command.call().and_then(|call| admin::run(&arguments, &call)),
+        Command::Session(command) => admin::run(&arguments, &command.call()),
+        Command::Client(command) => command.call().and_then(|call| admin::run(&arguments, &call)),
+        Command::Key(command) => admin::run(&arguments, &command.call()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -103,13 +104,12 @@ fn config(arguments: &Arguments, command: &ConfigCommand) -> Result<(), Exit> {
     match command {
         ConfigCommand::Reference => out::text(&crate::config::reference()),
         ConfigCommand::Show { origin } => {
-            out::settings(&arguments.read_config(&[])?, *origin, arguments.json)
+            out::settings(&arguments.load(Vec::new(), false)?.shown, *origin, arguments.json);
         }
         ConfigCommand::Check => {
-            let unsafe_settings = arguments.read_config(&[])?.refuse_unsafe();
-            if !unsafe_settings.is_empty() {
-                return Err(Exit::config(&unsafe_settings));
-            }
+            let loaded = arguments.load(Vec::new(), false)?;
+            Exit::unless_safe(&loaded)?;
+            out::warn(&loaded.warnings());
             out::text("the configuration is fit for serve\n");
         }
     }
@@ -117,9 +117,17 @@ fn config(arguments: &Arguments, command: &ConfigCommand) -> Result<(), Exit> {
 }
 
 impl Arguments {
-    /// The configuration; `defaults` are weaker than everything that was said.
-    fn read_config(&self, defaults: &[(&str, String)]) -> Result<crate::config::Config, Exit> {
-        crate::config::read(self.config.as_deref(), defaults, &self.set)
+    /// The configuration. What `--set` says is stronger than `flags`.
+    fn load(&self, flags: Vec<Flag>, dev: bool) -> Result<Loaded, Exit> {
+        let set = |(key, value): &(String, String)| Flag {
+            name: "--set",
+            key: key.clone(),
+            value: value.clone(),
+        };
+        let flags = flags.into_iter().chain(self.set.iter().map(set)).collect();
+        let sources = Sources::gather(self.config.as_deref(), flags, dev)
+            .map_err(|error| Exit::config(&[error]))?;
+        Config::load(&sources, &|path| std::fs::read_to_string(path))
             .map_err(|errors| Exit::config(&errors))
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{ConfigError, Loaded, Shown};
 
 /// Why a command failed, and with which exit code.
 #[derive(Debug)]
@@ -23,13 +23,14 @@ impl Exit {
 
     /// What is wrong with the configuration.
     pub fn config(errors: &[ConfigError]) -> Self {
-        let problem = |error: &ConfigError| {
-            json!({
-                "code": error.code, "cause": format!("{} ({}): {}", error.key, error.origin, error.cause),
-                "fix": error.fix,
-            })
-        };
+        let problem = |error: &ConfigError| json!({ "code": error.code, "cause": error.to_string(), "fix": error.fix });
         Self { code: 1, problems: errors.iter().map(problem).collect() }
+    }
+
+    /// Refuses what makes a configuration unsafe.
+    pub fn unless_safe(loaded: &Loaded) -> Result<(), Self> {
+        let errors = loaded.refuse_unsafe();
+        if errors.is_empty() { Ok(()) } else { Err(Self::config(&errors)) }
     }
 
     /// What the server refused.
@@ -116,8 +117,8 @@ fn table(rows: &[Value]) {
 }
 
 /// Prints the settings in force.
-pub(super) fn settings(config: &Config, origin: bool, as_json: bool) {
-    let rows = config.shown().into_iter().map(|shown| {
+pub(super) fn settings(shown: &[Shown], origin: bool, as_json: bool) {
+    let rows = shown.iter().map(|shown| {
         let mut row = json!({ "setting": shown.key, "value": shown.value });
         if origin {
             row["origin"] = shown.origin.to_string().into();
@@ -125,6 +126,13 @@ pub(super) fn settings(config: &Config, origin: bool, as_json: bool) {
         row
     });
     value(&rows.collect(), as_json);
+}
+
+/// Says what an operator should know.
+pub(super) fn warn(warnings: &[ConfigError]) {
+    for warning in warnings {
+        eprintln!("warning[{}]: {warning}\n  fix: {}", warning.code, warning.fix);
+    }
 }
 
 /// Prints completions for a shell.

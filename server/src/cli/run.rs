@@ -1,16 +1,23 @@
 //! `dev` and `serve`.
 
-use std::{future::Future, net::SocketAddr, path::Path, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use clap::Args;
 use serde_json::json;
 use symbolon_core::secret::SecretText;
+use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::{Arguments, Exit, admin::start, out};
+use super::{
+    Arguments, Exit,
+    admin::{SOCKET, start},
+    out,
+};
 use crate::{
     app::App,
-    http, jobs, listen, ops,
-    telemetry::{self, Format},
+    config::{Config, Flag, Listen},
+    http, jobs,
+    listen::{Bounds, Certificates, Front, Listener, LocalListener, Proxies, Stop},
+    ops, telemetry,
 };
 
 #[derive(Debug, Args)]
@@ -24,6 +31,9 @@ pub(super) struct Dev {
     /// Do not start the demo shop
     #[arg(long)]
     no_demo: bool,
+    /// Log what happens, as `log.level` says
+    #[arg(long)]
+    verbose: bool,
 }
 
 /// Runs a future to its end.
@@ -37,64 +47,83 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Exit>>) -> Resu
 
 /// `symbolon serve`
 pub(super) fn serve(arguments: &Arguments) -> Result<(), Exit> {
-    let config = arguments.read_config(&[])?;
-    let unsafe_settings = config.refuse_unsafe();
-    if !unsafe_settings.is_empty() {
-        return Err(Exit::config(&unsafe_settings));
-    }
-    telemetry::init(config.log.format, &config.log.level);
-    create_folder(&config.data_dir)?;
+    let loaded = arguments.load(Vec::new(), false)?;
+    Exit::unless_safe(&loaded)?;
+    out::warn(&loaded.warnings());
+    let config = loaded.config;
+    prepare(&config)?;
     block_on(async {
+        let stop = on_signal()?;
+        let listener = bind(config.listen.address).await?;
         let app = App::open(config).await.map_err(|error| start(&error))?;
-        let address = app.config.listen.address;
-        let listener = bind(address).await?;
-        tracing::info!(%address, url = app.config.public_url.issuer(), "listening");
-        run(app, listener, listen::interrupted()).await
+        let (address, url) = (app.config.listen.address, app.config.public_url.issuer());
+        tracing::info!(%address, url, "listening");
+        run(app, listener, stop).await
     })
 }
 
-async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, Exit> {
-    tokio::net::TcpListener::bind(address).await.map_err(|error| {
-        let fix = "choose another address with listen.address, or stop what listens there";
+/// Logs, and the data folder.
+fn prepare(config: &Config) -> Result<(), Exit> {
+    use std::os::unix::fs::DirBuilderExt;
+    telemetry::init_logs(&config.log).map_err(|error| {
+        Exit::new(1, "log", error.to_string(), "see log.level in `symbolon config reference`")
+    })?;
+    let folder = &config.data_dir;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| {
+        let cause = format!("{}: {error}", folder.display());
+        Exit::new(1, "data_folder", cause, "choose another folder with data_dir")
+    })
+}
+
+fn on_signal() -> Result<Stop, Exit> {
+    Stop::on_signal().map_err(|error| Exit::new(1, "signals", error.to_string(), ""))
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Exit> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let fix = "choose another address, or stop what listens there";
         Exit::new(1, "address_taken", format!("{address}: {error}"), fix)
     })
 }
 
-fn create_folder(folder: &Path) -> Result<(), Exit> {
-    use std::os::unix::fs::DirBuilderExt;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|error| {
-        Exit::new(
-            1,
-            "data_folder",
-            format!("{}: {error}", folder.display()),
-            "choose another folder with data_dir",
-        )
-    })
+/// Answers the command line on the local socket.
+pub(super) fn serve_local(app: &Arc<App>, stop: Stop) -> Result<JoinHandle<bool>, Exit> {
+    let failed = |error: std::io::Error| {
+        Exit::new(1, "local_socket", error.to_string(), "choose a shorter data_dir")
+    };
+    let listener = LocalListener::bind(&app.config.data_dir.join(SOCKET)).map_err(failed)?;
+    let front = Front::new(
+        http::local::router(Arc::clone(app)),
+        Proxies::new(Vec::new(), app.config.listen.forwarded),
+        Bounds::from(&app.config.listen),
+    );
+    Ok(tokio::spawn(async move { front.serve(Listener::Local(listener), stop).await }))
 }
 
-/// Serves until the shutdown, or until the store breaks.
-async fn run(
-    app: Arc<App>,
-    listener: tokio::net::TcpListener,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), Exit> {
-    let invalid = |error: &dyn std::fmt::Display| {
-        Exit::new(1, "public_url", error.to_string(), "mend public_url")
-    };
-    let router = http::router(Arc::clone(&app)).map_err(|error| invalid(&error))?;
-    let router = telemetry::observe(router);
-    let local = http::local::router(Arc::clone(&app));
+/// Serves until the stop, or until the store breaks.
+async fn run(app: Arc<App>, listener: TcpListener, stop: Stop) -> Result<(), Exit> {
+    let listen = &app.config.listen;
+    let certificates = certificates(listen)?;
+    let metrics = telemetry::Metrics::install()
+        .map_err(|error| Exit::new(1, "metrics", error.to_string(), ""))?;
+    let router = http::router(Arc::clone(&app), Some(metrics))
+        .map_err(|error| Exit::new(1, "public_url", error.to_string(), "mend public_url"))?
+        .layer(axum::middleware::from_fn(telemetry::observe));
+    let proxies = Proxies::new(listen.trusted_proxies.clone(), listen.forwarded);
+    let front = Front::new(router, proxies, Bounds::from(listen));
     let jobs = tokio::spawn(jobs::run(Arc::clone(&app)));
-    let socket = app.config.data_dir.join(listen::SOCKET_NAME);
-    let local = tokio::spawn(listen::serve_local(socket, local));
+    if let Some(certificates) = &certificates {
+        let (certificates, stop) = (Arc::clone(certificates), stop.clone());
+        tokio::spawn(async move { certificates.watch(stop).await });
+    }
+    let local = serve_local(&app, stop.clone())?;
     let served = tokio::select! {
-        served = listen::serve(listener, router, shutdown) => {
-            served.map_err(|error| Exit::new(1, "listen", error.to_string(), "see the certificate and key files"))
-        }
+        _ = front.serve(Listener::Tcp(listener, certificates), stop) => Ok(()),
         error = app.store.broken() => {
             tracing::error!(%error, "the store is damaged; the server stops so that nothing is half written");
-            Err(Exit::new(1, "store_broken", error.to_string(), "check the disk; restore a backup if the file is damaged"))
+            let fix = "check the disk; restore a backup if the file is damaged";
+            Err(Exit::new(1, "store_broken", error.to_string(), fix))
         }
     };
     jobs.abort();
@@ -103,42 +132,53 @@ async fn run(
     served
 }
 
+fn certificates(listen: &Listen) -> Result<Option<Arc<Certificates>>, Exit> {
+    let (Some(certificate), Some(key)) = (&listen.tls_certificate_file, &listen.tls_key_file)
+    else {
+        return Ok(None);
+    };
+    let opened = Certificates::open(certificate, key);
+    opened.map(Some).map_err(|error| {
+        let fix =
+            "give PEM files: the chain with the server's certificate first, and its private key";
+        Exit::new(1, "tls", error.to_string(), fix)
+    })
+}
+
 /// `symbolon dev`
 pub(super) fn dev(arguments: &Arguments, dev: &Dev) -> Result<(), Exit> {
-    let url = format!("http://localhost:{}", dev.port);
-    let shop = (!dev.no_demo && cfg!(feature = "demo"))
-        .then(|| format!("http://localhost:{}", dev.port.saturating_add(1)));
-    let defaults = [
-        ("data_dir", dev.data_dir.display().to_string()),
-        ("public_url", url.clone()),
-        ("listen.address", format!("127.0.0.1:{}", dev.port)),
-        ("registration.mode", "open".to_owned()),
-        ("log.level", "warn".to_owned()),
+    let flag = |name, key: &str, value: String| Flag { name, key: key.to_owned(), value };
+    let mut flags = vec![
+        flag("--data-dir", "data_dir", dev.data_dir.display().to_string()),
+        flag("--port", "listen.address", format!("127.0.0.1:{}", dev.port)),
     ];
-    let mut config = arguments.read_config(&defaults)?;
+    if !dev.verbose {
+        flags.push(flag("--verbose", "log.level", "warn".to_owned()));
+    }
+    let mut config = arguments.load(flags, true)?.config;
     let address = config.listen.address;
     if !address.ip().is_loopback() {
         let fix = "use `symbolon serve` for anything that others can reach";
-        return Err(Exit::new(
-            1,
-            "dev_is_local",
-            format!("dev listens on loopback only, not on {address}"),
-            fix,
-        ));
+        let cause = format!("dev listens on loopback only, not on {address}");
+        return Err(Exit::new(1, "dev_is_local", cause, fix));
     }
-    telemetry::init(Format::Text, &config.log.level);
-    create_folder(&config.data_dir)?;
+    prepare(&config)?;
+    let url = config.public_url.issuer().to_owned();
+    let shop_port = address.port().saturating_add(1);
+    let shop =
+        (!dev.no_demo && cfg!(feature = "demo")).then(|| format!("http://localhost:{shop_port}"));
     let secret = symbolon_core::client::new_secret(&mut crate::app::Os);
     if let Some(shop) = &shop {
         config.clients.extend(demo::clients(shop, &secret)?);
     }
     block_on(async {
+        let stop = on_signal()?;
         let listener = bind(address).await?;
         let app = App::open(config).await.map_err(|error| start(&error))?;
         if let Some(shop) = &shop {
-            demo::start(&url, shop, secret, dev.port.saturating_add(1)).await?;
+            demo::start(&url, shop, secret, shop_port).await?;
         }
-        let served = tokio::spawn(run(Arc::clone(&app), listener, listen::interrupted()));
+        let served = tokio::spawn(run(Arc::clone(&app), listener, stop));
         let users = seed(&app).await?;
         announce(arguments, &url, shop.as_deref(), &users);
         served.await.map_err(|error| Exit::new(1, "stopped", error.to_string(), ""))?

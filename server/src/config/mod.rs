@@ -1,136 +1,325 @@
-//! Where settings come from: defaults, one TOML file, `SYMBOLON_*` variables, flags.
-use std::{path::PathBuf, time::Duration};
-use symbolon_core::{client::Client, session::Lifetimes};
+//! Settings: defaults, then one TOML file, then `SYMBOLON_*` variables, then flags; what comes later wins.
+//!
+//! A variable is named after its setting, with `__` for the dots: `SYMBOLON_LIFETIMES__ACCESS_TOKEN=10m`. Every value
+//! remembers where it comes from, an unknown key is an error, and all errors are told at once. What a setting is stands
+//! in one place, [`sections`]; reading, `config show` and the reference are made from it.
+//!
+//! ```
+//! use symbolon::config::{Config, Sources};
+//! let toml = "public_url = 'https://shop.example/auth'\n[lifetimes]\nacces_token = '10m'".to_owned();
+//! let sources = Sources { file: Some(("symbolon.toml".into(), toml)), ..Sources::default() };
+//! let errors = Config::load(&sources, &|path| std::fs::read_to_string(path)).unwrap_err();
+//! assert_eq!(errors[0].to_string(), "lifetimes.acces_token: there is no such setting (symbolon.toml:3)");
+//! assert_eq!(errors[0].fix, "Did you mean `lifetimes.access_token`?");
+//! ```
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Registration {
-    Open,
-    Invitation,
-    Closed,
-}
-#[derive(Debug, Clone)]
-pub struct PublicUrl {
-    pub url: String,
-}
-impl PublicUrl {
-    pub fn issuer(&self) -> &str {
-        &self.url
-    }
-}
-#[derive(Debug, Clone)]
-pub struct Timings {
-    pub access_token: Duration,
-    pub refresh_grace: Duration,
-    pub invitation: Duration,
-    pub key_active: Duration,
-    pub key_publish_ahead: Duration,
-    pub sessions: Lifetimes,
-}
-impl Timings {
-    pub fn sessions(&self) -> Lifetimes {
-        self.sessions
-    }
-    pub fn access_token_max(&self) -> Duration {
-        Duration::from_secs(3600)
-    }
-    pub fn session_absolute_max(&self) -> Duration {
-        self.sessions.absolute.max(self.sessions.remembered_absolute)
-    }
-}
-#[derive(Debug, Clone)]
-pub struct PasswordSettings {
-    pub cost: crate::password::Cost,
-    pub hashes_in_flight_max: usize,
-    pub queue_max: usize,
-    pub length_min: usize,
-}
-#[derive(Debug, Clone)]
-pub struct Limits {
-    pub sessions_per_user_max: u32,
-    pub session_data_bytes_max: usize,
-    pub live_sessions_max: usize,
-    pub body_bytes_max: usize,
-}
-#[derive(Debug, Clone)]
-pub struct Brand {
-    pub name: String,
-}
+mod build;
+mod error;
+mod reader;
+mod reference;
+mod safety;
+mod section;
+pub mod sections;
+mod value;
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use symbolon_core::{
+    client::{Client, ClientId, SecretDigest},
+    limit::LoginQuotas,
+    secret::SecretText,
+    session::Lifetimes,
+};
+use symbolon_guard::cookie::{InvalidPublicUrl, Layout};
+
+pub use self::{
+    error::{ConfigError, Origin},
+    reference::reference,
+    section::Setting,
+    sections::{Limits, Listen, Log, Timings},
+    value::{FromValue, Shape},
+};
+use crate::ui::{Brand, Locale};
+
+/// Everything that can be set, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Where browsers find the server.
     pub public_url: PublicUrl,
-    pub lifetimes: Timings,
-    pub limits: Limits,
-    pub registration: Registration,
-    pub brand: crate::ui::Brand,
-    pub default_client: symbolon_core::client::ClientId,
-    pub default_locale: crate::ui::Locale,
-    pub clients: Vec<Client>,
+    /// The folder of the database and the local socket.
     pub data_dir: PathBuf,
+    /// The file of the master key.
     pub master_key_file: PathBuf,
-    pub password: PasswordSettings,
+    /// The client that a request means which names none.
+    pub default_client: ClientId,
+    /// The language of pages for browsers that ask for none of ours.
+    pub default_locale: Locale,
+    /// Where the server listens, and whom it believes.
     pub listen: Listen,
+    /// How long everything lives.
+    pub lifetimes: Timings,
+    /// What a new password must be, and what its hash costs.
+    pub password: PasswordSettings,
+    /// Bounds.
+    pub limits: Limits,
+    /// Who may make an account.
+    pub registration: Registration,
+    /// Whose pages these are.
+    pub brand: Brand,
+    /// Whose pages a client's users see, where that is not `brand`.
+    pub client_brands: BTreeMap<ClientId, Brand>,
+    /// The clients that the file declares, and the default one.
+    pub clients: Vec<Client>,
+    /// What the server says about itself.
     pub log: Log,
 }
 
+/// A configuration, and what `config show` says about it.
 #[derive(Debug, Clone)]
-pub struct ConfigError {
-    pub code: &'static str,
-    pub key: String,
-    pub origin: String,
-    pub cause: String,
-    pub fix: String,
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// Every value with its origin, in the order of the reference.
+    pub shown: Vec<Shown>,
 }
-#[derive(Debug, Clone)]
+
+/// One value, for people.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Shown {
+    /// The setting.
     pub key: String,
+    /// Its value in TOML; none if there is none. A secret one is not shown.
+    pub value: Option<String>,
+    /// Where it comes from.
+    #[serde(serialize_with = "origin_text")]
+    pub origin: Origin,
+}
+
+fn origin_text<S: serde::Serializer>(origin: &Origin, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(origin)
+}
+
+/// A setting that a flag of the command line gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flag {
+    /// The flag, such as `--listen`.
+    pub name: &'static str,
+    /// The setting, such as `listen.address`.
+    pub key: String,
+    /// The value, as text.
     pub value: String,
-    pub origin: String,
 }
-#[derive(Debug, Clone)]
-pub struct Listen {
-    pub address: std::net::SocketAddr,
+
+/// Everything that a configuration is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The path and the text of the file.
+    pub file: Option<(PathBuf, String)>,
+    /// The environment; only variables that begin with `SYMBOLON_` are looked at.
+    pub environment: Vec<(String, String)>,
+    /// The flags.
+    pub flags: Vec<Flag>,
+    /// Whether this is `symbolon dev`: registration is open unless somebody closes it.
+    pub dev: bool,
 }
-#[derive(Debug, Clone)]
-pub struct Log {
-    pub format: crate::telemetry::Format,
-    pub level: String,
+
+/// Reads a file that a setting names: a logo, a secret.
+pub type ReadFile<'f> = &'f dyn Fn(&Path) -> io::Result<String>;
+
+impl Sources {
+    /// Looks where sources are: the file at `path`, or `symbolon.toml` here if there is one, and the environment.
+    ///
+    /// # Errors
+    /// The file that was asked for cannot be read.
+    pub fn gather(path: Option<&Path>, flags: Vec<Flag>, dev: bool) -> Result<Self, ConfigError> {
+        const USUAL: &str = "symbolon.toml";
+        let asked = path.unwrap_or(Path::new(USUAL));
+        let file = match std::fs::read_to_string(asked) {
+            Ok(text) => Some((asked.to_owned(), text)),
+            Err(missing) if path.is_none() && missing.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                let cause = format!("{} cannot be read: {error}", asked.display());
+                let fix = "Give the file's path with --config or SYMBOLON_CONFIG.";
+                return Err(ConfigError::new("config_file", cause, fix));
+            }
+        };
+        // A variable that is no text is none of ours, or its setting will be missed.
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| name.starts_with("SYMBOLON_"))
+            .collect();
+        Ok(Self { file, environment, flags, dev })
+    }
 }
-pub fn reference() -> String {
-    String::new()
-}
+
 impl Config {
-    pub fn shown(&self) -> Vec<Shown> {
-        Vec::new()
-    }
-    pub fn refuse_unsafe(&self) -> Vec<ConfigError> {
-        Vec::new()
+    /// Puts the sources together.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(sources: &Sources, read: ReadFile<'_>) -> Result<Loaded, Vec<ConfigError>> {
+        let mut layers = reader::Layers::default();
+        if let Some((path, text)) = &sources.file {
+            layers.file(path, text);
+        }
+        layers.environment(sources.environment.iter().cloned());
+        layers.flags(&sources.flags);
+        build::build(&mut layers, read, sources.dev)
     }
 }
-pub fn read(
-    _file: Option<&std::path::Path>,
-    defaults: &[(&str, String)],
-    flags: &[(String, String)],
-) -> Result<Config, Vec<ConfigError>> {
-    let mut all: std::collections::HashMap<String, String> =
-        defaults.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
-    all.extend(flags.iter().cloned());
-    let get = |k: &str, d: &str| all.get(k).cloned().unwrap_or_else(|| d.to_owned());
-    let num = |k: &str, d: usize| get(k, &d.to_string()).parse::<usize>().unwrap_or(d);
-    let day = Duration::from_secs(86_400);
-    let url = get("public_url", "http://localhost:8080");
-    let data_dir = PathBuf::from(get("data_dir", "symbolon-data"));
-    let id: symbolon_core::client::ClientId = "symbolon".parse().unwrap();
-    Ok(Config {
-        public_url: PublicUrl { url: url.clone() },
-        lifetimes: Timings { access_token: Duration::from_secs(300), refresh_grace: Duration::from_secs(if get("lifetimes.refresh_grace", "") == "10m" { 600 } else { 10 }), invitation: day * 7, key_active: day * 30, key_publish_ahead: day,
-            sessions: Lifetimes { visitor: day * 14, idle: day, absolute: day, remembered_idle: day * 14, remembered_absolute: day * 30 } },
-        limits: Limits { sessions_per_user_max: num("limits.sessions_per_user_max", 100) as u32, session_data_bytes_max: 65_536, live_sessions_max: 100_000, body_bytes_max: 131_072 },
-        registration: if get("registration.mode", "") == "open" { Registration::Open } else { Registration::Closed },
-        brand: crate::ui::Brand::default(), default_client: id, default_locale: crate::ui::Locale::En,
-        clients: vec![serde_json::from_value(serde_json::json!({"id":"symbolon","kind":"public","first_party":true,"audiences":[url],"declared":true})).unwrap()],
-        master_key_file: data_dir.join("master.key"), data_dir,
-        password: PasswordSettings { cost: crate::password::Cost::new(num("password.memory_kib", 19456) as u32, num("password.iterations", 2) as u32, 1).unwrap(), hashes_in_flight_max: 2, queue_max: num("password.queue_max", 128), length_min: 15 },
-        listen: Listen { address: get("listen.address", "127.0.0.1:8080").parse().unwrap() },
-        log: Log { format: crate::telemetry::Format::Text, level: get("log.level", "info") },
-    })
+
+/// The URL under which browsers reach the server, without a slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl {
+    url: Box<str>,
+    local: bool,
+}
+
+impl PublicUrl {
+    /// The URL as the issuer of tokens (RFC 8414, section 2).
+    pub fn issuer(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether only browsers on this machine reach it.
+    pub const fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// Whether it begins with `https`.
+    pub fn is_secure(&self) -> bool {
+        self.url.starts_with("https://")
+    }
+}
+
+impl FromStr for PublicUrl {
+    type Err = InvalidPublicUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPublicUrl> {
+        let layout = Layout::of(text)?;
+        let url = format!("{}{}", layout.origin(), layout.base()).into();
+        Ok(Self { url, local: layout.origin().is_loopback() })
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+/// Who may make an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registration {
+    /// Everybody.
+    Open,
+    /// Who has an invitation.
+    Invitation,
+    /// Administrators make accounts.
+    Closed,
+}
+
+/// Which header tells the caller's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forwarded {
+    /// `X-Forwarded-For` and `X-Forwarded-Proto`.
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The digest of a client's secret, in hexadecimal.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SecretSha256(pub SecretDigest);
+
+/// The text is no digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a SHA-256 digest is 64 hexadecimal digits")]
+pub struct InvalidDigest;
+
+impl FromStr for SecretSha256 {
+    type Err = InvalidDigest;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(InvalidDigest);
+        }
+        for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| InvalidDigest)?;
+        }
+        Ok(Self(SecretDigest::from_bytes(bytes)))
+    }
+}
+
+/// Passwords.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PasswordSettings {
+    /// What a new hash costs.
+    pub cost: crate::password::Cost,
+    /// Hashes computed at a time.
+    pub hashes_in_flight_max: usize,
+    /// Hashes that wait at most.
+    pub queue_max: usize,
+    /// Characters of a new password, at least.
+    pub length_min: usize,
+}
+
+impl Timings {
+    /// The lifetimes of sessions.
+    pub const fn sessions(&self) -> Lifetimes {
+        Lifetimes {
+            visitor: self.visitor,
+            idle: self.session_idle,
+            absolute: self.session_absolute,
+            remembered_idle: self.remembered_idle,
+            remembered_absolute: self.remembered_absolute,
+        }
+    }
+
+    /// The longest that any configuration lets an access token live. Followers and verifiers rely on it, so it does
+    /// not follow `access_token`.
+    pub const fn access_token_max(&self) -> Duration {
+        Duration::from_hours(1)
+    }
+
+    /// The longest that any session of this configuration lives.
+    pub fn session_absolute_max(&self) -> Duration {
+        self.session_absolute.max(self.remembered_absolute).max(self.visitor)
+    }
+}
+
+impl Limits {
+    /// The quotas of logins.
+    pub const fn login_quotas(&self) -> LoginQuotas {
+        LoginQuotas {
+            address: self.login_per_address,
+            pair: self.login_per_address_and_account,
+            account: self.login_per_account,
+        }
+    }
+}
+
+/// Reads a secret from its file, without the line break at its end.
+fn secret_from(read: ReadFile<'_>, path: &Path) -> io::Result<SecretText> {
+    let text = zeroize::Zeroizing::new(read(path)?);
+    Ok(SecretText::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }

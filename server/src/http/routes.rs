@@ -57,6 +57,7 @@ macro_rules! routes {
 routes! {
     get    "/healthz"                              Public          health::healthz;
     get    "/readyz"                               Public          health::readyz;
+    get    "/metrics"                              Public          health::metrics;
 
     get    "/"                                     Anyone          pages::home;
     get    "/assets/{file}"                        Public          pages::asset;

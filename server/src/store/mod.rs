@@ -170,6 +170,11 @@ impl Store {
         ids.iter().any(|id| ended.contains(*id))
     }
 
+    /// How many ids [`Self::is_ended`] knows.
+    pub fn ended_len(&self) -> usize {
+        self.ended.read().unwrap_or_else(std::sync::PoisonError::into_inner).len()
+    }
+
     /// Completes when the database is damaged or the writer died: the server must stop and say so.
     pub async fn broken(&self) -> StoreError {
         let mut broken = self.broken.clone();

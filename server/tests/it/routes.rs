@@ -12,6 +12,7 @@ use crate::world::{Answer, Ask, PASSWORD, World, ask};
 const EXPECTED: &[(&str, &str, [u16; 4])] = &[
     ("get",    "/healthz",                                  [200, 200, 200, 200]),
     ("get",    "/readyz",                                   [200, 200, 200, 200]),
+    ("get",    "/metrics",                                  [404, 404, 404, 404]),
     ("get",    "/",                                         [200, 200, 200, 200]),
     ("get",    "/assets/{file}",                            [404, 404, 404, 404]),
     ("get",    "/login",                                    [200, 303, 303, 200]),

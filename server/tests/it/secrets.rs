@@ -51,7 +51,10 @@ fn spellings(secret: &str) -> Vec<Vec<u8>> {
     };
     add(secret.as_bytes());
     // What a handle or token is made of, beyond its public beginning.
-    let part = secret.rsplit(['.', '_']).next().unwrap_or_default();
+    let part = match secret.split_once('_') {
+        Some((prefix, part)) if prefix.len() == 4 => part,
+        _ => secret.rsplit('.').next().unwrap_or_default(),
+    };
     if let Some(bytes) = URL_SAFE_NO_PAD.decode(part).ok().filter(|bytes| bytes.len() >= 32) {
         add(&bytes[bytes.len() - 16..]);
         all.push(bytes[bytes.len() - 16..].to_vec());

@@ -9,7 +9,13 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use symbolon::{app::App, config::Config, http, listen::Peer, ops};
+use symbolon::{
+    app::App,
+    config::{Config, Flag, Sources},
+    http,
+    listen::Peer,
+    ops,
+};
 use symbolon_core::secret::SecretText;
 use tower::ServiceExt;
 
@@ -149,7 +155,7 @@ impl World {
         let mut config = config(&folder);
         edit(&mut config);
         let app = App::open(config).await.unwrap();
-        let router = http::router(Arc::clone(&app)).unwrap();
+        let router = http::router(Arc::clone(&app), None).unwrap();
         let world = Self { app, router, _folder: folder };
         for name in ["user", "other"] {
             world.add_user(name).await;
@@ -225,12 +231,16 @@ async fn send(router: &Router, ask: Ask) -> Answer {
 }
 
 fn config(folder: &Folder) -> Config {
-    let defaults = [
-        ("data_dir", folder.0.display().to_string()),
-        ("public_url", ORIGIN.to_owned()),
-        ("registration.mode", "open".to_owned()),
-        ("password.memory_kib", "8".to_owned()),
-        ("password.iterations", "1".to_owned()),
+    let folder = folder.0.display().to_string();
+    let flag =
+        |(key, value): (&str, &str)| Flag { name: "--set", key: key.into(), value: value.into() };
+    let settings = [
+        ("data_dir", folder.as_str()),
+        ("public_url", ORIGIN),
+        ("registration.mode", "open"),
+        ("password.memory_kib", "8"),
+        ("password.iterations", "1"),
     ];
-    symbolon::config::read(None, &defaults, &[]).unwrap()
+    let sources = Sources { flags: settings.map(flag).into(), ..Sources::default() };
+    Config::load(&sources, &|path| std::fs::read_to_string(path)).unwrap().config
 }

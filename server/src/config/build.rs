@@ -1,0 +1,320 @@
+//! From single values to a configuration: what depends on several of them.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use symbolon_core::client::{Client, ClientId, ClientKind, SecretDigest};
+
+use super::{
+    Config, ConfigError, Limits, Listen, Loaded, Log, Origin, PasswordSettings, PublicUrl,
+    ReadFile, Registration, Timings,
+    reader::{Layers, Reader, written},
+    secret_from,
+    sections::{Brand as BrandSection, Client as ClientSection, Keys, Password, Register, Top},
+};
+use crate::{
+    password::{Bounds, Cost},
+    ui::{Brand, Colour},
+};
+
+/// The shortest secret of a client: 128 bits in hexadecimal.
+const SECRET_BYTES_MIN: usize = 32;
+
+/// Makes the configuration.
+pub(super) fn build(
+    layers: &mut Layers,
+    read: ReadFile<'_>,
+    dev: bool,
+) -> Result<Loaded, Vec<ConfigError>> {
+    let names = layers.names("client");
+    let mut reader = layers.reader();
+    let config = config(&mut reader, names.iter().map(String::as_str), read, dev);
+    let Reader { errors, shown, .. } = reader;
+    match config {
+        Some(config) if errors.is_empty() => Ok(Loaded { config, shown }),
+        _ => Err(errors),
+    }
+}
+
+fn config<'n>(
+    reader: &mut Reader<'_>,
+    names: impl Iterator<Item = &'n str>,
+    read: ReadFile<'_>,
+    dev: bool,
+) -> Option<Config> {
+    // Everything is read before anything is given up, so that all errors are told.
+    let top = Top::read(reader, &[]);
+    let listen = listen(reader);
+    let lifetimes = lifetimes(reader);
+    let password = password(reader);
+    let limits = Limits::read(reader, &["limits"]);
+    let registration = registration(reader, dev);
+    let (settings, brand) = brand(reader, &["brand"], None, read).unzip();
+    let public_url = top
+        .as_ref()
+        .zip(listen.as_ref())
+        .and_then(|(top, listen)| top.public_url.clone().or_else(|| assumed_url(reader, listen)));
+    let mut clients = Vec::new();
+    let mut client_brands = BTreeMap::new();
+    for name in names {
+        let client = client(reader, name, read, public_url.as_ref());
+        let own = brand_of_client(reader, name, settings.as_ref(), read);
+        if let Some((client, own)) = client.zip(own) {
+            client_brands.extend(own.map(|brand| (client.id.clone(), brand)));
+            clients.push(client);
+        }
+    }
+    let log = Log::read(reader, &["log"]);
+    let keys = Keys::read(reader, &["keys"]);
+    let (top, public_url) = (top?, public_url?);
+    if clients.iter().all(|client| client.id != top.default_client) {
+        clients.push(default_client(top.default_client.clone(), &public_url));
+    }
+    let master_key_file = keys?.master_key_file;
+    Some(Config {
+        master_key_file: master_key_file.unwrap_or_else(|| top.data_dir.join("master.key")),
+        public_url,
+        data_dir: top.data_dir,
+        default_client: top.default_client,
+        default_locale: top.default_locale,
+        listen: listen?,
+        lifetimes: lifetimes?,
+        password: password?,
+        limits: limits?,
+        registration: registration?,
+        brand: brand?,
+        client_brands,
+        clients,
+        log: log?,
+    })
+}
+
+fn listen(reader: &mut Reader<'_>) -> Option<Listen> {
+    let listen = Listen::read(reader, &["listen"])?;
+    let missing = match (&listen.tls_certificate_file, &listen.tls_key_file) {
+        (Some(_), None) => "tls_key_file",
+        (None, Some(_)) => "tls_certificate_file",
+        _ => return Some(listen),
+    };
+    let cause = "TLS needs a certificate and its key";
+    reader.refuse(&["listen", missing], cause, "Give both files, or none to speak plain http.");
+    None
+}
+
+/// Without a `public_url` the server is for trying out, on this machine.
+fn assumed_url(reader: &mut Reader<'_>, listen: &Listen) -> Option<PublicUrl> {
+    let port = listen.address.port();
+    let scheme = if listen.tls_key_file.is_some() { "https" } else { "http" };
+    let default_port = if scheme == "https" { 443 } else { 80 };
+    let url = if port == default_port {
+        format!("{scheme}://localhost")
+    } else {
+        format!("{scheme}://localhost:{port}")
+    };
+    if listen.address.ip().is_loopback() && port != 0 {
+        return url.parse().ok();
+    }
+    let fix = "Write the URL that browsers use, such as https://auth.example.";
+    reader.errors.push(
+        ConfigError::new("config_missing", "browsers need to know where the server is", fix)
+            .at("public_url", Some(Origin::Default)),
+    );
+    None
+}
+
+fn lifetimes(reader: &mut Reader<'_>) -> Option<Timings> {
+    let timings = Timings::read(reader, &["lifetimes"])?;
+    let mut ordered = true;
+    let mut order = |(short, span): (&str, Duration), (long, limit): (&str, Duration)| {
+        if span > limit {
+            ordered = false;
+            let cause = format!("it is longer than {long}");
+            reader.refuse(&["lifetimes", short], cause, format!("Shorten it, or lengthen {long}."));
+        }
+    };
+    let absolute = ("session_absolute", timings.session_absolute);
+    let remembered = ("remembered_absolute", timings.remembered_absolute);
+    order(("session_idle", timings.session_idle), absolute);
+    order(("remembered_idle", timings.remembered_idle), remembered);
+    order(("key_publish_ahead", timings.key_publish_ahead), ("key_active", timings.key_active));
+    ordered.then_some(timings)
+}
+
+fn password(reader: &mut Reader<'_>) -> Option<PasswordSettings> {
+    let password = Password::read(reader, &["password"])?;
+    let cost = Cost::new(password.memory_kib, password.iterations, password.parallelism);
+    if let Err(why) = cost {
+        let fix = "Give each lane at least 8 KiB, or use fewer lanes.";
+        reader.refuse(&["password", "memory_kib"], why.to_string(), fix);
+    }
+    let threads = password.hashes_in_flight_max.unwrap_or(Bounds::default().threads);
+    let queue_max = password.queue_max.unwrap_or(threads.saturating_mul(64));
+    Some(PasswordSettings {
+        cost: cost.ok()?,
+        hashes_in_flight_max: threads,
+        queue_max,
+        length_min: password.length_min,
+    })
+}
+
+fn registration(reader: &mut Reader<'_>, dev: bool) -> Option<Registration> {
+    let mode = Register::read(reader, &["registration"])?.mode;
+    let said = reader.origin(&["registration", "mode"]) != Origin::Default;
+    Some(if dev && !said { Registration::Open } else { mode })
+}
+
+fn brand(
+    reader: &mut Reader<'_>,
+    at: &[&str],
+    above: Option<&BrandSection>,
+    read: ReadFile<'_>,
+) -> Option<(BrandSection, Brand)> {
+    let own = BrandSection::read(reader, at)?;
+    let settings = BrandSection {
+        name: own.name.or_else(|| above?.name.clone()),
+        logo_file: own.logo_file.or_else(|| above?.logo_file.clone()),
+        accent: own.accent.or_else(|| above?.accent),
+        links: own.links.or_else(|| above?.links.clone()),
+    };
+    let logo = match settings.logo_file.as_deref().map(read) {
+        None => None,
+        Some(Ok(logo)) => Some(logo),
+        Some(Err(error)) => {
+            let cause = format!("the file cannot be read: {error}");
+            reader.refuse(&join(at, "logo_file"), cause, "Give the path of an SVG file.");
+            return None;
+        }
+    };
+    let name = settings.name.as_deref().unwrap_or("Symbolon");
+    let accent = settings.accent.unwrap_or(Colour::VERDIGRIS);
+    match Brand::new(name, logo, accent, settings.links.clone().unwrap_or_default()) {
+        Ok(brand) => Some((settings, brand)),
+        Err(why) => {
+            reader.refuse(at, why.to_string(), "Change that part of the brand.");
+            None
+        }
+    }
+}
+
+/// The brand of a client, if it says anything about one.
+fn brand_of_client(
+    reader: &mut Reader<'_>,
+    name: &str,
+    above: Option<&BrandSection>,
+    read: ReadFile<'_>,
+) -> Option<Option<Brand>> {
+    let at = ["client", name, "brand"];
+    let settings = BrandSection::SETTINGS;
+    let says =
+        |setting: &super::Setting| reader.origin(&join(&at, setting.name)) != Origin::Default;
+    if !settings.iter().any(says) {
+        return Some(None);
+    }
+    brand(reader, &at, above, read).map(|(_, brand)| Some(brand))
+}
+
+fn join<'a>(at: &[&'a str], name: &'a str) -> Vec<&'a str> {
+    at.iter().copied().chain([name]).collect()
+}
+
+fn client(
+    reader: &mut Reader<'_>,
+    name: &str,
+    read: ReadFile<'_>,
+    public_url: Option<&PublicUrl>,
+) -> Option<Client> {
+    let at = ["client", name];
+    let settings = ClientSection::read(reader, &at);
+    let id = name.parse::<ClientId>();
+    if let Err(why) = &id {
+        reader.refuse(&at, why.to_string(), "Name the table otherwise.");
+    }
+    let settings = settings?;
+    let secret = secret(reader, &at, &settings, read)?;
+    let audiences = match public_url {
+        Some(url) if settings.audiences.is_empty() => vec![url.issuer().to_owned()],
+        _ => settings.audiences,
+    };
+    Some(Client {
+        id: id.ok()?,
+        kind: settings.kind,
+        first_party: settings.first_party,
+        secret,
+        audiences,
+        origins: settings.origins.into_iter().map(|origin| origin.0).collect(),
+        redirect_uris: settings.redirect_uris.into_iter().map(|uri| uri.0).collect(),
+        algorithm: settings.algorithm,
+        token_type: settings.token_type,
+        browser: settings.browser,
+        declared: true,
+    })
+}
+
+/// The digest of a client's secret: none for a public client, one for all others.
+fn secret(
+    reader: &mut Reader<'_>,
+    at: &[&str],
+    settings: &ClientSection,
+    read: ReadFile<'_>,
+) -> Option<Option<SecretDigest>> {
+    let public = settings.kind == ClientKind::Public;
+    match (&settings.secret_sha256, &settings.secret_file) {
+        (None, None) if public => Some(None),
+        (Some(digest), None) if !public => Some(Some(digest.0)),
+        (None, Some(path)) if !public => secret_in(reader, at, path, read).map(Some),
+        (Some(_), Some(_)) => {
+            let cause = "the secret is given twice";
+            reader.refuse(&join(at, "secret_file"), cause, "Leave secret_sha256 or this away.");
+            None
+        }
+        (None, None) => {
+            let error = ConfigError::new(
+                "config_missing",
+                "a client of this kind needs a secret",
+                "Give secret_sha256 or secret_file, or make it a public client.",
+            );
+            reader.errors.push(error.at(written(&join(at, "secret_sha256")), None));
+            None
+        }
+        _ => {
+            let name = if settings.secret_file.is_some() { "secret_file" } else { "secret_sha256" };
+            let cause = "a public client keeps no secret";
+            reader.refuse(&join(at, name), cause, "Leave it away, or choose another kind.");
+            None
+        }
+    }
+}
+
+fn secret_in(
+    reader: &mut Reader<'_>,
+    at: &[&str],
+    path: &Path,
+    read: ReadFile<'_>,
+) -> Option<SecretDigest> {
+    let cause = match secret_from(read, path) {
+        Ok(secret) if secret.expose().len() >= SECRET_BYTES_MIN => {
+            return Some(SecretDigest::of(&secret));
+        }
+        Ok(_) => format!("the secret in it has fewer than {SECRET_BYTES_MIN} characters"),
+        Err(error) => format!("the file cannot be read: {error}"),
+    };
+    let fix = "Put 32 random bytes in it, in hexadecimal or base64url.";
+    reader.refuse(&join(at, "secret_file"), cause, fix);
+    None
+}
+
+/// The client that needs no declaration: what has no `client_id` of its own speaks as it.
+fn default_client(id: ClientId, public_url: &PublicUrl) -> Client {
+    Client {
+        id,
+        kind: ClientKind::Public,
+        first_party: true,
+        secret: None,
+        audiences: vec![public_url.issuer().to_owned()],
+        origins: Vec::new(),
+        redirect_uris: Vec::new(),
+        algorithm: symbolon_core::keys::Algorithm::default(),
+        token_type: symbolon_core::token::TokenType::default(),
+        browser: BTreeMap::new(),
+        declared: true,
+    }
+}

@@ -1,0 +1,323 @@
+//! Layers of values: what the file, the environment and the flags say, each with its origin.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use toml::{Value, de::DeTable};
+
+use super::{
+    ConfigError, Flag, Origin, Shown,
+    section::Setting,
+    sections::{SECTIONS, Section},
+    value::{FromValue, Shape},
+};
+
+/// Variables begin with this.
+const PREFIX: &str = "SYMBOLON_";
+/// How deep tables can be.
+const DEPTH_MAX: usize = 4;
+/// The most clients that a file declares.
+const CLIENTS_MAX: usize = 10_000;
+
+type Key = Vec<String>;
+
+/// A value and where it comes from.
+#[derive(Debug, Clone)]
+struct Given {
+    value: Value,
+    origin: Origin,
+}
+
+/// Everything that somebody said, by key, and what is wrong with it.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    given: BTreeMap<Key, Given>,
+    errors: Vec<ConfigError>,
+}
+
+/// A key as it is written in TOML.
+pub(super) fn written<S: AsRef<str>>(key: &[S]) -> String {
+    let bare = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+    };
+    let part = |part: &S| match part.as_ref() {
+        part if bare(part) || part == "*" => part.to_owned(),
+        part => format!("{part:?}"),
+    };
+    key.iter().map(part).collect::<Vec<_>>().join(".")
+}
+
+fn fits(section: &Section, at: &[String]) -> bool {
+    section.at.len() == at.len()
+        && section.at.iter().zip(at).all(|(pattern, part)| *pattern == "*" || pattern == part)
+}
+
+fn setting(key: &[String]) -> Option<&'static Setting> {
+    let (name, at) = key.split_last()?;
+    let here = SECTIONS.iter().filter(|section| fits(section, at));
+    here.flat_map(|section| section.settings).find(|setting| setting.name == name)
+}
+
+fn is_table(key: &[String]) -> bool {
+    let begins = |section: &Section| {
+        section.at.get(..key.len()).is_some_and(|at| fits(&Section { at, ..*section }, key))
+    };
+    SECTIONS.iter().any(begins)
+}
+
+impl Layers {
+    /// Takes a file.
+    pub(super) fn file(&mut self, path: &Path, text: &str) {
+        let parsed = DeTable::parse(text).and_then(|lines| Ok((text.parse()?, lines)));
+        let (table, spans): (toml::Table, _) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                // The error's own text shows the line, and the line may hold a secret.
+                let line = error.span().map_or(1, |span| line_of(text, span.start));
+                self.errors.push(ConfigError {
+                    origin: Some(Origin::File { path: path.to_owned(), line }),
+                    ..ConfigError::new(
+                        "config_syntax",
+                        format!("the file is no TOML: {}", error.message()),
+                        "Mend that line; https://toml.io shows the format.",
+                    )
+                });
+                return;
+            }
+        };
+        let mut lines = BTreeMap::new();
+        number(spans.get_ref(), text, &mut Vec::new(), &mut lines);
+        self.table(table, &mut Vec::new(), &|key| Origin::File {
+            path: path.to_owned(),
+            line: lines.get(key).copied().unwrap_or(1),
+        });
+    }
+
+    fn table(&mut self, table: toml::Table, at: &mut Key, origin: &dyn Fn(&[String]) -> Origin) {
+        for (name, value) in table {
+            at.push(name);
+            match value {
+                Value::Table(inner) if setting(at).is_none() && is_table(at) => {
+                    if inner.is_empty() {
+                        // `[client.shop]` with nothing in it is a client that lacks its kind.
+                        self.put(at.clone(), Value::Table(inner), origin(at));
+                    } else {
+                        self.table(inner, at, origin);
+                    }
+                }
+                value => self.put(at.clone(), value, origin(at)),
+            }
+            at.pop();
+        }
+    }
+
+    /// Takes the variables of the environment. Those that are not ours are left alone.
+    pub(super) fn environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
+        for (name, text) in variables {
+            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+            if rest == "CONFIG" || is_service_link(rest) {
+                continue;
+            }
+            let key: Key = rest.to_ascii_lowercase().split("__").map(str::to_owned).collect();
+            self.text(key, &text, Origin::Variable(name));
+        }
+    }
+
+    /// Takes flags.
+    pub(super) fn flags(&mut self, flags: &[Flag]) {
+        for flag in flags {
+            let key = flag.key.split('.').map(str::to_owned).collect();
+            self.text(key, &flag.value, Origin::Flag(flag.name));
+        }
+    }
+
+    fn text(&mut self, key: Key, text: &str, origin: Origin) {
+        let trimmed = text.trim();
+        let value = match setting(&key).map(|setting| setting.shape) {
+            Some(Shape::Integer) => trimmed.parse().map(Value::Integer).ok(),
+            Some(Shape::Boolean) => trimmed.parse().map(Value::Boolean).ok(),
+            Some(Shape::List) => {
+                let items = trimmed.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Some(Value::Array(items.map(Value::from).collect()))
+            }
+            _ => None,
+        };
+        self.put(key, value.unwrap_or_else(|| Value::from(text)), origin);
+    }
+
+    fn put(&mut self, key: Key, value: Value, origin: Origin) {
+        let empty_table = value.as_table().is_some_and(toml::Table::is_empty);
+        if setting(&key).is_some() || (empty_table && is_table(&key)) {
+            self.given.insert(key, Given { value, origin });
+            return;
+        }
+        let (cause, fix) = if is_table(&key) {
+            ("this is a table, not a setting".to_owned(), "Give its settings instead.".to_owned())
+        } else {
+            ("there is no such setting".to_owned(), suggestion(&key))
+        };
+        let error = ConfigError::new("config_unknown_key", cause, fix);
+        self.errors.push(error.at(written(&key), Some(origin)));
+    }
+
+    /// The names that stand for the `*` after `table`.
+    pub(super) fn names(&self, table: &str) -> BTreeSet<String> {
+        let here = self.given.keys().filter(|key| key.len() > 1 && key[0] == table);
+        here.map(|key| key[1].clone()).take(CLIENTS_MAX).collect()
+    }
+
+    /// Reads the values.
+    pub(super) fn reader(&mut self) -> Reader<'_> {
+        let errors = std::mem::take(&mut self.errors);
+        Reader { layers: self, errors, shown: Vec::new() }
+    }
+}
+
+/// Kubernetes sets `SYMBOLON_SERVICE_HOST`, `SYMBOLON_PORT_8080_TCP` and the like beside a service called `symbolon`.
+fn is_service_link(rest: &str) -> bool {
+    rest.starts_with("SERVICE_") || rest == "PORT" || rest.starts_with("PORT_")
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text.as_bytes()[..at.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1
+}
+
+fn number(table: &DeTable<'_>, text: &str, at: &mut Key, lines: &mut BTreeMap<Key, usize>) {
+    for (name, value) in table {
+        at.push(name.get_ref().to_string());
+        lines.insert(at.clone(), line_of(text, name.span().start));
+        if let Some(inner) = value.get_ref().as_table().filter(|_| at.len() < DEPTH_MAX) {
+            number(inner, text, at, lines);
+        }
+        at.pop();
+    }
+}
+
+/// Names the setting that was probably meant.
+fn suggestion(key: &[String]) -> String {
+    let asked = written(key);
+    if key.last().is_some_and(|name| name == "secret" || name == "client_secret") {
+        return "Secrets stand in no configuration: use secret_sha256, or secret_file.".to_owned();
+    }
+    let mut best: Option<(usize, String)> = None;
+    let mut consider = |distance: usize, length: usize, candidate: String| {
+        if distance <= (length / 3).max(1) && best.as_ref().is_none_or(|best| distance < best.0) {
+            best = Some((distance, candidate));
+        }
+    };
+    for section in SECTIONS {
+        let at = section.at.iter().zip(key.iter().map(String::as_str).chain(["NAME"; DEPTH_MAX]));
+        let at: Vec<&str> = at.map(|(part, name)| if *part == "*" { name } else { part }).collect();
+        for setting in section.settings {
+            let mut full = at.clone();
+            full.push(setting.name);
+            let candidate = written(&full);
+            consider(
+                strsim::damerau_levenshtein(&asked, &candidate),
+                asked.len(),
+                candidate.clone(),
+            );
+            // The right name in the wrong table.
+            if let Some(name) = key.last().filter(|_| !section.at.contains(&"*")) {
+                let distance = strsim::damerau_levenshtein(name, setting.name) + 1;
+                consider(distance, name.len(), candidate);
+            }
+        }
+    }
+    match best {
+        Some((_, candidate)) => format!("Did you mean `{candidate}`?"),
+        None => "`symbolon config reference` lists all settings.".to_owned(),
+    }
+}
+
+/// Reads typed values out of [`Layers`], and collects what is wrong with them.
+#[derive(Debug)]
+pub(super) struct Reader<'l> {
+    layers: &'l Layers,
+    pub(super) errors: Vec<ConfigError>,
+    pub(super) shown: Vec<Shown>,
+}
+
+impl Reader<'_> {
+    fn key(at: &[&str], setting: &Setting) -> Key {
+        at.iter().copied().chain([setting.name]).map(str::to_owned).collect()
+    }
+
+    /// Where the value of a setting comes from.
+    pub(super) fn origin(&self, key: &[&str]) -> Origin {
+        let key: Key = key.iter().copied().map(str::to_owned).collect();
+        self.layers.given.get(&key).map_or(Origin::Default, |given| given.origin.clone())
+    }
+
+    /// Reports that a value, or several together, cannot be.
+    pub(super) fn refuse(
+        &mut self,
+        key: &[&str],
+        cause: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        let error = ConfigError::new("config_invalid_value", cause, fix);
+        self.errors.push(error.at(written(key), Some(self.origin(key))));
+    }
+
+    /// The value of a setting; `None` after an error.
+    pub(super) fn get<T: FromValue>(&mut self, at: &[&str], setting: &Setting) -> Option<T> {
+        let key = Self::key(at, setting);
+        let given = self.layers.given.get(&key);
+        let default = || setting.default.and_then(toml_value);
+        let value = given.map(|given| given.value.clone()).or_else(default);
+        let origin = given.map_or(Origin::Default, |given| given.origin.clone());
+        let text = match &value {
+            Some(_) if setting.secret => Some("(not shown)".to_owned()),
+            value => value.as_ref().map(Value::to_string),
+        };
+        self.shown.push(Shown { key: written(&key), value: text, origin: origin.clone() });
+        let (code, cause) = match value.as_ref().map(T::from_value) {
+            Some(Ok(value)) => return Some(value),
+            Some(Err(cause)) => ("config_invalid_value", cause),
+            None => match T::missing() {
+                Some(value) => return Some(value),
+                None => ("config_missing", "this setting has no default".to_owned()),
+            },
+        };
+        let example = setting.default.unwrap_or(setting.example);
+        let fix = format!("Write {}, such as {}.", T::NAME, example.trim_matches('"'));
+        self.errors.push(ConfigError::new(code, cause, fix).at(written(&key), Some(origin)));
+        None
+    }
+
+    /// The value, if it lies within its bounds.
+    pub(super) fn bounded<T: FromValue + PartialOrd>(
+        &mut self,
+        at: &[&str],
+        setting: &Setting,
+        value: Option<T>,
+        least: &str,
+        most: &str,
+    ) -> Option<T> {
+        let value = value?;
+        if setting.default.is_none() && !self.layers.given.contains_key(&Self::key(at, setting)) {
+            return Some(value);
+        }
+        let bound = |text: &str| toml_value(text).and_then(|bound| T::from_value(&bound).ok());
+        let below = bound(least).is_some_and(|least| value < least);
+        let above = bound(most).is_some_and(|most| value > most);
+        if !below && !above {
+            return Some(value);
+        }
+        let cause = if below { "the value is too small" } else { "the value is too large" };
+        let [least, most] = [least, most].map(|bound| bound.trim_matches('"'));
+        let mut key = at.to_vec();
+        key.push(setting.name);
+        self.refuse(&key, cause, format!("Choose {least} to {most}."));
+        None
+    }
+}
+
+/// A value written in TOML.
+pub(super) fn toml_value(text: &str) -> Option<Value> {
+    use serde::Deserialize;
+    Value::deserialize(toml::de::ValueDeserializer::parse(text).ok()?).ok()
+}

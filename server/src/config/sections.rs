@@ -1,0 +1,220 @@
+//! All settings there are.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use symbolon_core::{
+    client::{BrowserAccess, ClientId, ClientKind},
+    keys::Algorithm,
+    limit::Quota,
+    token::TokenType,
+};
+
+use super::{
+    Forwarded, LogFormat, PublicUrl, Registration, SecretSha256,
+    reader::Reader,
+    section::{Setting, optional, section},
+    value::{ExactOrigin, FromValue, RedirectUri},
+};
+use crate::{
+    listen::Network,
+    ui::{Colour, Link, Locale},
+};
+
+section! {
+    /// What stands before the first table of the file.
+    pub struct Top {
+        /// The URL under which browsers reach the server; it may carry a path. It is the issuer of tokens, so it must
+        /// never change while the service lives. `https` is a must unless the host is this machine. Without it, a
+        /// server that listens on a loopback address calls itself `http://localhost` and its port, for trying out.
+        public_url: Option<PublicUrl>;
+        /// The folder with the database, the keys and the local socket. One server at a time uses it.
+        data_dir: PathBuf = r#""./symbolon-data""#;
+        /// The client that a request means which names none. Without a `[client]` table of this name it is a public
+        /// first-party client whose tokens are for the server itself.
+        default_client: ClientId = r#""symbolon""#;
+        /// The language of pages for browsers that ask for none of ours.
+        default_locale: Locale = r#""en""#;
+    }
+
+    /// Where the server listens, and whom it believes.
+    pub struct Listen {
+        /// The address. The default reaches this machine only; behind a proxy on this machine that is right.
+        address: SocketAddr = r#""127.0.0.1:8080""#;
+        /// The certificate chain, PEM. With it and `tls_key_file` the server speaks TLS. Both are read again when they
+        /// change.
+        tls_certificate_file: Option<PathBuf>;
+        /// The private key of the certificate, PEM.
+        tls_key_file: Option<PathBuf>;
+        /// The proxies in front, as addresses or networks. Only from them a header that tells the caller's address is
+        /// believed; from all others it is ignored.
+        trusted_proxies: Vec<Network> = "[]";
+        /// Which header the proxies set: `X-Forwarded-For` and `X-Forwarded-Proto`, or `Forwarded` (RFC 7239). The
+        /// other is ignored, because a proxy hands on what it does not know, and anybody could have written that.
+        forwarded: Forwarded = r#""x-forwarded""#;
+        /// Connections at a time. More wait in the kernel's queue until one ends.
+        connections_max: u32 = "4096", in "1" ..= "1000000";
+        /// The head of a request: request line and headers. More is answered 431. Browsers send up to 16 KiB of
+        /// cookies.
+        head_bytes_max: usize = "32768", in "8192" ..= "262144";
+        /// How long a connection may take for the head of a request, or be silent before the next.
+        head_timeout: Duration = r#""15s""#, in r#""100ms""# ..= r#""10m""#;
+        /// How long a request may take from its head to its answer. Longer is answered 408.
+        request_timeout: Duration = r#""30s""#, in r#""1s""# ..= r#""10m""#;
+        /// How long requests in flight may take to finish when the server stops.
+        shutdown_timeout: Duration = r#""20s""#, in r#""0s""# ..= r#""10m""#;
+    }
+
+    /// How long everything lives, in `ms`, `s`, `m`, `h` or `d` (24 hours).
+    pub struct Timings {
+        /// An access token. Short, because whoever checks it by itself hears of an end no sooner than it looks.
+        access_token: Duration = r#""5m""#, in r#""10s""# ..= r#""1h""#;
+        /// Repeats of the latest refresh within this time get the same answer: two tabs, or an answer lost on the way.
+        refresh_grace: Duration = r#""10s""#, in r#""0s""# ..= r#""1m""#;
+        /// A visitor's session before login, with its cart: it may be silent this long, and lives no longer.
+        visitor: Duration = r#""14d""#, in r#""1m""# ..= r#""400d""#;
+        /// A login may be silent this long. A working day; OWASP advises 15 to 30 minutes where much is at stake.
+        session_idle: Duration = r#""8h""#, in r#""1m""# ..= r#""400d""#;
+        /// A login lives no longer: NIST SP 800-63B-4 (section 2.2.3) advises 24 hours at AAL2.
+        session_absolute: Duration = r#""24h""#, in r#""1m""# ..= r#""400d""#;
+        /// A login of a user who asked to be remembered may be silent this long.
+        remembered_idle: Duration = r#""14d""#, in r#""1m""# ..= r#""400d""#;
+        /// A remembered login lives no longer: NIST SP 800-63B-4 (section 2.1.3) advises 30 days at AAL1. Browsers keep
+        /// no cookie longer than 400 days.
+        remembered_absolute: Duration = r#""30d""#, in r#""1m""# ..= r#""400d""#;
+        /// An invitation to register.
+        invitation: Duration = r#""7d""#, in r#""1m""# ..= r#""90d""#;
+        /// A key signs this long before the next one takes over.
+        key_active: Duration = r#""90d""#, in r#""1h""# ..= r#""800d""#;
+        /// A key is published this long before it signs: longer than anybody keeps a copy of the key set.
+        key_publish_ahead: Duration = r#""1d""#, in r#""10m""# ..= r#""30d""#;
+    }
+
+    /// Passwords: what a new one must be, and what its Argon2id hash costs (RFC 9106).
+    pub struct Password {
+        /// Characters at least. NIST SP 800-63B-4 (section 3.1.1.2) asks for 15 where the password stands alone, and
+        /// for 8 where there is always a second factor. There are no rules of composition and nothing expires.
+        length_min: usize = "15", in "8" ..= "64";
+        /// Memory of one hash in KiB. The defaults are OWASP's first choice.
+        memory_kib: u32 = "19456", in "8" ..= "1048576";
+        /// Passes over that memory.
+        iterations: u32 = "2", in "1" ..= "64";
+        /// Lanes of one hash; each takes at least 8 KiB.
+        parallelism: u32 = "1", in "1" ..= "64";
+        /// Hashes computed at a time, each on a core of its own. By default one for each core.
+        hashes_in_flight_max: Option<usize>, in "1" ..= "1024";
+        /// Hashes that wait; more are answered 503. By default 64 for each in flight: about a second.
+        queue_max: Option<usize>, in "0" ..= "1000000";
+    }
+
+    /// Bounds. What is over one is refused with an answer that names it.
+    pub struct Limits {
+        /// The body of a request.
+        body_bytes_max: usize = "131072", in "1024" ..= "16777216";
+        /// The data of one client in one session, as JSON.
+        session_data_bytes_max: usize = "65536", in "1" ..= "1048576";
+        /// Live sessions of one user; the one that was silent longest makes room.
+        sessions_per_user_max: u32 = "100", in "1" ..= "10000";
+        /// Sessions whose last check is kept in memory, about 400 bytes each.
+        live_sessions_max: usize = "100000", in "1" ..= "100000000";
+        /// Failed logins from one address (IPv6: /64), whatever the account.
+        login_per_address: Quota = r#""100, then 1 per 20s""#;
+        /// Failed logins to one account from one address.
+        login_per_address_and_account: Quota = r#""20, then 1 per 5m""#;
+        /// Failed logins to one account from everywhere; the user's own devices are not held to it.
+        login_per_account: Quota = r#""100, then 1 per 36s""#;
+    }
+
+    /// Who may make an account.
+    pub struct Register {
+        /// Everybody, who has an invitation (`symbolon user invite`), or only administrators. `symbolon dev` begins
+        /// with `open`.
+        mode: Registration = r#""closed""#;
+    }
+
+    /// Whose pages these are. A client can have a `brand` table of its own; what it leaves out is as here.
+    pub struct Brand {
+        /// The name of the service. `Symbolon` by default.
+        name: Option<String>;
+        /// The logo, an SVG file of at most 64 KiB.
+        logo_file: Option<PathBuf>;
+        /// The colour of buttons and links. Pages shift it just so far that it can be read.
+        accent: Option<Colour>;
+        /// Links at the foot of every page, such as a privacy policy.
+        links: Option<Vec<Link>>;
+    }
+
+    /// An application that knows Symbolon. Its name is its `client_id`.
+    pub struct Client {
+        /// `public`: it cannot keep a secret (a SPA, a mobile app). `confidential`: its server side keeps one.
+        /// `resource`: an API, which only checks tokens and asks for session data.
+        kind: ClientKind;
+        /// Whether it is ours: it may take passwords itself, and no consent is asked for it.
+        first_party: bool = "false";
+        /// SHA-256 of its secret. The secret itself stands nowhere: make one with `symbolon client add`, or from 32
+        /// random bytes.
+        secret_sha256: Option<SecretSha256>, secret true;
+        /// The file that its secret is read from at start, instead of `secret_sha256`: for secrets that are mounted.
+        secret_file: Option<PathBuf>;
+        /// Whom its tokens can be for; the first is the default. By default the server itself.
+        audiences: Vec<String> = "[]";
+        /// The origins of its pages, exactly: they may call the API from the browser.
+        origins: Vec<ExactOrigin> = "[]";
+        /// Where a browser may be sent back to, exactly.
+        redirect_uris: Vec<RedirectUri> = "[]";
+        /// How its access tokens are signed. Every library knows ES256.
+        algorithm: Algorithm = r#""ES256""#;
+        /// The `typ` of its access tokens (RFC 9068); `JWT` for libraries that refuse the other.
+        token_type: TokenType = r#""at+jwt""#;
+        /// What a browser may do with keys of its session data: none unless declared.
+        browser: BTreeMap<String, BrowserAccess>;
+    }
+
+    /// What the server says about itself, to standard error.
+    pub struct Log {
+        /// For people, or one JSON object per line.
+        format: LogFormat = r#""text""#;
+        /// `error`, `warn`, `info`, `debug` or `trace`, for all or by module, such as `info,symbolon=debug`.
+        level: String = r#""info""#;
+    }
+
+    /// Keys at rest.
+    pub struct Keys {
+        /// The master key that all others are encrypted under: 64 hexadecimal digits. Made at the first start if the
+        /// file is missing. By default `master.key` in `data_dir`; better on another disk.
+        master_key_file: Option<PathBuf>;
+    }
+}
+
+/// A section and its place. A `*` stands for a name.
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    /// Its table.
+    pub at: &'static [&'static str],
+    /// What it is about.
+    pub what: &'static str,
+    /// What stands in it.
+    pub settings: &'static [Setting],
+}
+
+macro_rules! table {
+    ($($section:ident at $at:expr;)*) => {
+        /// All sections, in the order of the reference.
+        pub const SECTIONS: &[Section] = &[
+            $(Section { at: &$at, what: $section::WHAT, settings: $section::SETTINGS }),*
+        ];
+    };
+}
+
+table! {
+    Top at [];
+    Listen at ["listen"];
+    Timings at ["lifetimes"];
+    Password at ["password"];
+    Limits at ["limits"];
+    Register at ["registration"];
+    Brand at ["brand"];
+    Client at ["client", "*"];
+    Brand at ["client", "*", "brand"];
+    Log at ["log"];
+    Keys at ["keys"];
+}
