@@ -10,7 +10,6 @@ use super::{Arguments, Exit, out};
 use crate::{
     app::{App, StartError},
     listen,
-    store::StoreError,
 };
 
 /// One call of the local admin API.
@@ -314,18 +313,6 @@ async fn here(config: crate::config::Config, call: &Call) -> Result<(u16, Value)
 
 /// Why the server or the data folder did not open.
 pub(super) fn start(error: &StartError) -> Exit {
-    let (exit, code, fix) = match error {
-        StartError::Store(StoreError::Busy(_)) => {
-            (4, "data_folder_busy", "another server uses it; stop that one, or name another folder with data_dir")
-        }
-        StartError::Store(StoreError::Newer { .. }) => (1, "database_newer", "use the version that wrote it, or a newer one"),
-        StartError::Store(StoreError::Database(_)) => {
-            (1, "database_damaged", "restore a backup; the file was left as it is")
-        }
-        StartError::Store(_) => (1, "store", "see that the folder exists and is yours"),
-        StartError::MasterKey { .. } => (1, "master_key", "put back the key that the data folder was made with"),
-        StartError::Unavailable(_) => (1, "keys", "put back the master key that the data folder was made with"),
-        StartError::Threads(_) => (1, "threads", "raise the limit of threads"),
-    };
-    Exit::new(exit, code, error.to_string(), fix)
+    let (code, fix) = error.advice();
+    Exit::new(if error.is_busy() { 4 } else { 1 }, code, error.to_string(), fix)
 }

@@ -51,14 +51,16 @@ const EXPECTED: &[(&str, &str, [u16; 4])] = &[
 /// A request that the route would take.
 fn sample(method: &str, path: &str, sid: &str) -> Ask {
     let to = path.replace("{sid}", sid).replace("{file}", "none.css");
-    let ask = ask(&method.to_uppercase(), &to).from_our_page();
+    let ask = ask(&method.to_uppercase(), &to).by_our_page();
     match (method, path) {
         ("get" | "delete", _) | (_, "/api/v1/logout" | "/api/v1/refresh") => ask,
         (_, "/api/v1/login") => ask.json(&json!({ "username": "user", "password": PASSWORD })),
         (_, "/api/v1/register") => ask.json(&json!({ "username": "fresh", "password": PASSWORD })),
         (_, "/api/v1/password") => {
             let wrong = "not this password at all";
-            ask.json(&json!({ "current_password": wrong, "new_password": "a quite different long one" }))
+            ask.json(
+                &json!({ "current_password": wrong, "new_password": "a quite different long one" }),
+            )
         }
         (_, "/api/v1/handover") => ask.json(&json!({ "to": "token" })),
         (_, "/api/v1/sessions/{sid}/data") => ask.json(&json!({ "cart": 1 })),
@@ -69,8 +71,9 @@ fn sample(method: &str, path: &str, sid: &str) -> Ask {
 
 async fn walk(method: &str, path: &str) -> [Answer; 4] {
     let world = World::new().await;
-    let (user, other, ended) = (world.cookie("user").await, world.cookie("other").await, world.cookie("user").await);
-    let logout = ask("POST", "/api/v1/logout").cookie(&ended).from_our_page();
+    let (user, other, ended) =
+        (world.cookie("user").await, world.cookie("other").await, world.cookie("user").await);
+    let logout = ask("POST", "/api/v1/logout").cookie(&ended).by_our_page();
     world.send(logout).await.expect(204);
     let session = world.send(ask("GET", "/api/v1/session").cookie(&user)).await.expect(200);
     let sid = session.text_of("sid");
@@ -86,7 +89,9 @@ async fn walk(method: &str, path: &str) -> [Answer; 4] {
 async fn every_route_lets_in_who_may() {
     let mut wrong = vec![];
     for route in ROUTES {
-        let listed = EXPECTED.iter().find(|(method, path, _)| (*method, *path) == (route.method, route.path));
+        let listed = EXPECTED
+            .iter()
+            .find(|(method, path, _)| (*method, *path) == (route.method, route.path));
         let Some((_, _, expected)) = listed else { panic!("{route:?} is not listed here") };
         let got = walk(route.method, route.path).await.map(|answer| answer.status.as_u16());
         if got != *expected {
@@ -102,7 +107,10 @@ async fn every_api_route_is_documented() {
     let world = World::new().await;
     let document = world.send(ask("GET", "/api/v1/openapi.json")).await.expect(200).json();
     assert_eq!(document["openapi"].as_str().map(|version| &version[..3]), Some("3.1"));
-    for route in ROUTES.iter().filter(|route| route.path.starts_with("/api/v1/") && !route.path.ends_with(".json")) {
+    for route in ROUTES
+        .iter()
+        .filter(|route| route.path.starts_with("/api/v1/") && !route.path.ends_with(".json"))
+    {
         let operation = &document["paths"][route.path][route.method];
         assert!(operation.is_object(), "{} {} is not in the document", route.method, route.path);
     }
@@ -112,5 +120,8 @@ async fn every_api_route_is_documented() {
 async fn what_is_not_in_the_table_does_not_exist() {
     let world = World::new().await;
     assert_eq!(world.send(ask("GET", "/admin")).await.expect(404).code(), "not_found");
-    assert_eq!(world.send(ask("PUT", "/api/v1/login")).await.expect(405).code(), "method_not_allowed");
+    assert_eq!(
+        world.send(ask("PUT", "/api/v1/login")).await.expect(405).code(),
+        "method_not_allowed"
+    );
 }

@@ -77,15 +77,17 @@ fn found(secrets: &[String], places: &[(String, Vec<u8>)]) -> Vec<String> {
 async fn everything(world: &World) -> Vec<String> {
     let mut secrets = vec![PASSWORD.to_owned()];
     let shop = world.add_client("shop", "confidential", json!({})).await;
-    let visitor = world.send(ask("POST", "/api/v1/sessions").basic(&shop).json(&json!({}))).await.expect(201);
+    let visitor =
+        world.send(ask("POST", "/api/v1/sessions").basic(&shop).json(&json!({}))).await.expect(201);
     let planted = visitor.text_of("set_cookie");
     let planted = planted.strip_prefix("symbolon=").unwrap().split(';').next().unwrap().to_owned();
     let body = json!({ "username": "user", "password": PASSWORD });
-    let login = world.send(ask("POST", "/api/v1/login").cookie(&planted).json(&body)).await.expect(200);
+    let login =
+        world.send(ask("POST", "/api/v1/login").cookie(&planted).json(&body)).await.expect(200);
     let cookie = login.cookie("symbolon").unwrap();
     let first = world.tokens("user").await;
     let second = Tokens::from(&world.refresh(&first.refresh).await.expect(200));
-    let handover = ask("POST", "/api/v1/handover").cookie(&cookie).from_our_page();
+    let handover = ask("POST", "/api/v1/handover").cookie(&cookie).by_our_page();
     let body = json!({ "to": "token", "password": PASSWORD });
     let third = world.send(handover.json(&body)).await.expect(200);
     let stepped_up = third.cookie("symbolon").unwrap();
@@ -99,16 +101,27 @@ async fn everything(world: &World) -> Vec<String> {
     world.send(garbled.raw(format!("{{\"password\": [\"{typed}\"]}}"))).await.expect(400);
     let new = "a quite different long password";
     let change = json!({ "current_password": PASSWORD, "new_password": new });
-    let change = ask("POST", "/api/v1/password").cookie(&stepped_up).from_our_page().json(&change);
+    let change = ask("POST", "/api/v1/password").cookie(&stepped_up).by_our_page().json(&change);
     let renewed = world.send(change).await.expect(200).cookie("symbolon").unwrap();
     world.refresh(&first.refresh).await.expect(400);
-    let invitation = symbolon::ops::register::invite(&world.app, symbolon::app::now()).await.unwrap();
-    secrets.extend([planted, cookie, stepped_up, renewed, shop.1, typed.to_owned(), new.to_owned()]);
+    let invitation =
+        symbolon::ops::register::invite(&world.app, symbolon::app::now()).await.unwrap();
+    secrets.extend([
+        planted,
+        cookie,
+        stepped_up,
+        renewed,
+        shop.1,
+        typed.to_owned(),
+        new.to_owned(),
+    ]);
     secrets.push(invitation.expose().to_owned());
     for tokens in [first, second, third] {
         secrets.extend([tokens.access, tokens.refresh]);
     }
-    secrets.push(std::fs::read_to_string(&world.app.config.master_key_file).unwrap().trim().to_owned());
+    secrets.push(
+        std::fs::read_to_string(&world.app.config.master_key_file).unwrap().trim().to_owned(),
+    );
     secrets
 }
 

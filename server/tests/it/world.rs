@@ -112,11 +112,11 @@ impl Ask {
     }
 
     /// As a browser sends it from a page of ours.
-    pub(crate) fn from_our_page(self) -> Self {
+    pub(crate) fn by_our_page(self) -> Self {
         self.header("origin", ORIGIN).header("sec-fetch-site", "same-origin")
     }
 
-    pub(crate) fn from_address(self, address: IpAddr) -> Self {
+    pub(crate) fn at_address(self, address: IpAddr) -> Self {
         Self { address, ..self }
     }
 }
