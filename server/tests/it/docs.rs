@@ -1,15 +1,23 @@
 //! The documents say what the code says: the table of errors, the files that are linked, the tests that prove what
-//! ARCHITECTURE.md promises.
+//! ARCHITECTURE.md promises, the walk with curl.
 
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
+use serde_json::Value;
 use symbolon::http::problem::CODES;
 use symbolon_guard::Refusal;
+
+use crate::{
+    store::Folder,
+    world::{PASSWORD, World},
+};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -137,4 +145,41 @@ fn every_named_test_exists() {
         });
         assert!(found, "{file}.rs has no test {name}");
     }
+}
+
+/// The README's walk, as a reader pastes it into bash. curl is told where `localhost:8080` is, so the text runs as it
+/// stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readme_can_be_run() {
+    let text = read(&root().join("README.md"));
+    let script = between(&text, "```bash\n", '`').next().unwrap().to_owned();
+    let world = World::new().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async { axum::serve(listener, world.router).await });
+
+    let home = Folder::new();
+    let to = format!("connect-to = \"localhost:8080:127.0.0.1:{port}\"\n");
+    fs::write(home.0.join(".curlrc"), to).unwrap();
+    let mut bash = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &script])
+        .env("CURL_HOME", &home.0)
+        .env("TMPDIR", &home.0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(bash.stdin.take().unwrap(), "{PASSWORD}").unwrap();
+    let output = tokio::task::spawn_blocking(|| bash.wait_with_output()).await.unwrap().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{printed}");
+
+    let lines: Vec<_> = printed.lines().filter(|line| !line.starts_with('#')).collect();
+    let [.., by_token, handed_over, by_cookie, ended, cookie, access, refresh] = lines[..] else {
+        panic!("{printed}")
+    };
+    let sid = |line: &str| serde_json::from_str::<Value>(line).unwrap()["sid"].clone();
+    assert!(sid(by_token).is_string());
+    assert_eq!([sid(handed_over), sid(by_cookie)], [sid(by_token), sid(by_token)]);
+    assert_eq!([ended, cookie, access, refresh], ["204", "401", "401", "400"]);
 }
