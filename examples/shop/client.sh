@@ -9,7 +9,7 @@ set -eu
 umask 077
 cookies=$(mktemp)
 bearer=$(mktemp)
-trap 'rm -f "$cookies" "$bearer"' EXIT
+trap 'rm -f "$cookies" "$bearer"; stty echo 2>/dev/null || true' EXIT
 say() { printf '\n# %s\n' "$*" >&2; }
 # Secrets go through files and standard input: a command line is open to everybody on the machine.
 as_browser() { curl -sS -b "$cookies" -c "$cookies" "$@"; }
@@ -23,8 +23,10 @@ if [ -n "$cookie" ]; then
 else
     say "A stranger puts a tea bowl into the cart: 303, and the cookie of a visitor's session"
     as_browser -o /dev/null -w '%{http_code}\n' -H "Origin: $SHOP" -d add=tea-bowl "$SHOP/cart"
+    stty echo 2>/dev/null || true
     printf 'User name: ' >&2; read -r name
-    printf 'Password: ' >&2; read -r password
+    stty -echo 2>/dev/null || true
+    printf 'Password: ' >&2; read -r password; echo >&2
     say "The stranger logs in: another session id, the same cart"
     printf '%s\n%s\n' "$name" "$password" | jq -Rn '{username: input, password: input}' |
         as_browser -H 'Content-Type: application/json' --data @- "$SYMBOLON/api/v1/login" | jq 'del(.csrf_token)'
@@ -32,9 +34,9 @@ fi
 stty echo 2>/dev/null || true
 
 say "The cookie asks for the other half: an access token of the same login, for the shop"
-jq -n --arg client "$CLIENT" --arg shop "$SHOP" '{to: "token", client_id: $client, audience: $shop}' |
-    as_browser -f -H "Origin: $SHOP" -H 'Content-Type: application/json' --data @- "$SYMBOLON/api/v1/handover" |
-    jq -r '"header = \"Authorization: Bearer \(.access_token)\""' > "$bearer"
+tokens=$(jq -n --arg client "$CLIENT" --arg shop "$SHOP" '{to: "token", client_id: $client, audience: $shop}' |
+    as_browser -f -H "Origin: $SHOP" -H 'Content-Type: application/json' --data @- "$SYMBOLON/api/v1/handover")
+printf '%s' "$tokens" | jq -r '"header = \"Authorization: Bearer \(.access_token)\""' > "$bearer"
 
 say "The token alone reads the cart"
 read_cart

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, IsTerminal};
 
+use axum::http::Method;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -14,14 +15,14 @@ use crate::{
 
 /// One call of the local admin API.
 #[derive(Debug)]
-pub struct Call {
-    method: &'static str,
+pub(super) struct Call {
+    method: Method,
     path: String,
     body: Option<Value>,
 }
 
 impl Call {
-    fn new(method: &'static str, path: impl Into<String>, body: Option<Value>) -> Self {
+    fn new(method: Method, path: impl Into<String>, body: Option<Value>) -> Self {
         Self { method, path: path.into(), body }
     }
 }
@@ -88,24 +89,30 @@ impl UserCommand {
         Ok(match self {
             Self::Add { name, roles } => {
                 let body = json!({ "username": name, "password": password()?, "roles": roles });
-                Call::new("POST", "/users", Some(body))
+                Call::new(Method::POST, "/users", Some(body))
             }
-            Self::List => Call::new("GET", "/users", None),
-            Self::Show { name } => Call::new("GET", of(name, ""), None),
-            Self::Disable { name } => Call::new("POST", of(name, "/disable"), None),
-            Self::Enable { name } => Call::new("POST", of(name, "/enable"), None),
-            Self::Roles { name, roles } => Call::new("PUT", of(name, "/roles"), Some(json!(roles))),
-            Self::Password { name } => {
-                Call::new("POST", of(name, "/password"), Some(json!({ "password": password()? })))
+            Self::List => Call::new(Method::GET, "/users", None),
+            Self::Show { name } => Call::new(Method::GET, of(name, ""), None),
+            Self::Disable { name } => Call::new(Method::POST, of(name, "/disable"), None),
+            Self::Enable { name } => Call::new(Method::POST, of(name, "/enable"), None),
+            Self::Roles { name, roles } => {
+                Call::new(Method::PUT, of(name, "/roles"), Some(json!(roles)))
             }
-            Self::Invite => Call::new("POST", "/invitations", None),
+            Self::Password { name } => Call::new(
+                Method::POST,
+                of(name, "/password"),
+                Some(json!({ "password": password()? })),
+            ),
+            Self::Invite => Call::new(Method::POST, "/invitations", None),
         })
     }
 }
 
 /// A password is typed without echo or piped in; it never stands on the command line.
 fn password() -> Result<String, Exit> {
-    let failed = |error: std::io::Error| Exit::new(2, "no_password", error.to_string(), "pipe the password in, or type it");
+    let failed = |error: std::io::Error| {
+        Exit::new(2, "no_password", error.to_string(), "pipe the password in, or type it")
+    };
     if std::io::stdin().is_terminal() {
         return rpassword::prompt_password("Password: ").map_err(failed);
     }
@@ -143,10 +150,16 @@ pub(super) enum SessionCommand {
 impl SessionCommand {
     pub(super) fn call(&self) -> Call {
         match self {
-            Self::List { user } => Call::new("GET", format!("/sessions?user={}", part(user)), None),
-            Self::Show { sid } => Call::new("GET", format!("/sessions/{}", part(sid)), None),
-            Self::End { sid } => Call::new("DELETE", format!("/sessions/{}", part(sid)), None),
-            Self::EndAll { user } => Call::new("DELETE", format!("/sessions?user={}", part(user)), None),
+            Self::List { user } => {
+                Call::new(Method::GET, format!("/sessions?user={}", part(user)), None)
+            }
+            Self::Show { sid } => Call::new(Method::GET, format!("/sessions/{}", part(sid)), None),
+            Self::End { sid } => {
+                Call::new(Method::DELETE, format!("/sessions/{}", part(sid)), None)
+            }
+            Self::EndAll { user } => {
+                Call::new(Method::DELETE, format!("/sessions?user={}", part(user)), None)
+            }
         }
     }
 }
@@ -235,12 +248,12 @@ impl ClientCommand {
                     "algorithm": algorithm, "token_type": token_type, "browser": browser,
                 });
                 check_client(&body)?;
-                Call::new("POST", "/clients", Some(body))
+                Call::new(Method::POST, "/clients", Some(body))
             }
-            Self::List => Call::new("GET", "/clients", None),
-            Self::Show { id } => Call::new("GET", of(id, ""), None),
-            Self::RotateSecret { id } => Call::new("POST", of(id, "/secret"), None),
-            Self::Remove { id } => Call::new("DELETE", of(id, ""), None),
+            Self::List => Call::new(Method::GET, "/clients", None),
+            Self::Show { id } => Call::new(Method::GET, of(id, ""), None),
+            Self::RotateSecret { id } => Call::new(Method::POST, of(id, "/secret"), None),
+            Self::Remove { id } => Call::new(Method::DELETE, of(id, ""), None),
         })
     }
 }
@@ -248,7 +261,14 @@ impl ClientCommand {
 /// Says here what is wrong, in the words of the type that will be stored.
 fn check_client(body: &Value) -> Result<(), Exit> {
     let parsed = serde_json::from_value::<symbolon_core::client::Client>(body.clone());
-    parsed.map(drop).map_err(|error| Exit::new(2, "invalid_client_settings", error.to_string(), "see `symbolon client add --help`"))
+    parsed.map(drop).map_err(|error| {
+        Exit::new(
+            2,
+            "invalid_client_settings",
+            error.to_string(),
+            "see `symbolon client add --help`",
+        )
+    })
 }
 
 #[derive(Debug, Subcommand)]
@@ -270,9 +290,13 @@ pub(super) enum KeyCommand {
 impl KeyCommand {
     pub(super) fn call(&self) -> Call {
         match self {
-            Self::List => Call::new("GET", "/keys", None),
-            Self::Rotate { usage } => Call::new("POST", "/keys", Some(json!({ "usage": usage }))),
-            Self::Withdraw { kid } => Call::new("DELETE", format!("/keys/{}", part(kid)), None),
+            Self::List => Call::new(Method::GET, "/keys", None),
+            Self::Rotate { usage } => {
+                Call::new(Method::POST, "/keys", Some(json!({ "usage": usage })))
+            }
+            Self::Withdraw { kid } => {
+                Call::new(Method::DELETE, format!("/keys/{}", part(kid)), None)
+            }
         }
     }
 }
@@ -282,11 +306,15 @@ pub(super) fn run(arguments: &Arguments, call: Call) -> Result<(), Exit> {
     let config = arguments.read_config(&[])?;
     let (status, body) = super::run::block_on(async {
         let socket = config.data_dir.join(listen::SOCKET_NAME);
-        let method = call.method.parse().map_err(|_| Exit::new(2, "usage", "no such method", ""))?;
-        match listen::call(&socket, method, &call.path, call.body.clone()).await {
+        match listen::call(&socket, call.method.clone(), &call.path, call.body.clone()).await {
             Ok((status, body)) => Ok((status.as_u16(), body)),
             Err(error) if error.nobody_answers() => here(config, &call).await,
-            Err(error) => Err(Exit::new(4, "server_unreachable", error.to_string(), "look at the server's log")),
+            Err(error) => Err(Exit::new(
+                4,
+                "server_unreachable",
+                error.to_string(),
+                "look at the server's log",
+            )),
         }
     })?;
     if (200..300).contains(&status) {
@@ -301,11 +329,16 @@ async fn here(config: crate::config::Config, call: &Call) -> Result<(u16, Value)
     let folder = config.data_dir.display().to_string();
     if !config.data_dir.is_dir() {
         let fix = "start the server once, or name the folder with --set data_dir=…";
-        return Err(Exit::new(4, "no_data_folder", format!("there is no data folder {folder}"), fix));
+        return Err(Exit::new(
+            4,
+            "no_data_folder",
+            format!("there is no data folder {folder}"),
+            fix,
+        ));
     }
     let app = App::open(config).await.map_err(|error| start(&error))?;
     let router = crate::http::local::router(app);
-    listen::answer(&router, call.method, &call.path, call.body.clone())
+    listen::answer(&router, call.method.clone(), &call.path, call.body.clone())
         .await
         .map(|(status, body)| (status.as_u16(), body))
         .map_err(|error| Exit::new(1, "failed", error.to_string(), ""))

@@ -43,7 +43,7 @@ impl Exit {
 }
 
 /// Says why a command failed.
-pub fn fail(failure: &Exit, as_json: bool) -> ExitCode {
+pub(super) fn fail(failure: &Exit, as_json: bool) -> ExitCode {
     if as_json {
         eprintln!("{}", json!({ "errors": failure.problems }));
     } else {
@@ -59,12 +59,12 @@ pub fn fail(failure: &Exit, as_json: bool) -> ExitCode {
 }
 
 /// Prints text.
-pub fn text(text: &str) {
+pub(super) fn text(text: &str) {
     print!("{text}");
 }
 
 /// Prints a value: as JSON, or for people.
-pub fn value(value: &Value, as_json: bool) {
+pub(super) fn value(value: &Value, as_json: bool) {
     if as_json {
         println!("{value}");
         return;
@@ -99,8 +99,10 @@ fn cell(value: &Value) -> String {
 fn table(rows: &[Value]) {
     let Some(Value::Object(first)) = rows.first() else { return };
     let names: Vec<&String> = first.keys().collect();
-    let cells: Vec<Vec<String>> =
-        rows.iter().map(|row| names.iter().map(|name| cell(&row[name.as_str()])).collect()).collect();
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| names.iter().map(|name| cell(&row[name.as_str()])).collect())
+        .collect();
     let width = |at: usize| {
         cells.iter().map(|row| row[at].chars().count()).chain([names[at].len()]).max().unwrap_or(0)
     };
@@ -114,7 +116,7 @@ fn table(rows: &[Value]) {
 }
 
 /// Prints the settings in force.
-pub fn settings(config: &Config, origin: bool, as_json: bool) {
+pub(super) fn settings(config: &Config, origin: bool, as_json: bool) {
     let rows = config.shown().into_iter().map(|shown| {
         let mut row = json!({ "setting": shown.key, "value": shown.value });
         if origin {
@@ -126,6 +128,6 @@ pub fn settings(config: &Config, origin: bool, as_json: bool) {
 }
 
 /// Prints completions for a shell.
-pub fn completions(shell: clap_complete::Shell, command: &mut clap::Command) {
+pub(super) fn completions(shell: clap_complete::Shell, command: &mut clap::Command) {
     clap_complete::generate(shell, command, "symbolon", &mut std::io::stdout());
 }

@@ -9,7 +9,6 @@ use symbolon_core::secret::SecretText;
 use super::{Arguments, Exit, admin::start, out};
 use crate::{
     app::App,
-    config::Config,
     http, jobs, listen, ops,
     telemetry::{self, Format},
 };
@@ -30,7 +29,9 @@ pub(super) struct Dev {
 /// Runs a future to its end.
 pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let failed = |error: std::io::Error| Exit::new(1, "runtime", error.to_string(), "raise the limit of threads");
+    let failed = |error: std::io::Error| {
+        Exit::new(1, "runtime", error.to_string(), "raise the limit of threads")
+    };
     runtime.map_err(failed)?.block_on(future)
 }
 
@@ -63,7 +64,12 @@ fn create_folder(folder: &Path) -> Result<(), Exit> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(|error| {
-        Exit::new(1, "data_folder", format!("{}: {error}", folder.display()), "choose another folder with data_dir")
+        Exit::new(
+            1,
+            "data_folder",
+            format!("{}: {error}", folder.display()),
+            "choose another folder with data_dir",
+        )
     })
 }
 
@@ -73,16 +79,17 @@ async fn run(
     listener: tokio::net::TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Exit> {
-    let invalid = |error: &dyn std::fmt::Display| Exit::new(1, "public_url", error.to_string(), "mend public_url");
+    let invalid = |error: &dyn std::fmt::Display| {
+        Exit::new(1, "public_url", error.to_string(), "mend public_url")
+    };
     let router = http::router(Arc::clone(&app)).map_err(|error| invalid(&error))?;
     let router = telemetry::observe(router);
     let local = http::local::router(Arc::clone(&app));
-    let settings = listen::Settings::from(&app.config.listen);
     let jobs = tokio::spawn(jobs::run(Arc::clone(&app)));
     let socket = app.config.data_dir.join(listen::SOCKET_NAME);
     let local = tokio::spawn(listen::serve_local(socket, local));
     let served = tokio::select! {
-        served = listen::serve(settings, listener, router, shutdown) => {
+        served = listen::serve(listener, router, shutdown) => {
             served.map_err(|error| Exit::new(1, "listen", error.to_string(), "see the certificate and key files"))
         }
         error = app.store.broken() => {
@@ -99,7 +106,8 @@ async fn run(
 /// `symbolon dev`
 pub(super) fn dev(arguments: &Arguments, dev: &Dev) -> Result<(), Exit> {
     let url = format!("http://localhost:{}", dev.port);
-    let shop = (!dev.no_demo && cfg!(feature = "demo")).then(|| format!("http://localhost:{}", dev.port.saturating_add(1)));
+    let shop = (!dev.no_demo && cfg!(feature = "demo"))
+        .then(|| format!("http://localhost:{}", dev.port.saturating_add(1)));
     let defaults = [
         ("data_dir", dev.data_dir.display().to_string()),
         ("public_url", url.clone()),
@@ -111,13 +119,18 @@ pub(super) fn dev(arguments: &Arguments, dev: &Dev) -> Result<(), Exit> {
     let address = config.listen.address;
     if !address.ip().is_loopback() {
         let fix = "use `symbolon serve` for anything that others can reach";
-        return Err(Exit::new(1, "dev_is_local", format!("dev listens on loopback only, not on {address}"), fix));
+        return Err(Exit::new(
+            1,
+            "dev_is_local",
+            format!("dev listens on loopback only, not on {address}"),
+            fix,
+        ));
     }
     telemetry::init(Format::Text, &config.log.level);
     create_folder(&config.data_dir)?;
     let secret = symbolon_core::client::new_secret(&mut crate::app::Os);
     if let Some(shop) = &shop {
-        config.clients.push(demo::client(shop, &secret)?);
+        config.clients.extend(demo::clients(shop, &secret)?);
     }
     block_on(async {
         let listener = bind(address).await?;
@@ -134,7 +147,9 @@ pub(super) fn dev(arguments: &Arguments, dev: &Dev) -> Result<(), Exit> {
 
 /// The users of the demo. Their passwords follow from the master key: they are the same at every start and rest nowhere.
 async fn seed(app: &Arc<App>) -> Result<Vec<(&'static str, SecretText)>, Exit> {
-    let failed = |error: &dyn std::fmt::Display| Exit::new(1, "seed", error.to_string(), "remove the data folder and start again");
+    let failed = |error: &dyn std::fmt::Display| {
+        Exit::new(1, "seed", error.to_string(), "remove the data folder and start again")
+    };
     let mut users = Vec::new();
     for (name, role) in [("admin", Some("admin")), ("user", None)] {
         let password = app.demo_password(name).map_err(|error| failed(&error))?;
@@ -149,51 +164,70 @@ async fn seed(app: &Arc<App>) -> Result<Vec<(&'static str, SecretText)>, Exit> {
 
 fn announce(arguments: &Arguments, url: &str, shop: Option<&str>, users: &[(&str, SecretText)]) {
     if arguments.json {
-        let users: Vec<_> =
-            users.iter().map(|(name, password)| json!({ "username": name, "password": password.expose() })).collect();
+        let users: Vec<_> = users
+            .iter()
+            .map(|(name, password)| json!({ "username": name, "password": password.expose() }))
+            .collect();
         out::value(&json!({ "url": url, "users": users, "shop": shop }), true);
         return;
     }
-    let mut text = format!("\n  Symbolon is running. Everything is in the data folder; Ctrl-C stops it.\n\n  Log in   {url}/login\n");
+    let mut text = format!(
+        "\n  Symbolon is running. Everything is in the data folder; Ctrl-C stops it.\n\n  Log in   {url}/login\n"
+    );
     for (name, password) in users {
         text.push_str(&format!("           {name:<6} {}\n", password.expose()));
     }
     if let Some(shop) = shop {
         text.push_str(&format!("  Shop     {shop}\n"));
     }
-    text.push_str(&format!("  API      {url}/api/v1/openapi.json\n  Keys     {url}/.well-known/jwks.json\n\n"));
+    text.push_str(&format!(
+        "  API      {url}/api/v1/openapi.json\n  Keys     {url}/.well-known/jwks.json\n\n"
+    ));
     out::text(&text);
 }
 
 #[cfg(feature = "demo")]
 mod demo {
     use serde_json::json;
-    use symbolon_core::{client::{Client, SecretDigest}, secret::SecretText};
+    use symbolon_core::{
+        client::{Client, SecretDigest},
+        secret::SecretText,
+    };
 
     use super::Exit;
 
-    /// The shop as a client.
-    pub(super) fn client(url: &str, secret: &SecretText) -> Result<Client, Exit> {
-        let client = json!({
-            "id": "shop", "kind": "confidential", "first_party": true, "audiences": [url], "origins": [url],
-            "declared": true,
-        });
-        let client: Client = serde_json::from_value(client)
-            .map_err(|error| Exit::new(1, "demo", error.to_string(), "start with --no-demo"))?;
-        Ok(Client { secret: Some(SecretDigest::of(secret)), ..client })
+    /// The shop's server side, and its JSON client.
+    pub(super) fn clients(url: &str, secret: &SecretText) -> Result<[Client; 2], Exit> {
+        let client = |id: &str, kind: &str| {
+            let client = json!({
+                "id": id, "kind": kind, "first_party": true, "audiences": [url], "origins": [url], "declared": true,
+            });
+            serde_json::from_value::<Client>(client)
+                .map_err(|error| Exit::new(1, "demo", error.to_string(), "start with --no-demo"))
+        };
+        let shop =
+            Client { secret: Some(SecretDigest::of(secret)), ..client("shop", "confidential")? };
+        Ok([shop, client("shop-app", "public")?])
     }
 
     /// Starts the shop.
-    pub(super) async fn start(symbolon: &str, url: &str, secret: SecretText, port: u16) -> Result<(), Exit> {
+    pub(super) async fn start(
+        symbolon: &str,
+        url: &str,
+        secret: SecretText,
+        port: u16,
+    ) -> Result<(), Exit> {
         let listener = super::bind(([127, 0, 0, 1], port).into()).await?;
         let settings = symbolon_shop::Settings {
             public_url: url.to_owned(),
             symbolon_url: symbolon.to_owned(),
             client_id: "shop".to_owned(),
-            client_secret: symbolon_shop::Secret::new(secret.expose().to_owned()),
+            client_secret: secret,
         };
         tokio::spawn(async move {
-            if let Err(error) = symbolon_shop::serve(listener, settings, std::future::pending()).await {
+            if let Err(error) =
+                symbolon_shop::serve(listener, settings, std::future::pending()).await
+            {
                 tracing::error!(%error, "the demo shop stopped");
             }
         });

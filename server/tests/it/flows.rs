@@ -52,6 +52,35 @@ async fn a_token_ends_the_cookie_of_its_login() {
 }
 
 #[tokio::test]
+async fn a_client_that_authenticates_gets_a_bound_half() {
+    let world = World::new().await;
+    let shop = world.add_client("shop", "confidential", json!({})).await;
+    let rival = world.add_client("rival", "confidential", json!({})).await;
+    let cookie = world.cookie("user").await;
+    let handover = |client| {
+        ask("POST", "/api/v1/handover")
+            .basic(client)
+            .cookie(&cookie)
+            .json(&json!({ "to": "token" }))
+    };
+    let tokens = Tokens::from(&world.send(handover(&shop)).await.expect(200));
+    let refresh = |client: Option<&(String, String)>| {
+        let ask = ask("POST", "/api/v1/refresh").json(&json!({ "refresh_token": tokens.refresh }));
+        match client {
+            Some(client) => ask.basic(client),
+            None => ask,
+        }
+    };
+    // Without its client's authentication it is nothing, and nothing happens to the session.
+    world.send(refresh(None)).await.expect(400);
+    world.send(refresh(Some(&rival))).await.expect(400);
+    world.send(refresh(Some(&shop))).await.expect(200);
+    assert!(world.cookie_counts(&cookie).await);
+    let nobody = ask("POST", "/api/v1/handover").basic(&shop).json(&json!({ "to": "token" }));
+    world.send(nobody).await.expect(409);
+}
+
+#[tokio::test]
 async fn sixty_four_at_once_advance_one_generation() {
     let world = World::new().await;
     let tokens = world.tokens("user").await;

@@ -8,6 +8,10 @@ mod docs;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod secrets;
