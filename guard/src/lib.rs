@@ -50,7 +50,7 @@
 //! # #[cfg(feature = "remote")] mod example {
 //! use axum::{Router, routing::get};
 //! use symbolon_guard::{Guard, Identity, Rules, remote::{Remote, Settings}};
-//! # use symbolon_core::secret::SecretText;
+//! # use symbolon_guard::SecretText;
 //! # use {axum::body::Body, http::Request, tower::ServiceExt};
 //! # #[tokio::main(flavor = "current_thread")]
 //! # pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -100,6 +100,8 @@ pub use admit::{CSRF_HEADER, Carried, Half, Rules, admit};
 pub use error::Refusal;
 pub use identity::{Claims, Identity};
 pub use layer::{Guard, Guarded, Require, Required};
+// The types of `remote::Settings` that an application has to name.
+pub use symbolon_core::{client::ClientId, secret::SecretText};
 
 /// Who says what a credential proves.
 pub trait Authority: Send + Sync + 'static {

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use aws_lc_rs::hmac;
 use rand_core::{TryCryptoRng, TryRng};
 use symbolon_core::{
     client::{Client, ClientId},
@@ -123,6 +124,35 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// Whether another server works on the data folder.
+    pub const fn is_busy(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Busy(_)))
+    }
+
+    /// The stable code, and what to do.
+    pub const fn advice(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Store(StoreError::Busy(_)) => (
+                "data_folder_busy",
+                "stop the server that uses it, or name another folder with data_dir",
+            ),
+            Self::Store(StoreError::Newer { .. }) => {
+                ("database_newer", "use the version of Symbolon that wrote it, or a newer one")
+            }
+            Self::Store(StoreError::Database(_)) => (
+                "database_damaged",
+                "check the disk and restore a backup; the file was left as it is",
+            ),
+            Self::Store(_) => ("store", "see that the data folder exists and is yours"),
+            Self::MasterKey { .. } | Self::Unavailable(_) => {
+                ("master_key", "put back the master key that the data folder was made with")
+            }
+            Self::Threads(_) => ("threads", "raise the limit of threads of this user"),
+        }
+    }
+}
+
 impl App {
     /// Opens the data folder (which must exist) and everything in it.
     ///
@@ -192,6 +222,22 @@ impl App {
     /// How keys follow each other.
     pub fn key_policy(&self) -> keys::Policy {
         key_policy(&self.config)
+    }
+
+    /// The password of a demo user. It follows from the master key, so it is the same at every start and rests nowhere.
+    ///
+    /// # Errors
+    /// The master key cannot be read.
+    pub fn demo_password(&self, name: &str) -> std::io::Result<SecretText> {
+        let text = SecretText::new(std::fs::read_to_string(&self.config.master_key_file)?);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, text.expose().trim().as_bytes());
+        let tag = hmac::sign(&key, format!("demo password of {name}").as_bytes());
+        // 20 letters of 32: 100 bits, easy to type.
+        let letter =
+            |byte: &u8| char::from(b"abcdefghijkmnpqrstuvwxyz23456789"[usize::from(byte % 32)]);
+        let letters: Vec<char> = tag.as_ref().iter().take(20).map(letter).collect();
+        let groups: Vec<String> = letters.chunks(5).map(|group| group.iter().collect()).collect();
+        Ok(SecretText::new(groups.join("-")))
     }
 
     /// Opens the ring anew, after its records have changed.

@@ -6,6 +6,7 @@ pub mod attempts;
 pub mod cli;
 pub mod config;
 pub mod http;
+pub mod jobs;
 pub mod listen;
 pub mod live;
 pub mod ops;

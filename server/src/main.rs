@@ -1,1 +1,5 @@
-fn main() {}
+//! The binary: a shell over the library.
+
+fn main() -> std::process::ExitCode {
+    symbolon::cli::main()
+}

@@ -1,1 +1,127 @@
 //! The command line: noun, then verb.
+
+mod admin;
+mod out;
+mod run;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use self::out::Exit;
+
+/// An authentication server in which session and token are two halves of one login.
+#[derive(Debug, Parser)]
+#[command(name = "symbolon", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage or configuration, 3 not found, 4 server or data folder not reachable."
+)]
+pub struct Arguments {
+    /// The configuration file [default: symbolon.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override one setting
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    pair.ok_or_else(|| "write it as KEY=VALUE".to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything on this machine, with demo users and a demo shop
+    Dev(run::Dev),
+    /// Run the server
+    Serve,
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Users
+    #[command(subcommand)]
+    User(admin::UserCommand),
+    /// Sessions
+    #[command(subcommand)]
+    Session(admin::SessionCommand),
+    /// Clients and resource servers
+    #[command(subcommand)]
+    Client(admin::ClientCommand),
+    /// Keys
+    #[command(subcommand)]
+    Key(admin::KeyCommand),
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Say what is wrong with it, for `serve`
+    Check,
+    /// Print the settings in force
+    Show {
+        /// Say where each comes from
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Print the table of all settings (Markdown)
+    Reference,
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match &arguments.command {
+        Command::Completions { shell } => {
+            out::completions(*shell, &mut Arguments::command());
+            Ok(())
+        }
+        Command::Config(command) => config(&arguments, command),
+        Command::Dev(dev) => run::dev(&arguments, dev),
+        Command::Serve => run::serve(&arguments),
+        Command::User(command) => command.call().and_then(|call| admin::run(&arguments, call)),
+        Command::Session(command) => admin::run(&arguments, command.call()),
+        Command::Client(command) => command.call().and_then(|call| admin::run(&arguments, call)),
+        Command::Key(command) => admin::run(&arguments, command.call()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => out::fail(&failure, arguments.json),
+    }
+}
+
+fn config(arguments: &Arguments, command: &ConfigCommand) -> Result<(), Exit> {
+    match command {
+        ConfigCommand::Reference => out::text(&crate::config::reference()),
+        ConfigCommand::Show { origin } => {
+            out::settings(&arguments.read_config(&[])?, *origin, arguments.json)
+        }
+        ConfigCommand::Check => {
+            let config = arguments.read_config(&[])?;
+            let unsafe_settings = config.refuse_unsafe();
+            if !unsafe_settings.is_empty() {
+                return Err(Exit::config(&unsafe_settings));
+            }
+            out::warn(&config.warnings());
+            out::text("the configuration is fit for serve\n");
+        }
+    }
+    Ok(())
+}
+
+impl Arguments {
+    /// The configuration; `defaults` are weaker than everything that was said.
+    fn read_config(&self, defaults: &[(&str, String)]) -> Result<crate::config::Config, Exit> {
+        crate::config::read(self.config.as_deref(), defaults, &self.set)
+            .map_err(|errors| Exit::config(&errors))
+    }
+}

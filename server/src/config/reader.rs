@@ -8,7 +8,7 @@ use std::{
 use toml::{Value, de::DeTable};
 
 use super::{
-    ConfigError, Flag, Origin, Shown,
+    ConfigError, Origin, Shown,
     section::Setting,
     sections::{SECTIONS, Section},
     value::{FromValue, Shape},
@@ -125,11 +125,11 @@ impl Layers {
         }
     }
 
-    /// Takes flags.
-    pub(super) fn flags(&mut self, flags: &[Flag]) {
-        for flag in flags {
-            let key = flag.key.split('.').map(str::to_owned).collect();
-            self.text(key, &flag.value, Origin::Flag(flag.name));
+    /// Takes settings by their keys with dots, as text.
+    pub(super) fn texts<K: AsRef<str>>(&mut self, settings: &[(K, String)], origin: &Origin) {
+        for (key, value) in settings {
+            let key = key.as_ref().split('.').map(str::to_owned).collect();
+            self.text(key, value, origin.clone());
         }
     }
 

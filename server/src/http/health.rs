@@ -1,16 +1,38 @@
 //! Whether the server lives, and whether it can work.
 
 use axum::{
+    Extension,
     extract::State,
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 
-use super::Http;
+use super::{
+    Http,
+    problem::{self, Problem},
+};
+use crate::{listen::Peer, telemetry::Metrics};
 
 /// The process answers.
 pub async fn healthz() -> &'static str {
     "ok\n"
+}
+
+/// The metrics, for the addresses in `listen.metrics_from`.
+pub async fn metrics(
+    State(http): State<Http>,
+    peer: Option<Extension<Peer>>,
+    metrics: Option<Extension<Metrics>>,
+) -> Response {
+    let from = &http.app.config.listen.metrics_from;
+    let may = peer.is_some_and(|peer| from.iter().any(|network| network.contains(peer.address)));
+    match metrics {
+        Some(Extension(metrics)) if may => {
+            let text = "text/plain; version=0.0.4; charset=utf-8";
+            ([(header::CONTENT_TYPE, text)], metrics.render()).into_response()
+        }
+        _ => Problem::from(problem::NOT_FOUND).into_response(),
+    }
 }
 
 /// The store answers, and there are keys to sign with.

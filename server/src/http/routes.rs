@@ -57,6 +57,7 @@ macro_rules! routes {
 routes! {
     get    "/healthz"                              Public          health::healthz;
     get    "/readyz"                               Public          health::readyz;
+    get    "/metrics"                              Public          health::metrics;
 
     get    "/"                                     Anyone          pages::home;
     get    "/assets/{file}"                        Public          pages::asset;
@@ -85,7 +86,7 @@ routes! {
     post   "/api/v1/refresh"                       Public          api::tokens::refresh;
     get    "/api/v1/refresh/continue"              Public          api::tokens::refresh_continue;
     post   "/api/v1/refresh/continue"              Public          api::tokens::refresh_continue_form;
-    post   "/api/v1/handover"                      Login           api::tokens::handover;
+    post   "/api/v1/handover"                      ClientOrSession api::tokens::handover;
     post   "/api/v1/register"                      Public          api::account::register;
     post   "/api/v1/password"                      Login           api::account::change_password;
     get    "/api/v1/openapi.json"                  Public          openapi::serve;

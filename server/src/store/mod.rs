@@ -144,6 +144,25 @@ impl Store {
         answer.await.map_err(|_| StoreError::Closed)?.map(drop)
     }
 
+    /// Removes, in a bounded batch, log entries from before `entries_before`, and sessions (with their data) that ended
+    /// or ran out before `sessions_before`. Entries leave only by age.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sweep(
+        &self,
+        entries_before: Time,
+        sessions_before: Time,
+    ) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job = writer::Job::sweep(entries_before, sessions_before, reply);
+        self.writer.send(job).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)??;
+        let mut ended = self.ended.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        ended.forget_before(entries_before);
+        Ok(())
+    }
+
     /// Whether the revocation log of this store names the id. No I/O.
     pub fn is_ended(&self, ids: &[EntryId]) -> bool {
         // A poisoned lock still holds the set: it is only ever added to and swept.

@@ -29,6 +29,7 @@ pub(super) struct Job {
 enum Work {
     Change(Change),
     Touch(Vec<(SessionId, Time)>),
+    Sweep { entries_before: Time, sessions_before: Time },
 }
 
 impl Job {
@@ -44,6 +45,16 @@ impl Job {
         reply: oneshot::Sender<Result<Outcome, StoreError>>,
     ) -> Self {
         Self { work: Work::Touch(seen), reply }
+    }
+}
+
+impl Job {
+    pub(super) const fn sweep(
+        entries_before: Time,
+        sessions_before: Time,
+        reply: oneshot::Sender<Result<Outcome, StoreError>>,
+    ) -> Self {
+        Self { work: Work::Sweep { entries_before, sessions_before }, reply }
     }
 }
 
@@ -109,6 +120,9 @@ async fn apply(
         let outcome = match &job.work {
             Work::Change(change) => apply_change(&mut transaction, change).await?,
             Work::Touch(seen) => touch(&mut transaction, seen).await?,
+            Work::Sweep { entries_before, sessions_before } => {
+                sweep(&mut transaction, *entries_before, *sessions_before).await?
+            }
         };
         outcomes.push(outcome);
     }
@@ -129,6 +143,39 @@ async fn touch(
             .execute(&mut *connection)
             .await?;
     }
+    Ok(Outcome::Applied(Vec::new()))
+}
+
+/// The most rows of each kind that one sweep removes, so that nobody waits long behind it.
+const SWEEP_MAX: i64 = 2000;
+
+async fn sweep(
+    connection: &mut SqliteConnection,
+    entries_before: Time,
+    sessions_before: Time,
+) -> Result<Outcome, StoreError> {
+    let query = "DELETE FROM revocations WHERE sequence IN \
+                 (SELECT sequence FROM revocations WHERE at < $1 ORDER BY at LIMIT $2)";
+    sqlx::query(query)
+        .bind(entries_before.millis())
+        .bind(SWEEP_MAX)
+        .execute(&mut *connection)
+        .await?;
+    let query = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE ended_at < $1 OR ends_at < $1 \
+                 OR seen_at + idle_ms < $1 LIMIT $2) RETURNING id";
+    let rows = sqlx::query(query)
+        .bind(sessions_before.millis())
+        .bind(SWEEP_MAX)
+        .fetch_all(&mut *connection)
+        .await?;
+    for id in ids(&rows)? {
+        let query =
+            sqlx::query("DELETE FROM session_data WHERE session = $1").bind(&id.as_bytes()[..]);
+        query.execute(&mut *connection).await?;
+    }
+    let query =
+        sqlx::query("DELETE FROM invitations WHERE expires_at < $1").bind(entries_before.millis());
+    query.execute(&mut *connection).await?;
     Ok(Outcome::Applied(Vec::new()))
 }
 

@@ -12,7 +12,7 @@ async fn one_act_ends_both_halves() {
         .send(
             ask("POST", "/api/v1/handover")
                 .cookie(&cookie)
-                .from_our_page()
+                .by_our_page()
                 .json(&json!({ "to": "token", "password": PASSWORD })),
         )
         .await
@@ -23,7 +23,7 @@ async fn one_act_ends_both_halves() {
     let old = world.send(ask("GET", "/api/v1/session").cookie(&cookie)).await.expect(401);
     assert!(old.cookie("symbolon").is_none());
     assert!(world.cookie_counts(&stepped_up).await && world.access_counts(&tokens.access).await);
-    world.send(ask("POST", "/api/v1/logout").cookie(&stepped_up).from_our_page()).await.expect(204);
+    world.send(ask("POST", "/api/v1/logout").cookie(&stepped_up).by_our_page()).await.expect(204);
     assert!(!world.cookie_counts(&stepped_up).await);
     assert!(!world.access_counts(&tokens.access).await);
     assert_eq!(world.refresh(&tokens.refresh).await.expect(400).code(), "invalid_grant");
@@ -49,6 +49,35 @@ async fn a_token_ends_the_cookie_of_its_login() {
         .await
         .expect(204);
     assert!(!world.cookie_counts(&cookie).await && !world.access_counts(&tokens.access).await);
+}
+
+#[tokio::test]
+async fn a_client_that_authenticates_gets_a_bound_half() {
+    let world = World::new().await;
+    let shop = world.add_client("shop", "confidential", json!({})).await;
+    let rival = world.add_client("rival", "confidential", json!({})).await;
+    let cookie = world.cookie("user").await;
+    let handover = |client| {
+        ask("POST", "/api/v1/handover")
+            .basic(client)
+            .cookie(&cookie)
+            .json(&json!({ "to": "token" }))
+    };
+    let tokens = Tokens::from(&world.send(handover(&shop)).await.expect(200));
+    let refresh = |client: Option<&(String, String)>| {
+        let ask = ask("POST", "/api/v1/refresh").json(&json!({ "refresh_token": tokens.refresh }));
+        match client {
+            Some(client) => ask.basic(client),
+            None => ask,
+        }
+    };
+    // Without its client's authentication it is nothing, and nothing happens to the session.
+    world.send(refresh(None)).await.expect(400);
+    world.send(refresh(Some(&rival))).await.expect(400);
+    world.send(refresh(Some(&shop))).await.expect(200);
+    assert!(world.cookie_counts(&cookie).await);
+    let nobody = ask("POST", "/api/v1/handover").basic(&shop).json(&json!({ "to": "token" }));
+    world.send(nobody).await.expect(409);
 }
 
 #[tokio::test]
@@ -186,7 +215,7 @@ async fn a_cart_survives_login_and_nobody_else_reads_it() {
     let of_shop = format!("{}?client_id=shop", data(&new));
     let browser = world.send(ask("GET", &of_shop).cookie(&cookie)).await.expect(200);
     assert_eq!(browser.json(), json!({ "seen": 1 }));
-    let write = |patch| ask("PATCH", &of_shop).cookie(&cookie).from_our_page().json(&patch);
+    let write = |patch| ask("PATCH", &of_shop).cookie(&cookie).by_our_page().json(&patch);
     world.send(write(json!({ "theme": "dark" }))).await.expect(200);
     assert_eq!(
         world.send(write(json!({ "cart": [] }))).await.expect(403).code(),
@@ -203,7 +232,7 @@ async fn a_changed_password_ends_the_others_and_renews_this() {
     let new = "a quite different long password";
     let change = |current: &str, cookie: &str| {
         let body = json!({ "current_password": current, "new_password": new });
-        ask("POST", "/api/v1/password").cookie(cookie).from_our_page().json(&body)
+        ask("POST", "/api/v1/password").cookie(cookie).by_our_page().json(&body)
     };
     assert_eq!(
         world.send(change("wrong wrong wrong", &here)).await.expect(401).code(),
@@ -228,18 +257,17 @@ async fn sessions_are_listed_and_ended() {
     let list = world.send(ask("GET", "/api/v1/sessions").cookie(&cookie)).await.expect(200).json();
     assert_eq!(list.as_array().unwrap().len(), 2);
     assert_eq!(list.as_array().unwrap().iter().filter(|item| item["current"] == true).count(), 1);
-    let end = |sid: &str| {
-        ask("DELETE", &format!("/api/v1/sessions/{sid}")).cookie(&cookie).from_our_page()
-    };
+    let end =
+        |sid: &str| ask("DELETE", &format!("/api/v1/sessions/{sid}")).cookie(&cookie).by_our_page();
     world.send(end(&stranger.sid)).await.expect(404);
     assert!(world.access_counts(&stranger.access).await);
     world.send(end(&phone.sid)).await.expect(204);
     assert!(!world.access_counts(&phone.access).await);
     let third = world.tokens("user").await;
-    let others = ask("DELETE", "/api/v1/sessions?keep=current").cookie(&cookie).from_our_page();
+    let others = ask("DELETE", "/api/v1/sessions?keep=current").cookie(&cookie).by_our_page();
     assert_eq!(world.send(others).await.expect(200).json()["ended"], 1);
     assert!(world.cookie_counts(&cookie).await && !world.access_counts(&third.access).await);
-    let all = ask("DELETE", "/api/v1/sessions").cookie(&cookie).from_our_page();
+    let all = ask("DELETE", "/api/v1/sessions").cookie(&cookie).by_our_page();
     world.send(all).await.expect(200);
     assert!(!world.cookie_counts(&cookie).await);
 }
@@ -257,16 +285,16 @@ async fn token_cookies_need_their_csrf_token() {
     };
     world.send(with("GET", "/api/v1/session", &access)).await.expect(200);
     let logout = || with("POST", "/api/v1/logout", &access);
-    world.send(logout().from_our_page()).await.expect(403);
+    world.send(logout().by_our_page()).await.expect(403);
     world.send(logout().header("x-csrf-token", &csrf)).await.expect(403);
     // The refresh cookie rotates with a same-origin proof alone.
     world.send(with("POST", "/api/v1/refresh", &access)).await.expect(403);
     let refreshed =
-        world.send(with("POST", "/api/v1/refresh", &access).from_our_page()).await.expect(200);
+        world.send(with("POST", "/api/v1/refresh", &access).by_our_page()).await.expect(200);
     let access = refreshed.cookie("symbolon-access").unwrap();
     let csrf = refreshed.text_of("csrf_token");
     let logout =
-        with("POST", "/api/v1/logout", &access).from_our_page().header("x-csrf-token", &csrf);
+        with("POST", "/api/v1/logout", &access).by_our_page().header("x-csrf-token", &csrf);
     world.send(logout).await.expect(204);
     world.send(with("GET", "/api/v1/session", &access)).await.expect(401);
 }
@@ -348,7 +376,7 @@ async fn refused_logins_are_alike() {
     let limited = limited.expect("attempts are limited");
     assert!(limited.headers.contains_key("retry-after"));
     // The owner, elsewhere, gets in.
-    let owner = attempt("user", PASSWORD).from_address([192, 0, 2, 7].into());
+    let owner = attempt("user", PASSWORD).at_address([192, 0, 2, 7].into());
     world.send(owner).await.expect(200);
 }
 
@@ -391,7 +419,7 @@ async fn no_write_brings_an_ended_session_back() {
         let cookie =
             cookie.strip_prefix("symbolon=").unwrap().split(';').next().unwrap().to_owned();
         let (logout, write, seen) = tokio::join!(
-            world.send(ask("POST", "/api/v1/logout").cookie(&cookie).from_our_page()),
+            world.send(ask("POST", "/api/v1/logout").cookie(&cookie).by_our_page()),
             world.send(ask("PATCH", &data).basic(&shop).json(&json!({ "a": 1 }))),
             world.send(ask("GET", "/api/v1/session").cookie(&cookie)),
         );

@@ -6,6 +6,14 @@ mod architecture;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod routes;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod world;

@@ -1,6 +1,6 @@
 //! A server in this process, spoken to through its router as HTTP would.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -10,7 +10,7 @@ use axum::{
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use symbolon::{app::App, config::Config, http, listen::Peer, ops};
-use symbolon_core::{secret::SecretText, session::Lifetimes};
+use symbolon_core::secret::SecretText;
 use tower::ServiceExt;
 
 use crate::store::Folder;
@@ -112,11 +112,11 @@ impl Ask {
     }
 
     /// As a browser sends it from a page of ours.
-    pub(crate) fn from_our_page(self) -> Self {
+    pub(crate) fn by_our_page(self) -> Self {
         self.header("origin", ORIGIN).header("sec-fetch-site", "same-origin")
     }
 
-    pub(crate) fn from_address(self, address: IpAddr) -> Self {
+    pub(crate) fn at_address(self, address: IpAddr) -> Self {
         Self { address, ..self }
     }
 }
@@ -225,49 +225,12 @@ async fn send(router: &Router, ask: Ask) -> Answer {
 }
 
 fn config(folder: &Folder) -> Config {
-    use symbolon::config::*;
-    let day = Duration::from_secs(86_400);
-    Config {
-        public_url: PublicUrl { url: ORIGIN.into() },
-        lifetimes: Timings {
-            access_token: Duration::from_secs(300),
-            refresh_grace: Duration::from_secs(10),
-            invitation: day,
-            key_active: day * 30,
-            key_publish_ahead: day,
-            sessions: Lifetimes {
-                visitor: day,
-                idle: day,
-                absolute: day,
-                remembered_idle: day * 30,
-                remembered_absolute: day * 90,
-            },
-        },
-        limits: Limits {
-            sessions_per_user_max: 100,
-            session_data_bytes_max: 65_536,
-            live_sessions_max: 10_000,
-            body_bytes_max: 131_072,
-        },
-        registration: Registration::Open,
-        brand: symbolon::ui::Brand::default(),
-        default_client: "symbolon".parse().unwrap(),
-        default_locale: symbolon::ui::Locale::En,
-        clients: vec![default_client()],
-        data_dir: folder.0.clone(),
-        master_key_file: folder.0.join("master.key"),
-        password: PasswordSettings {
-            cost: symbolon::password::Cost::new(8, 1, 1).unwrap(),
-            hashes_in_flight_max: 2,
-            queue_max: 1024,
-            length_min: 15,
-        },
-    }
-}
-
-fn default_client() -> symbolon_core::client::Client {
-    serde_json::from_value(json!({
-        "id": "symbolon", "kind": "public", "first_party": true, "audiences": [ORIGIN], "declared": true,
-    }))
-    .unwrap()
+    let defaults = [
+        ("data_dir", folder.0.display().to_string()),
+        ("public_url", ORIGIN.to_owned()),
+        ("registration.mode", "open".to_owned()),
+        ("password.memory_kib", "8".to_owned()),
+        ("password.iterations", "1".to_owned()),
+    ];
+    symbolon::config::read(None, &defaults, &[]).unwrap()
 }

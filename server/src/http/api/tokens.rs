@@ -227,9 +227,12 @@ pub async fn handover(
     State(http): State<Http>,
     headers: HeaderMap,
     caller: Caller,
-    identity: Identity,
+    identity: Option<Identity>,
     Body(body): Body<HandoverRequest>,
 ) -> Result<Response, Problem> {
+    let Some(identity) = identity else {
+        return to_bound_tokens(&http, &headers, &caller, &body).await;
+    };
     match (body.to, identity.half()) {
         (To::Token, Some(Half::SessionCookie)) => {
             to_tokens(&http, &headers, &caller, &identity, &body).await
@@ -267,6 +270,28 @@ async fn to_tokens(
         output::set_session(http, &mut set, &live.session, &cookie, now)?;
     }
     Ok(output::json(set, TokenAnswer::new(&tokens, now)))
+}
+
+/// Cookie → tokens for the server side of a client, which authenticates and relays the browser's cookie: the refresh
+/// token is bound to that authentication.
+async fn to_bound_tokens(
+    http: &Http,
+    headers: &HeaderMap,
+    caller: &Caller,
+    body: &HandoverRequest,
+) -> Result<Response, Problem> {
+    let now = now();
+    let client = input::basic(headers, http)?.ok_or(problem::UNAUTHENTICATED)?;
+    let cookie = http.session_cookie(headers)?.filter(|_| body.to == To::Token);
+    let cookie = cookie
+        .ok_or_else(|| Problem::from(problem::NO_LOGIN).detail("relay the session cookie"))?;
+    let live = ops::check::cookie(&http.app, &cookie, now).await.map_err(|_| problem::NO_LOGIN)?;
+    let audience = body.audience.as_deref();
+    let device = &caller.device;
+    let (tokens, _) =
+        ops::handover::to_tokens(&http.app, &live, &client, audience, Ask::Bound, device, now)
+            .await?;
+    Ok(output::json(HeaderMap::new(), TokenAnswer::new(&tokens, now)))
 }
 
 /// A login that has a cookie now.

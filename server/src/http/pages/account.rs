@@ -235,12 +235,11 @@ pub async fn password_form(
     let wrong = match changed {
         Ok(changed) => {
             let mut set = HeaderMap::new();
-            if let Some(cookie) = &changed.cookie {
-                if let Err(problem) =
+            if let Some(cookie) = &changed.cookie
+                && let Err(problem) =
                     output::set_session(&http, &mut set, &changed.session, cookie, now)
-                {
-                    return view.refuse(&http, &problem);
-                }
+            {
+                return view.refuse(&http, &problem);
             }
             return see_other(&http.path("/account?done=password"), set);
         }

@@ -1,0 +1,351 @@
+//! Verbs that act on users, sessions, clients and keys: each is one call of the local admin API. It goes through the
+//! running server's socket; where no server runs, the data folder is opened and the same router answers here.
+
+use std::io::{BufRead, IsTerminal};
+
+use axum::http::Method;
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{Arguments, Exit, out};
+use crate::{
+    app::{App, StartError},
+    listen,
+};
+
+/// One call of the local admin API.
+#[derive(Debug)]
+pub(super) struct Call {
+    method: Method,
+    path: String,
+    body: Option<Value>,
+}
+
+impl Call {
+    fn new(method: Method, path: impl Into<String>, body: Option<Value>) -> Self {
+        Self { method, path: path.into(), body }
+    }
+}
+
+/// A path or query part.
+fn part(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// Add a user; the password is read from standard input
+    Add {
+        /// The login name
+        name: String,
+        /// A role (repeat for more)
+        #[arg(long = "role")]
+        roles: Vec<String>,
+    },
+    /// List users
+    List,
+    /// Show a user
+    Show {
+        /// The login name
+        name: String,
+    },
+    /// Let a user log in no more, and end all sessions
+    Disable {
+        /// The login name
+        name: String,
+    },
+    /// Let a disabled user log in again
+    Enable {
+        /// The login name
+        name: String,
+    },
+    /// Set the roles of a user
+    Roles {
+        /// The login name
+        name: String,
+        /// The roles, all of them
+        roles: Vec<String>,
+    },
+    /// Set a new password, read from standard input, and end all sessions
+    Password {
+        /// The login name
+        name: String,
+    },
+    /// Make an invitation to register
+    Invite,
+}
+
+impl UserCommand {
+    pub(super) fn call(&self) -> Result<Call, Exit> {
+        let of = |name: &str, rest: &str| format!("/users/{}{rest}", part(name));
+        Ok(match self {
+            Self::Add { name, roles } => {
+                let body = json!({ "username": name, "password": password()?, "roles": roles });
+                Call::new(Method::POST, "/users", Some(body))
+            }
+            Self::List => Call::new(Method::GET, "/users", None),
+            Self::Show { name } => Call::new(Method::GET, of(name, ""), None),
+            Self::Disable { name } => Call::new(Method::POST, of(name, "/disable"), None),
+            Self::Enable { name } => Call::new(Method::POST, of(name, "/enable"), None),
+            Self::Roles { name, roles } => {
+                Call::new(Method::PUT, of(name, "/roles"), Some(json!(roles)))
+            }
+            Self::Password { name } => Call::new(
+                Method::POST,
+                of(name, "/password"),
+                Some(json!({ "password": password()? })),
+            ),
+            Self::Invite => Call::new(Method::POST, "/invitations", None),
+        })
+    }
+}
+
+/// A password is typed without echo or piped in; it never stands on the command line.
+fn password() -> Result<String, Exit> {
+    let failed = |error: std::io::Error| {
+        Exit::new(2, "no_password", error.to_string(), "pipe the password in, or type it")
+    };
+    if std::io::stdin().is_terminal() {
+        return rpassword::prompt_password("Password: ").map_err(failed);
+    }
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(failed)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SessionCommand {
+    /// List the live sessions of a user
+    List {
+        /// The login name
+        #[arg(long)]
+        user: String,
+    },
+    /// Show a session
+    Show {
+        /// Its id
+        sid: String,
+    },
+    /// End a session, with everything under it
+    End {
+        /// Its id
+        sid: String,
+    },
+    /// End all sessions of a user
+    EndAll {
+        /// The login name
+        #[arg(long)]
+        user: String,
+    },
+}
+
+impl SessionCommand {
+    pub(super) fn call(&self) -> Call {
+        match self {
+            Self::List { user } => {
+                Call::new(Method::GET, format!("/sessions?user={}", part(user)), None)
+            }
+            Self::Show { sid } => Call::new(Method::GET, format!("/sessions/{}", part(sid)), None),
+            Self::End { sid } => {
+                Call::new(Method::DELETE, format!("/sessions/{}", part(sid)), None)
+            }
+            Self::EndAll { user } => {
+                Call::new(Method::DELETE, format!("/sessions?user={}", part(user)), None)
+            }
+        }
+    }
+}
+
+/// What kind of application a client is.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Kind {
+    /// It cannot keep a secret: a SPA, a mobile app
+    Public,
+    /// It keeps a secret: a web application's server side
+    Confidential,
+    /// It only checks tokens and keeps session data: an API
+    Resource,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ClientCommand {
+    /// Add a client; its secret is printed once
+    Add {
+        /// The client id
+        id: String,
+        /// What kind of application it is
+        #[arg(long, value_enum)]
+        kind: Kind,
+        /// It is ours: it may take passwords
+        #[arg(long)]
+        first_party: bool,
+        /// An audience of its tokens (repeat for more; the first is the default)
+        #[arg(long = "audience")]
+        audiences: Vec<String>,
+        /// An exact origin of its pages (repeat for more)
+        #[arg(long = "origin")]
+        origins: Vec<String>,
+        /// An exact redirect URI (repeat for more)
+        #[arg(long = "redirect-uri")]
+        redirect_uris: Vec<String>,
+        /// How its access tokens are signed: ES256, EdDSA or RS256
+        #[arg(long, default_value = "ES256")]
+        algorithm: String,
+        /// The `typ` of its access tokens: at+jwt or JWT
+        #[arg(long, default_value = "at+jwt")]
+        token_type: String,
+        /// A key of its session data that a browser reaches, as KEY=read or KEY=write (repeat for more)
+        #[arg(long = "browser", value_parser = super::key_value)]
+        browser: Vec<(String, String)>,
+    },
+    /// List clients
+    List,
+    /// Show a client
+    Show {
+        /// The client id
+        id: String,
+    },
+    /// Make a new secret; the old one is void at once
+    RotateSecret {
+        /// The client id
+        id: String,
+    },
+    /// Remove a client; its sessions and tokens are refused from now on
+    Remove {
+        /// The client id
+        id: String,
+    },
+}
+
+impl ClientCommand {
+    pub(super) fn call(&self) -> Result<Call, Exit> {
+        let of = |id: &str, rest: &str| format!("/clients/{}{rest}", part(id));
+        Ok(match self {
+            Self::Add {
+                id,
+                kind,
+                first_party,
+                audiences,
+                origins,
+                redirect_uris,
+                algorithm,
+                token_type,
+                browser,
+            } => {
+                let browser: serde_json::Map<_, _> =
+                    browser.iter().map(|(key, access)| (key.clone(), json!(access))).collect();
+                let body = json!({
+                    "id": id, "kind": format!("{kind:?}").to_lowercase(), "first_party": first_party,
+                    "audiences": audiences, "origins": origins, "redirect_uris": redirect_uris,
+                    "algorithm": algorithm, "token_type": token_type, "browser": browser,
+                });
+                check_client(&body)?;
+                Call::new(Method::POST, "/clients", Some(body))
+            }
+            Self::List => Call::new(Method::GET, "/clients", None),
+            Self::Show { id } => Call::new(Method::GET, of(id, ""), None),
+            Self::RotateSecret { id } => Call::new(Method::POST, of(id, "/secret"), None),
+            Self::Remove { id } => Call::new(Method::DELETE, of(id, ""), None),
+        })
+    }
+}
+
+/// Says here what is wrong, in the words of the type that will be stored.
+fn check_client(body: &Value) -> Result<(), Exit> {
+    let parsed = serde_json::from_value::<symbolon_core::client::Client>(body.clone());
+    parsed.map(drop).map_err(|error| {
+        Exit::new(
+            2,
+            "invalid_client_settings",
+            error.to_string(),
+            "see `symbolon client add --help`",
+        )
+    })
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// List keys and where each stands
+    List,
+    /// Make the next key now; it takes over when everybody has seen it
+    Rotate {
+        /// handle, ES256, EdDSA or RS256
+        usage: String,
+    },
+    /// Declare a key lost: what was made with it is refused from now on
+    Withdraw {
+        /// The key's id
+        kid: String,
+    },
+}
+
+impl KeyCommand {
+    pub(super) fn call(&self) -> Call {
+        match self {
+            Self::List => Call::new(Method::GET, "/keys", None),
+            Self::Rotate { usage } => {
+                Call::new(Method::POST, "/keys", Some(json!({ "usage": usage })))
+            }
+            Self::Withdraw { kid } => {
+                Call::new(Method::DELETE, format!("/keys/{}", part(kid)), None)
+            }
+        }
+    }
+}
+
+/// Makes the call and prints the answer.
+pub(super) fn run(arguments: &Arguments, call: Call) -> Result<(), Exit> {
+    let config = arguments.read_config(&[])?;
+    let (status, body) = super::run::block_on(async {
+        let socket = config.data_dir.join(listen::SOCKET_NAME);
+        match listen::call(&socket, call.method.clone(), &call.path, call.body.clone()).await {
+            Ok((status, body)) => Ok((status.as_u16(), body)),
+            Err(error) if error.nobody_answers() => here(config, &call).await,
+            Err(error) => Err(Exit::new(
+                4,
+                "server_unreachable",
+                error.to_string(),
+                "look at the server's log",
+            )),
+        }
+    })?;
+    if (200..300).contains(&status) {
+        out::value(&body, arguments.json);
+        return Ok(());
+    }
+    Err(Exit::refused(status, &body))
+}
+
+/// No server runs: the lock of the data folder is ours, and so is the act.
+async fn here(config: crate::config::Config, call: &Call) -> Result<(u16, Value), Exit> {
+    let folder = config.data_dir.display().to_string();
+    if !config.data_dir.is_dir() {
+        let fix = "start the server once, or name the folder with --set data_dir=…";
+        return Err(Exit::new(
+            4,
+            "no_data_folder",
+            format!("there is no data folder {folder}"),
+            fix,
+        ));
+    }
+    let app = App::open(config).await.map_err(|error| start(&error))?;
+    let router = crate::http::local::router(app);
+    listen::answer(&router, call.method.clone(), &call.path, call.body.clone())
+        .await
+        .map(|(status, body)| (status.as_u16(), body))
+        .map_err(|error| Exit::new(1, "failed", error.to_string(), ""))
+}
+
+/// Why the server or the data folder did not open.
+pub(super) fn start(error: &StartError) -> Exit {
+    let (code, fix) = error.advice();
+    Exit::new(if error.is_busy() { 4 } else { 1 }, code, error.to_string(), fix)
+}
