@@ -21,17 +21,20 @@ const VISITORS: Quota = Quota { burst: 600, every: Duration::from_secs(1) };
 
 /// The table of used quotas.
 #[derive(Debug)]
-pub struct Attempts(Mutex<Table>);
+pub struct Attempts {
+    table: Mutex<Table>,
+    quotas: LoginQuotas,
+}
 
 impl Attempts {
     /// An empty table. `seed` is fresh randomness.
-    pub fn new(seed: &SecretBytes<32>) -> Self {
-        Self(Mutex::new(Table::new(Table::KEYS_MAX_DEFAULT, seed)))
+    pub fn new(quotas: LoginQuotas, seed: &SecretBytes<32>) -> Self {
+        Self { table: Mutex::new(Table::new(Table::KEYS_MAX_DEFAULT, seed)), quotas }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         // A poisoned lock still holds a valid table: every entry is a plain value.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Charges a try to log in.
@@ -47,7 +50,7 @@ impl Attempts {
     ) -> Result<Vec<Charge>, Limited> {
         let mut table = self.table();
         let login = Login { account, address: address.into(), standing };
-        let charges = table.login(&login, &LoginQuotas::default());
+        let charges = table.login(&login, &self.quotas);
         table.charge(&charges, now)?;
         Ok(charges)
     }

@@ -137,7 +137,14 @@ async fn run(
 fn certificates(listen: &Listen) -> Result<Option<Arc<Certificates>>, Exit> {
     let files = listen.tls_certificate_file.as_deref().zip(listen.tls_key_file.as_deref());
     files.map(|(certificate, key)| Certificates::open(certificate, key)).transpose().map_err(
-        |error| Exit::new(1, "tls", error.to_string(), "see listen.tls_certificate_file and listen.tls_key_file"),
+        |error| {
+            Exit::new(
+                1,
+                "tls",
+                error.to_string(),
+                "see listen.tls_certificate_file and listen.tls_key_file",
+            )
+        },
     )
 }
 

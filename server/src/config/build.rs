@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use symbolon_core::client::{Client, ClientId, ClientKind, SecretDigest};
 
 use super::{
-    Config, ConfigError, Limits, Listen, Log, Origin, PasswordSettings, PublicUrl,
-    ReadFile, Timings,
+    Config, ConfigError, Limits, Listen, Log, Origin, PasswordSettings, PublicUrl, ReadFile,
+    Timings,
     reader::{Layers, Reader, written},
     secret_from,
     sections::{Brand as BrandSection, Client as ClientSection, Keys, Password, Register, Top},
@@ -20,10 +20,7 @@ use crate::{
 const SECRET_BYTES_MIN: usize = 32;
 
 /// Makes the configuration.
-pub(super) fn build(
-    layers: &mut Layers,
-    read: ReadFile<'_>,
-) -> Result<Config, Vec<ConfigError>> {
+pub(super) fn build(layers: &mut Layers, read: ReadFile<'_>) -> Result<Config, Vec<ConfigError>> {
     let names = layers.names("client");
     let mut reader = layers.reader();
     let config = config(&mut reader, names.iter().map(String::as_str), read);
@@ -47,9 +44,10 @@ fn config<'n>(
     let limits = Limits::read(reader, &["limits"]);
     let registration = Register::read(reader, &["registration"]);
     let (settings, brand) = brand(reader, &["brand"], None, read).unzip();
-    let public_url = top.as_ref().zip(listen.as_ref()).and_then(|(top, listen)| {
-        top.public_url.clone().or_else(|| assumed_url(reader, listen))
-    });
+    let public_url = top
+        .as_ref()
+        .zip(listen.as_ref())
+        .and_then(|(top, listen)| top.public_url.clone().or_else(|| assumed_url(reader, listen)));
     let mut clients = Vec::new();
     let mut client_brands = BTreeMap::new();
     for name in names {
@@ -196,7 +194,8 @@ fn brand_of_client(
 ) -> Option<Option<Brand>> {
     let at = ["client", name, "brand"];
     let settings = BrandSection::SETTINGS;
-    let says = |setting: &super::Setting| reader.origin(&join(&at, setting.name)) != Origin::Default;
+    let says =
+        |setting: &super::Setting| reader.origin(&join(&at, setting.name)) != Origin::Default;
     if !settings.iter().any(says) {
         return Some(None);
     }
@@ -309,4 +308,3 @@ fn default_client(id: ClientId, public_url: &PublicUrl) -> Client {
         declared: true,
     }
 }
-

@@ -99,13 +99,11 @@ impl Layers {
         for (name, value) in table {
             at.push(name);
             match value {
-                Value::Table(inner) if setting(at).is_none() && is_table(at) => {
-                    if inner.is_empty() {
-                        // `[client.shop]` with nothing in it is a client that lacks its kind.
-                        self.put(at.clone(), Value::Table(inner), origin(at));
-                    } else {
-                        self.table(inner, at, origin);
-                    }
+                // `[client.shop]` with nothing in it is a client that lacks its kind.
+                Value::Table(inner)
+                    if setting(at).is_none() && !inner.is_empty() && at.len() < DEPTH_MAX =>
+                {
+                    self.table(inner, at, origin);
                 }
                 value => self.put(at.clone(), value, origin(at)),
             }
@@ -214,7 +212,11 @@ fn suggestion(key: &[String]) -> String {
             let mut full = at.clone();
             full.push(setting.name);
             let candidate = written(&full);
-            consider(strsim::damerau_levenshtein(&asked, &candidate), asked.len(), candidate.clone());
+            consider(
+                strsim::damerau_levenshtein(&asked, &candidate),
+                asked.len(),
+                candidate.clone(),
+            );
             // The right name in the wrong table.
             if let Some(name) = key.last().filter(|_| !section.at.contains(&"*")) {
                 let distance = strsim::damerau_levenshtein(name, setting.name) + 1;
@@ -248,7 +250,12 @@ impl Reader<'_> {
     }
 
     /// Reports that a value, or several together, cannot be.
-    pub(super) fn refuse(&mut self, key: &[&str], cause: impl Into<String>, fix: impl Into<String>) {
+    pub(super) fn refuse(
+        &mut self,
+        key: &[&str],
+        cause: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
         let error = ConfigError::new("config_invalid_value", cause, fix);
         self.errors.push(error.at(written(key), Some(self.origin(key))));
     }

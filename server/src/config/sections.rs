@@ -119,17 +119,17 @@ section! {
         /// Sessions whose last check is kept in memory, about 400 bytes each.
         live_sessions_max: usize = "100000", in "1" ..= "100000000";
         /// Failed logins from one address (IPv6: /64), whatever the account.
-        login_per_address: Quota = r#""40, then 1 per 30s""#;
+        login_per_address: Quota = r#""100, then 1 per 20s""#;
         /// Failed logins to one account from one address.
-        login_per_address_and_account: Quota = r#""5, then 1 per 10m""#;
+        login_per_address_and_account: Quota = r#""20, then 1 per 5m""#;
         /// Failed logins to one account from everywhere; the user's own devices are not held to it.
         login_per_account: Quota = r#""100, then 1 per 36s""#;
     }
 
     /// Who may make an account.
     pub struct Register {
-        /// Who has an invitation (`symbolon user invite`), everybody, or nobody: then administrators add users.
-        /// `symbolon dev` begins with `open`.
+        /// `closed`: administrators add users. `invitation`: who has one (`symbolon user invite`). `open`: everybody;
+        /// `symbolon dev` begins with that.
         mode: Registration = r#""closed""#;
     }
 

@@ -49,7 +49,7 @@ fn everything_has_a_default() {
 
 #[test]
 fn every_setting_is_read_and_shown() {
-    let config = load("[client.shop]\nkind = 'public'").unwrap();
+    let config = load("[client.shop]\nkind = 'public'\nbrand.name = 'Shop'").unwrap();
     let shown: Vec<&str> = config.shown().iter().map(|shown| shown.key.as_str()).collect();
     for section in SECTIONS {
         for setting in section.settings {
@@ -126,58 +126,278 @@ fn each_mistake_names_its_key_and_how_to_mend_it() {
     for (toml, code, key, said) in [
         ("x = ", "config_syntax", "", "the file is no TOML"),
         ("publik_url = 'a'", "config_unknown_key", "publik_url", "Did you mean `public_url`?"),
-        ("access_token = '5m'", "config_unknown_key", "access_token", "Did you mean `lifetimes.access_token`?"),
-        ("[lifetime]\naccess_token = '5m'", "config_unknown_key", "lifetime.access_token", "Did you mean `lifetimes.access_token`?"),
-        ("[client.a]\nkind='public'\norigin=[]", "config_unknown_key", "client.a.origin", "Did you mean `client.a.origins`?"),
-        ("[entirely.different]\nthing = 1", "config_unknown_key", "entirely", "config reference"),
+        (
+            "access_token = '5m'",
+            "config_unknown_key",
+            "access_token",
+            "Did you mean `lifetimes.access_token`?",
+        ),
+        (
+            "[lifetime]\naccess_token = '5m'",
+            "config_unknown_key",
+            "lifetime.access_token",
+            "Did you mean `lifetimes.access_token`?",
+        ),
+        (
+            "[client.a]\nkind='public'\norigin=[]",
+            "config_unknown_key",
+            "client.a.origin",
+            "Did you mean `client.a.origins`?",
+        ),
+        (
+            "[entirely.different]\nthing = 1",
+            "config_unknown_key",
+            "entirely.different.thing",
+            "config reference",
+        ),
         ("listen = 5", "config_unknown_key", "listen", "this is a table"),
-        ("[client.a]\nkind='public'\nsecret='hunter2hunter2'", "config_unknown_key", "client.a.secret", "secret_file"),
-        ("default_locale = 1", "config_invalid_value", "default_locale", "expected one of `en`, `ko`, found an integer"),
-        ("default_locale = 'fr'", "config_invalid_value", "default_locale", "one of `en`, `ko`"),
-        ("public_url = 'http://shop.example'", "config_invalid_value", "public_url", "plain http is for localhost only"),
+        (
+            "[client.a]\nkind='public'\nsecret='hunter2hunter2'",
+            "config_unknown_key",
+            "client.a.secret",
+            "secret_file",
+        ),
+        (
+            "default_locale = 1",
+            "config_invalid_value",
+            "default_locale",
+            "expected one of `en` `ko`, found an integer",
+        ),
+        ("default_locale = 'fr'", "config_invalid_value", "default_locale", "one of `en` `ko`"),
+        (
+            "public_url = 'http://shop.example'",
+            "config_invalid_value",
+            "public_url",
+            "plain http is for localhost only",
+        ),
         ("public_url = 'https://shop.example/?a'", "config_invalid_value", "public_url", "path"),
-        ("public_url = 'shop.example'", "config_invalid_value", "public_url", "such as https://auth.example"),
-        ("[listen]\naddress = 'localhost'", "config_invalid_value", "listen.address", "127.0.0.1:8080"),
-        ("[listen]\naddress = '0.0.0.0:80'", "config_missing", "public_url", "browsers need to know"),
-        ("[listen]\naddress = '127.0.0.1:0'", "config_missing", "public_url", "browsers need to know"),
-        ("[listen]\ntls_key_file = '/k'", "config_invalid_value", "listen.tls_certificate_file", "Give both"),
-        ("[listen]\ntrusted_proxies = ['10.0.0.1/8']", "config_invalid_value", "listen.trusted_proxies", "value 1: the address has bits set"),
-        ("[listen]\ntrusted_proxies = '10.0.0.1'", "config_invalid_value", "listen.trusted_proxies", "found a string"),
-        ("[lifetimes]\naccess_token = 300", "config_invalid_value", "lifetimes.access_token", "with its unit, found an integer"),
-        ("[lifetimes]\naccess_token = '300'", "config_invalid_value", "lifetimes.access_token", "the unit is missing"),
-        ("[lifetimes]\naccess_token = '5 min'", "config_invalid_value", "lifetimes.access_token", "none of ms, s, m, h and d"),
-        ("[lifetimes]\naccess_token = '2h'", "config_invalid_value", "lifetimes.access_token", "Choose 10s to 1h."),
-        ("[lifetimes]\naccess_token = '99999999999999999999d'", "config_invalid_value", "lifetimes.access_token", "whole number"),
-        ("[lifetimes]\nsession_idle = '48h'", "config_invalid_value", "lifetimes.session_idle", "longer than session_absolute"),
-        ("[password]\nlength_min = 7", "config_invalid_value", "password.length_min", "Choose 8 to 64."),
-        ("[password]\nmemory_kib = 8\nparallelism = 2", "config_invalid_value", "password.memory_kib", "8 KiB"),
-        ("[password]\nmemory_kib = -1", "config_invalid_value", "password.memory_kib", "out of range"),
-        ("[password]\nhashes_in_flight_max = 0", "config_invalid_value", "password.hashes_in_flight_max", "too small"),
-        ("[limits]\nlogin_per_account = '5'", "config_invalid_value", "limits.login_per_account", "100, then 1 per 36s"),
-        ("[limits]\nlogin_per_account = '5, then 1 per 2h'", "config_invalid_value", "limits.login_per_account", "1ms to 1h"),
-        ("[registration]\nmode = 'opne'", "config_invalid_value", "registration.mode", "one of `closed`, `invitation`, `open`"),
+        (
+            "public_url = 'shop.example'",
+            "config_invalid_value",
+            "public_url",
+            "such as https://auth.example",
+        ),
+        (
+            "[listen]\naddress = 'localhost'",
+            "config_invalid_value",
+            "listen.address",
+            "127.0.0.1:8080",
+        ),
+        (
+            "[listen]\naddress = '0.0.0.0:80'",
+            "config_missing",
+            "public_url",
+            "browsers need to know",
+        ),
+        (
+            "[listen]\naddress = '127.0.0.1:0'",
+            "config_missing",
+            "public_url",
+            "browsers need to know",
+        ),
+        (
+            "[listen]\ntls_key_file = '/k'",
+            "config_invalid_value",
+            "listen.tls_certificate_file",
+            "Give both",
+        ),
+        (
+            "[listen]\ntrusted_proxies = ['10.0.0.1/8']",
+            "config_invalid_value",
+            "listen.trusted_proxies",
+            "value 1: the address has bits set",
+        ),
+        (
+            "[listen]\ntrusted_proxies = '10.0.0.1'",
+            "config_invalid_value",
+            "listen.trusted_proxies",
+            "found a string",
+        ),
+        (
+            "[lifetimes]\naccess_token = 300",
+            "config_invalid_value",
+            "lifetimes.access_token",
+            "with its unit, found an integer",
+        ),
+        (
+            "[lifetimes]\naccess_token = '300'",
+            "config_invalid_value",
+            "lifetimes.access_token",
+            "the unit is missing",
+        ),
+        (
+            "[lifetimes]\naccess_token = '5 min'",
+            "config_invalid_value",
+            "lifetimes.access_token",
+            "none of ms, s, m, h and d",
+        ),
+        (
+            "[lifetimes]\naccess_token = '2h'",
+            "config_invalid_value",
+            "lifetimes.access_token",
+            "Choose 10s to 1h.",
+        ),
+        (
+            "[lifetimes]\naccess_token = '99999999999999999999d'",
+            "config_invalid_value",
+            "lifetimes.access_token",
+            "whole number",
+        ),
+        (
+            "[lifetimes]\nsession_idle = '48h'",
+            "config_invalid_value",
+            "lifetimes.session_idle",
+            "longer than session_absolute",
+        ),
+        (
+            "[password]\nlength_min = 7",
+            "config_invalid_value",
+            "password.length_min",
+            "Choose 8 to 64.",
+        ),
+        (
+            "[password]\nmemory_kib = 8\nparallelism = 2",
+            "config_invalid_value",
+            "password.memory_kib",
+            "8 KiB",
+        ),
+        (
+            "[password]\nmemory_kib = -1",
+            "config_invalid_value",
+            "password.memory_kib",
+            "out of range",
+        ),
+        (
+            "[password]\nhashes_in_flight_max = 0",
+            "config_invalid_value",
+            "password.hashes_in_flight_max",
+            "too small",
+        ),
+        (
+            "[limits]\nlogin_per_account = '5'",
+            "config_invalid_value",
+            "limits.login_per_account",
+            "100, then 1 per 36s",
+        ),
+        (
+            "[limits]\nlogin_per_account = '5, then 1 per 2h'",
+            "config_invalid_value",
+            "limits.login_per_account",
+            "1ms to 1h",
+        ),
+        (
+            "[registration]\nmode = 'opne'",
+            "config_invalid_value",
+            "registration.mode",
+            "one of `closed` `invitation` `open`",
+        ),
         ("[brand]\naccent = 'red'", "config_invalid_value", "brand.accent", "#rrggbb"),
-        ("[brand]\nlogo_file = '/none'", "config_invalid_value", "brand.logo_file", "cannot be read"),
+        (
+            "[brand]\nlogo_file = '/none'",
+            "config_invalid_value",
+            "brand.logo_file",
+            "cannot be read",
+        ),
         ("[brand]\nlogo_file = '/page.html'", "config_invalid_value", "brand", "SVG"),
-        ("[brand]\nlinks = [{ label = 'x' }]", "config_invalid_value", "brand.links", "missing field `url`"),
+        (
+            "[brand]\nlinks = [{ label = 'x' }]",
+            "config_invalid_value",
+            "brand.links",
+            "missing field `url`",
+        ),
         ("[client.a]", "config_missing", "client.a.kind", "such as public"),
         ("[client.a]\nkind = 'machine'", "config_invalid_value", "client.a.kind", "`resource`"),
         ("[client.A]\nkind = 'public'", "config_invalid_value", "client.A", "a client id is"),
-        (&format!("[client.{long}]\nkind = 'public'"), "config_invalid_value", &format!("client.{long}"), "a client id is"),
-        ("[client.a]\nkind = 'confidential'", "config_missing", "client.a.secret_sha256", "needs a secret"),
-        ("[client.a]\nkind = 'public'\nsecret_file = '/secret'", "config_invalid_value", "client.a.secret_file", "keeps no secret"),
-        ("[client.a]\nkind = 'resource'\nsecret_file = '/short'", "config_invalid_value", "client.a.secret_file", "fewer than 32"),
-        ("[client.a]\nkind = 'resource'\nsecret_file = '/none'", "config_invalid_value", "client.a.secret_file", "cannot be read"),
-        ("[client.a]\nkind = 'resource'\nsecret_sha256 = 'abc'", "config_invalid_value", "client.a.secret_sha256", "64 hexadecimal"),
-        ("[client.a]\nkind = 'public'\norigins = ['https://a.example/']", "config_invalid_value", "client.a.origins", "without a path"),
-        ("[client.a]\nkind = 'public'\nredirect_uris = ['javascript:alert(1)']", "config_invalid_value", "client.a.redirect_uris", "unsafe"),
-        ("[client.a]\nkind = 'public'\nredirect_uris = ['http://shop.example/cb']", "config_invalid_value", "client.a.redirect_uris", "plain http"),
-        ("[client.a]\nkind = 'public'\nredirect_uris = ['https://a.example/#x']", "config_invalid_value", "client.a.redirect_uris", "fragment"),
-        ("[client.a]\nkind = 'public'\nredirect_uris = ['https://*.example/']", "config_invalid_value", "client.a.redirect_uris", "no URI"),
-        ("[client.a]\nkind = 'public'\nredirect_uris = ['https:']", "config_invalid_value", "client.a.redirect_uris", "no URI"),
-        ("[client.a]\nkind = 'public'\nredirect_uris = ['https:x']", "config_invalid_value", "client.a.redirect_uris", "origin"),
-        ("[client.a]\nkind = 'public'\nbrowser.cart = 'all'", "config_invalid_value", "client.a.browser", "`read`"),
-        ("[log]\nlevel = 'verbose'", "config_invalid_value", "log.level", "error, warn, info, debug and trace"),
+        (
+            &format!("[client.{long}]\nkind = 'public'"),
+            "config_invalid_value",
+            &format!("client.{long}"),
+            "a client id is",
+        ),
+        (
+            "[client.a]\nkind = 'confidential'",
+            "config_missing",
+            "client.a.secret_sha256",
+            "needs a secret",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nsecret_file = '/secret'",
+            "config_invalid_value",
+            "client.a.secret_file",
+            "keeps no secret",
+        ),
+        (
+            "[client.a]\nkind = 'resource'\nsecret_file = '/short'",
+            "config_invalid_value",
+            "client.a.secret_file",
+            "fewer than 32",
+        ),
+        (
+            "[client.a]\nkind = 'resource'\nsecret_file = '/none'",
+            "config_invalid_value",
+            "client.a.secret_file",
+            "cannot be read",
+        ),
+        (
+            "[client.a]\nkind = 'resource'\nsecret_sha256 = 'abc'",
+            "config_invalid_value",
+            "client.a.secret_sha256",
+            "64 hexadecimal",
+        ),
+        (
+            "[client.a]\nkind = 'public'\norigins = ['https://a.example/']",
+            "config_invalid_value",
+            "client.a.origins",
+            "without a path",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nredirect_uris = ['javascript:alert(1)']",
+            "config_invalid_value",
+            "client.a.redirect_uris",
+            "unsafe",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nredirect_uris = ['http://shop.example/cb']",
+            "config_invalid_value",
+            "client.a.redirect_uris",
+            "plain http",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nredirect_uris = ['https://a.example/#x']",
+            "config_invalid_value",
+            "client.a.redirect_uris",
+            "fragment",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nredirect_uris = ['https://*.example/']",
+            "config_invalid_value",
+            "client.a.redirect_uris",
+            "no URI",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nredirect_uris = ['https:']",
+            "config_invalid_value",
+            "client.a.redirect_uris",
+            "no URI",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nredirect_uris = ['https:x']",
+            "config_invalid_value",
+            "client.a.redirect_uris",
+            "origin",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nbrowser.cart = 'all'",
+            "config_invalid_value",
+            "client.a.browser",
+            "`read`",
+        ),
+        (
+            "[log]\nlevel = 'verbose'",
+            "config_invalid_value",
+            "log.level",
+            "error, warn, info, debug and trace",
+        ),
     ] {
         let errors = load(toml).err().unwrap_or_default();
         let [error] = &errors[..] else { panic!("{toml}: {errors:?}") };
@@ -190,8 +410,10 @@ fn each_mistake_names_its_key_and_how_to_mend_it() {
 
 #[test]
 fn all_mistakes_are_told_at_once() {
-    let errors = load("x = 1\n[lifetimes]\naccess_token = '2h'\n[listen]\naddress = 1\n[client.a]\nkind = 1")
-        .unwrap_err();
+    let errors = load(
+        "x = 1\n[lifetimes]\naccess_token = '2h'\n[listen]\naddress = 1\n[client.a]\nkind = 1",
+    )
+    .unwrap_err();
     let keys: Vec<_> = errors.iter().filter_map(|error| error.key.as_deref()).collect();
     assert_eq!(keys, ["x", "listen.address", "lifetimes.access_token", "client.a.kind"]);
 }
@@ -280,11 +502,20 @@ fn serve_refuses_what_is_unsafe() {
         (SAFE, vec!["unsafe_plain_http"]),
         (&format!("{SAFE}[listen]\n{tls}"), vec![]),
         (&format!("{SAFE}[listen]\ntrusted_proxies = ['127.0.0.1']"), vec![]),
-        (&format!("{SAFE}[listen]\naddress = '0.0.0.0:80'\ntrusted_proxies = ['10.0.0.0/8']"), vec![]),
+        (
+            &format!("{SAFE}[listen]\naddress = '0.0.0.0:80'\ntrusted_proxies = ['10.0.0.0/8']"),
+            vec![],
+        ),
         (&format!("{SAFE}[listen]\ntrusted_proxies = ['::/0']"), vec!["unsafe_trusted_proxies"]),
-        ("public_url = 'http://localhost'\n[listen]\naddress = '0.0.0.0:80'", vec!["unsafe_plain_http"]),
+        (
+            "public_url = 'http://localhost'\n[listen]\naddress = '0.0.0.0:80'",
+            vec!["unsafe_plain_http"],
+        ),
         (&format!("public_url = 'http://localhost'\n[listen]\n{tls}"), vec!["unsafe_scheme"]),
-        (&format!("{SAFE}[listen]\n{tls}\n[password]\nmemory_kib = 1024"), vec!["unsafe_password_hash"]),
+        (
+            &format!("{SAFE}[listen]\n{tls}\n[password]\nmemory_kib = 1024"),
+            vec!["unsafe_password_hash"],
+        ),
         ("public_url = 'http://localhost'\n[password]\nmemory_kib = 1024", vec![]),
     ] {
         let errors = load(toml).unwrap().refuse_unsafe();

@@ -253,7 +253,8 @@ impl FromValue for Quota {
 
 impl FromValue for Vec<Link> {
     const NAME: &'static str = "a list of tables with `label` and `url`";
-    const EXAMPLE: &'static str = r#"[{ label = "Privacy", url = "https://shop.example/privacy" }]"#;
+    const EXAMPLE: &'static str =
+        r#"[{ label = "Privacy", url = "https://shop.example/privacy" }]"#;
     const SHAPE: Shape = Shape::Tables;
 
     fn from_value(value: &Value) -> Result<Self, String> {
@@ -320,14 +321,17 @@ impl FromValue for RedirectUri {
         let uri = text(value, Self::NAME)?;
         let (scheme, rest) = uri.split_once(':').ok_or("a URI begins with a scheme")?;
         let scheme_is_safe = scheme.starts_with(|c: char| c.is_ascii_lowercase())
-            && scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b))
+            && scheme
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b))
             && !["javascript", "data", "vbscript", "blob", "file"].contains(&scheme);
         let plain = rest.bytes().all(|b| b.is_ascii_graphic() && !b"\\\"<>^`{|}#*".contains(&b));
         if !scheme_is_safe || rest.is_empty() || !plain || uri.len() > 2048 {
             return Err("it is no URI without a fragment, or its scheme is unsafe".to_owned());
         }
         if let "http" | "https" = scheme {
-            let path_at = rest[2.min(rest.len())..].find(['/', '?']).map_or(rest.len(), |at| at + 2);
+            let path_at =
+                rest[2.min(rest.len())..].find(['/', '?']).map_or(rest.len(), |at| at + 2);
             let origin: Origin = format!("{scheme}:{}", &rest[..path_at])
                 .parse()
                 .map_err(|_| "its origin is not written as browsers write it".to_owned())?;

@@ -180,7 +180,8 @@ fn from_end(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
             // What cannot be read ends the list: nothing beyond it is believed.
             break;
         };
-        elements.extend(split(line, ',').into_iter().rev().map(|element| element.trim().to_owned()));
+        elements
+            .extend(split(line, ',').into_iter().rev().map(|element| element.trim().to_owned()));
     }
     elements.truncate(HOPS_MAX);
     elements

@@ -254,10 +254,7 @@ async fn free(permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
 /// Whether it is about one connection that went away before it was accepted.
 fn is_of_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, NotConnected};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset | NotConnected
-    )
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | NotConnected)
 }
 
 fn too_slow() -> Response<Body> {

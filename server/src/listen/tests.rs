@@ -90,7 +90,8 @@ async fn every_request_knows_its_peer() {
     let (listener, address) = tcp().await;
     let (stopper, stop) = Stop::new();
     let front = front(Router::new().route("/", get(whoami)), BOUNDS);
-    let served = tokio::spawn(async move { front.serve(Listener::Tcp(listener, None), stop).await });
+    let served =
+        tokio::spawn(async move { front.serve(Listener::Tcp(listener, None), stop).await });
     let direct = say(address, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
     assert!(direct.ends_with("127.0.0.1 false"), "{direct}");
     let proxied = "GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 192.0.2.1\r\nx-forwarded-proto: https\r\nconnection: close\r\n\r\n";
@@ -112,7 +113,11 @@ async fn hostile_heads_are_refused() {
         (format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n"), "431"),
         (format!("GET / HTTP/1.1\r\nhost: a\r\n{long}\r\n"), "431"),
         ("GET / HTTP/1.1\r\nho st: a\r\n\r\n".to_owned(), "400"),
-        ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n".to_owned(), "400"),
+        (
+            "GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n"
+                .to_owned(),
+            "400",
+        ),
         ("\0\r\n\r\n".to_owned(), "400"),
     ] {
         let answer = say(address, &head).await;
@@ -124,7 +129,11 @@ async fn hostile_heads_are_refused() {
 async fn slow_clients_lose_their_connection() {
     let (listener, address) = tcp().await;
     let (_stopper, stop) = Stop::new();
-    let bounds = Bounds { head_timeout: Duration::from_millis(50), request_timeout: Duration::from_millis(50), ..BOUNDS };
+    let bounds = Bounds {
+        head_timeout: Duration::from_millis(50),
+        request_timeout: Duration::from_millis(50),
+        ..BOUNDS
+    };
     let router = Router::new().route("/", post(async |_: String| "read").get(whoami));
     let front = front(router, bounds);
     tokio::spawn(async move { front.serve(Listener::Tcp(listener, None), stop).await });
@@ -140,10 +149,12 @@ async fn slow_clients_lose_their_connection() {
 async fn over_the_bound_connections_wait_for_their_turn() {
     let (listener, address) = tcp().await;
     let (_stopper, stop) = Stop::new();
-    let front = front(Router::new().route("/", get(whoami)), Bounds { connections_max: 1, ..BOUNDS });
+    let front =
+        front(Router::new().route("/", get(whoami)), Bounds { connections_max: 1, ..BOUNDS });
     tokio::spawn(async move { front.serve(Listener::Tcp(listener, None), stop).await });
     let first = TcpStream::connect(address).await.unwrap();
-    let second = tokio::spawn(say(address, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"));
+    let second =
+        tokio::spawn(say(address, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"));
     drop(first);
     assert!(second.await.unwrap().starts_with("HTTP/1.1 200 "));
 }
@@ -162,7 +173,8 @@ async fn requests_in_flight_are_answered_when_the_server_stops() {
         }
     };
     let front = front(Router::new().route("/", get(handler)), BOUNDS);
-    let served = tokio::spawn(async move { front.serve(Listener::Tcp(listener, None), stop).await });
+    let served =
+        tokio::spawn(async move { front.serve(Listener::Tcp(listener, None), stop).await });
     let idle = TcpStream::connect(address).await.unwrap();
     let asked = tokio::spawn(say(address, "GET / HTTP/1.1\r\nhost: a\r\n\r\n"));
     began.notified().await;
@@ -189,7 +201,8 @@ async fn requests_that_do_not_finish_do_not_hold_the_server() {
     };
     let bounds = Bounds { shutdown_timeout: Duration::from_millis(10), ..BOUNDS };
     let front = front(Router::new().route("/", get(handler)), bounds);
-    let served = tokio::spawn(async move { front.serve(Listener::Tcp(listener, None), stop).await });
+    let served =
+        tokio::spawn(async move { front.serve(Listener::Tcp(listener, None), stop).await });
     let _asked = tokio::spawn(say(address, "GET / HTTP/1.1\r\nhost: a\r\n\r\n"));
     began.notified().await;
     stopper.stop();
