@@ -52,12 +52,13 @@ fn is_korean(languages: &str) -> Option<bool> {
 impl View {
     /// A path of the shop, in the language that the visitor chose.
     pub(crate) fn link(&self, path: &str) -> String {
-        if self.chosen { self.at(path, "") } else { path.to_owned() }
+        if self.chosen { format!("{path}?ui_locales={}", self.tag()) } else { path.to_owned() }
     }
 
-    /// A path of Symbolon, in the language of this page.
-    pub(crate) fn at(&self, symbolon_url: &str, path: &str) -> String {
-        format!("{symbolon_url}{path}?ui_locales={}", self.tag())
+    /// A path of Symbolon, in the language of this page; from there the way leads back to the cart.
+    pub(crate) fn at(&self, shop: &Shop, path: &str) -> String {
+        let (symbolon, public) = (&shop.symbolon_url, &shop.public_url);
+        format!("{symbolon}{path}?ui_locales={}&next={public}/cart", self.tag())
     }
 
     fn tag(&self) -> &'static str {
@@ -78,7 +79,7 @@ pub(crate) struct Line {
 /// What the templates draw from.
 pub(crate) struct Page {
     view: View,
-    symbolon_url: String,
+    shop: Arc<Shop>,
     identity: Option<Identity>,
     pub(crate) lines: Vec<Line>,
 }
@@ -102,8 +103,8 @@ impl FromRequestParts<Arc<Shop>> for Page {
 
 impl Page {
     /// A page for whoever it may be.
-    pub(crate) fn of_nobody(shop: &Shop, view: View) -> Self {
-        Self { view, symbolon_url: shop.symbolon_url.clone(), identity: None, lines: Vec::new() }
+    pub(crate) fn of_nobody(shop: &Arc<Shop>, view: View) -> Self {
+        Self { view, shop: Arc::clone(shop), identity: None, lines: Vec::new() }
     }
 
     /// The text in the language of this page.
@@ -124,7 +125,7 @@ impl Page {
     }
 
     pub(crate) fn symbolon(&self, path: &str) -> String {
-        self.view.at(&self.symbolon_url, path)
+        self.view.at(&self.shop, path)
     }
 
     pub(crate) fn is_logged_in(&self) -> bool {

@@ -40,6 +40,7 @@ pub(crate) struct Shop {
     policy: HeaderValue,
     pub(crate) symbolon: Symbolon,
     pub(crate) symbolon_url: String,
+    pub(crate) public_url: String,
 }
 
 type Shared = State<Arc<Shop>>;
@@ -59,6 +60,7 @@ pub(crate) fn build(settings: Settings) -> Result<Router, Box<dyn Error + Send +
         policy: HeaderValue::try_from(policy)?,
         symbolon: Symbolon::new(&symbolon_url, &client_id, &client_secret)?,
         symbolon_url: symbolon_url.trim_end_matches('/').to_owned(),
+        public_url: public_url.clone(),
     });
     let asked = Asked::new(shop.symbolon_url.clone(), client_id.parse()?, client_secret);
     let authority = Remote::new(Asked { audience: Some(public_url), ..asked })?;
@@ -217,7 +219,7 @@ async fn explain(State(shop): Shared, view: View, request: Request, next: Next) 
     let response = next.run(request).await;
     let status = response.status();
     if status == StatusCode::UNAUTHORIZED {
-        return Redirect::to(&view.at(&shop.symbolon_url, "/login")).into_response();
+        return Redirect::to(&view.at(&shop, "/login")).into_response();
     }
     if !(status.is_client_error() || status.is_server_error()) {
         return response;

@@ -28,7 +28,7 @@ use symbolon_guard::{
     cookie::{Cookie, InvalidPublicUrl},
 };
 
-use self::problem::Problem;
+use self::{next::Next, problem::Problem};
 use crate::app::App;
 
 /// What every route needs.
@@ -96,6 +96,17 @@ impl Http {
             .read(headers)
             .map_err(|error| Problem::from(problem::MALFORMED).detail(error.to_string()))?;
         Ok(cookies.get(Cookie::Session))
+    }
+
+    /// Where to go after a login, if that is a place of ours or of a first-party client.
+    pub fn next(&self, text: &str) -> Option<Next> {
+        let owned = |origin: &str| {
+            self.app
+                .clients()
+                .values()
+                .any(|client| client.first_party && client.owns_origin(origin))
+        };
+        Next::parse_listed(text, owned)
     }
 
     /// Refuses what a browser says comes from elsewhere. Where a secret in the body carries the request and not a

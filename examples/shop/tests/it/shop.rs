@@ -122,7 +122,11 @@ async fn a_cart_survives_the_login_and_ends_with_the_order() {
 
     let answer = world.get("/checkout", &visitor).await;
     assert_eq!(answer.status(), 303);
-    assert!(location(&answer).ends_with("/auth/login?ui_locales=en"), "{}", location(&answer));
+    assert!(
+        location(&answer).contains("/auth/login?ui_locales=en&next=http://"),
+        "{}",
+        location(&answer)
+    );
 
     let user = world.fake.lock().unwrap().login(&visitor);
     let page = world.get("/cart", &user).await;

@@ -20,7 +20,6 @@ use crate::{
     http::{
         Http,
         input::{self, Body, Caller},
-        next::Next,
         output::{self, TokenAnswer},
         pages,
         problem::{self, Problem},
@@ -174,7 +173,7 @@ async fn go_on(
     client: Option<&ClientId>,
 ) -> Result<Response, Problem> {
     let (client, shown) = input::client(headers, client, http)?;
-    let next = next.and_then(Next::parse);
+    let next = next.and_then(|text| http.next(text));
     let mut set = HeaderMap::new();
     let to = match by_cookie(http, headers, caller, &client, shown).await {
         Ok(tokens) => {

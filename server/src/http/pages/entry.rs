@@ -39,7 +39,7 @@ pub async fn username(http: &Http, identity: Option<&Identity>) -> Option<String
 
 /// `GET /login`.
 pub async fn login(State(http): State<Http>, view: View) -> Response {
-    let next = view.next();
+    let next = view.next(&http);
     if view.identity.as_ref().is_some_and(|identity| identity.subject.is_some()) {
         return see_other(&destination(&http, next.as_ref()), HeaderMap::new());
     }
@@ -75,7 +75,7 @@ fn show_login(
         reason,
         problems,
     };
-    view.html(http, status, &template, set)
+    view.html_to(http, status, &template, set, next)
 }
 
 /// The login form.
@@ -99,7 +99,7 @@ pub async fn login_form(
     caller: Caller,
     Form(form): Form<LoginForm>,
 ) -> Response {
-    let next = Next::parse(&form.next);
+    let next = http.next(&form.next);
     if !view.check_form(&http, &form.csrf_token) {
         let status = StatusCode::FORBIDDEN;
         return show_login(
@@ -169,7 +169,7 @@ pub async fn register(State(http): State<Http>, view: View) -> Response {
     }
     let form = RegisterForm {
         invitation: view.param("invitation").map(|code| SecretText::new(code.to_owned())),
-        next: view.next().map(|next| next.as_str().to_owned()).unwrap_or_default(),
+        next: view.next(&http).map(|next| next.as_str().to_owned()).unwrap_or_default(),
         ..RegisterForm::default()
     };
     show_register(&http, &view, &form, &[], StatusCode::OK)
@@ -238,7 +238,7 @@ pub async fn register_form(
     };
     let wrong = match ops::register::register(&http.app, application, now()).await {
         Ok(()) => {
-            let next = Next::parse(&form.next);
+            let next = http.next(&form.next);
             let page = view.page_at(&http, "/login", None);
             let template =
                 ui::Registered { page: &page, next: next.as_ref().map_or("", Next::as_str) };
@@ -260,15 +260,11 @@ pub async fn logout(State(http): State<Http>, view: View) -> Response {
     };
     let name = username(&http, Some(identity)).await;
     let page = view.page(&http, name.as_deref());
-    let next = view.next();
+    let next = view.next(&http);
     let csrf_token = SecretText::new(identity.csrf_token());
-    let next = next.as_ref().map_or("", Next::as_str);
-    view.html(
-        &http,
-        StatusCode::OK,
-        &ui::Logout { page: &page, csrf_token: &csrf_token, next },
-        None,
-    )
+    let to = next.as_ref().map_or("", Next::as_str);
+    let template = ui::Logout { page: &page, csrf_token: &csrf_token, next: to };
+    view.html_to(&http, StatusCode::OK, &template, None, next.as_ref())
 }
 
 /// The logout form.
@@ -301,7 +297,7 @@ pub async fn logout_form(
         }
         ms = Some(millis_since(began));
     }
-    match Next::parse(&form.next) {
+    match http.next(&form.next) {
         Some(next) => see_other(next.as_str(), set),
         None => logged_out(&http, &view, false, ms, set),
     }

@@ -126,8 +126,8 @@ impl View {
         self.query.get(name).map(String::as_str)
     }
 
-    fn next(&self) -> Option<Next> {
-        self.param("next").and_then(Next::parse)
+    fn next(&self, http: &Http) -> Option<Next> {
+        self.param("next").and_then(|text| http.next(text))
     }
 
     /// The CSRF token for a form that works without a session, and the cookie that it belongs to.
@@ -162,13 +162,27 @@ impl View {
         template: &impl Template,
         set: Option<HeaderValue>,
     ) -> Response {
+        self.html_to(http, status, template, set, None)
+    }
+
+    /// A page whose form leads to `next`: browsers check `form-action` against every hop, so the policy of this page
+    /// admits that origin, and no other.
+    fn html_to(
+        &self,
+        http: &Http,
+        status: StatusCode,
+        template: &impl Template,
+        set: Option<HeaderValue>,
+        next: Option<&Next>,
+    ) -> Response {
         let Ok(html) = template.render() else {
             return (StatusCode::INTERNAL_SERVER_ERROR, "the page cannot be shown\n")
                 .into_response();
         };
         let mut response = (status, axum::response::Html(html)).into_response();
         let headers = response.headers_mut();
-        if let Ok(policy) = HeaderValue::try_from(ui::csp(&[])) {
+        let origins: Vec<&str> = next.and_then(Next::origin).into_iter().collect();
+        if let Ok(policy) = HeaderValue::try_from(ui::csp(&origins)) {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         }
         headers.insert(header::VARY, HeaderValue::from_static("accept-language, cookie"));
