@@ -19,11 +19,17 @@ pub(super) struct Call {
     method: Method,
     path: String,
     body: Option<Value>,
+    /// What people see of each item of a list.
+    columns: &'static [&'static str],
 }
 
 impl Call {
     fn new(method: Method, path: impl Into<String>, body: Option<Value>) -> Self {
-        Self { method, path: path.into(), body }
+        Self { method, path: path.into(), body, columns: &[] }
+    }
+
+    fn list(path: impl Into<String>, columns: &'static [&'static str]) -> Self {
+        Self { columns, ..Self::new(Method::GET, path, None) }
     }
 }
 
@@ -91,7 +97,9 @@ impl UserCommand {
                 let body = json!({ "username": name, "password": password()?, "roles": roles });
                 Call::new(Method::POST, "/users", Some(body))
             }
-            Self::List => Call::new(Method::GET, "/users", None),
+            Self::List => {
+                Call::list("/users", &["username", "sub", "roles", "added_at", "disabled_at"])
+            }
             Self::Show { name } => Call::new(Method::GET, of(name, ""), None),
             Self::Disable { name } => Call::new(Method::POST, of(name, "/disable"), None),
             Self::Enable { name } => Call::new(Method::POST, of(name, "/enable"), None),
@@ -150,9 +158,10 @@ pub(super) enum SessionCommand {
 impl SessionCommand {
     pub(super) fn call(&self) -> Call {
         match self {
-            Self::List { user } => {
-                Call::new(Method::GET, format!("/sessions?user={}", part(user)), None)
-            }
+            Self::List { user } => Call::list(
+                format!("/sessions?user={}", part(user)),
+                &["sid", "device", "address", "client_id", "seen_at", "expires_at", "apps"],
+            ),
             Self::Show { sid } => Call::new(Method::GET, format!("/sessions/{}", part(sid)), None),
             Self::End { sid } => {
                 Call::new(Method::DELETE, format!("/sessions/{}", part(sid)), None)
@@ -250,7 +259,9 @@ impl ClientCommand {
                 check_client(&body)?;
                 Call::new(Method::POST, "/clients", Some(body))
             }
-            Self::List => Call::new(Method::GET, "/clients", None),
+            Self::List => {
+                Call::list("/clients", &["id", "kind", "first_party", "audiences", "declared"])
+            }
             Self::Show { id } => Call::new(Method::GET, of(id, ""), None),
             Self::RotateSecret { id } => Call::new(Method::POST, of(id, "/secret"), None),
             Self::Remove { id } => Call::new(Method::DELETE, of(id, ""), None),
@@ -290,7 +301,9 @@ pub(super) enum KeyCommand {
 impl KeyCommand {
     pub(super) fn call(&self) -> Call {
         match self {
-            Self::List => Call::new(Method::GET, "/keys", None),
+            Self::List => {
+                Call::list("/keys", &["kid", "usage", "state", "activates_at", "retires_at"])
+            }
             Self::Rotate { usage } => {
                 Call::new(Method::POST, "/keys", Some(json!({ "usage": usage })))
             }
@@ -302,13 +315,13 @@ impl KeyCommand {
 }
 
 /// Makes the call and prints the answer.
-pub(super) fn run(arguments: &Arguments, call: Call) -> Result<(), Exit> {
+pub(super) fn run(arguments: &Arguments, call: &Call) -> Result<(), Exit> {
     let config = arguments.read_config(&[])?;
     let (status, body) = super::run::block_on(async {
         let socket = config.data_dir.join(listen::SOCKET_NAME);
         match listen::call(&socket, call.method.clone(), &call.path, call.body.clone()).await {
             Ok((status, body)) => Ok((status.as_u16(), body)),
-            Err(error) if error.nobody_answers() => here(config, &call).await,
+            Err(error) if error.nobody_answers() => here(config, call).await,
             Err(error) => Err(Exit::new(
                 4,
                 "server_unreachable",
@@ -318,7 +331,7 @@ pub(super) fn run(arguments: &Arguments, call: Call) -> Result<(), Exit> {
         }
     })?;
     if (200..300).contains(&status) {
-        out::value(&body, arguments.json);
+        out::value(&body, call.columns, arguments.json);
         return Ok(());
     }
     Err(Exit::refused(status, &body))

@@ -88,10 +88,10 @@ pub fn main() -> ExitCode {
         Command::Config(command) => config(&arguments, command),
         Command::Dev(dev) => run::dev(&arguments, dev),
         Command::Serve => run::serve(&arguments),
-        Command::User(command) => command.call().and_then(|call| admin::run(&arguments, call)),
-        Command::Session(command) => admin::run(&arguments, command.call()),
-        Command::Client(command) => command.call().and_then(|call| admin::run(&arguments, call)),
-        Command::Key(command) => admin::run(&arguments, command.call()),
+        Command::User(command) => command.call().and_then(|call| admin::run(&arguments, &call)),
+        Command::Session(command) => admin::run(&arguments, &command.call()),
+        Command::Client(command) => command.call().and_then(|call| admin::run(&arguments, &call)),
+        Command::Key(command) => admin::run(&arguments, &command.call()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -123,5 +123,43 @@ impl Arguments {
     fn read_config(&self, defaults: &[(&str, String)]) -> Result<crate::config::Config, Exit> {
         crate::config::read(self.config.as_deref(), defaults, &self.set)
             .map_err(|errors| Exit::config(&errors))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_can_be_typed() {
+        for (line, valid) in [
+            ("dev --port 9000 --no-demo --data-dir d", true),
+            ("serve --config /etc/symbolon.toml --set listen.address=[::]:443", true),
+            ("serve --set listen.address", false),
+            ("config show --origin --json", true),
+            ("user add user@example.com --role admin --role staff", true),
+            // No secret stands on a command line.
+            ("user add user@example.com --password hunter2", false),
+            ("session end-all --user user@example.com", true),
+            ("session end-all", false),
+            (
+                "client add shop --kind confidential --origin https://shop.example --browser cart=write",
+                true,
+            ),
+            ("client add shop", false),
+            ("client rotate-secret shop", true),
+            ("key rotate ES256", true),
+            ("completions bash", true),
+            ("", false),
+        ] {
+            let typed = std::iter::once("symbolon").chain(line.split_whitespace());
+            let parsed = Arguments::try_parse_from(typed);
+            assert_eq!(parsed.is_ok(), valid, "{line}: {:?}", parsed.err());
+        }
     }
 }

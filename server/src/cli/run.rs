@@ -213,7 +213,7 @@ fn announce(arguments: &Arguments, url: &str, shop: Option<&str>, users: &[(&str
             .iter()
             .map(|(name, password)| json!({ "username": name, "password": password.expose() }))
             .collect();
-        out::value(&json!({ "url": url, "users": users, "shop": shop }), true);
+        out::value(&json!({ "url": url, "users": users, "shop": shop }), &[], true);
         return;
     }
     let mut text = format!(
