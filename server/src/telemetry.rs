@@ -3,7 +3,7 @@
 //! A log line never holds a query string, a header or a body, because secrets travel there. A request is told by its
 //! id, its method, the *route* it went to (`/api/v1/sessions/{sid}`), its status and how long it took.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io::IsTerminal, time::Duration};
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -71,7 +71,9 @@ pub enum TelemetryError {
 /// [`TelemetryError`].
 pub fn init_logs(log: &Log) -> Result<(), TelemetryError> {
     let filter = EnvFilter::builder().parse(&log.level)?;
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let layer = match log.format {
         LogFormat::Text => layer.with_target(false).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
