@@ -3,7 +3,7 @@
 //! A log line never holds a query string, a header or a body, because secrets travel there. A request is told by its
 //! id, its method, the *route* it went to (`/api/v1/sessions/{sid}`), its status and how long it took.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io::IsTerminal, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -68,7 +68,8 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`].
 pub fn init_logs(log: &Log) -> Result<(), TelemetryError> {
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let layer = match log.format {
         LogFormat::Text => layer.with_target(false).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),

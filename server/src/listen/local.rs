@@ -16,7 +16,7 @@ use axum::{
 use http_body_util::{BodyExt, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
 use tower::ServiceExt;
 
@@ -163,5 +163,13 @@ where
     if bytes.is_empty() {
         return Ok((parts.status, Value::Null));
     }
-    Ok((parts.status, serde_json::from_slice(&bytes).map_err(CallError::broken)?))
+    match serde_json::from_slice(&bytes) {
+        Ok(body) => Ok((parts.status, body)),
+        // The framework refuses in plain text what does not even reach a handler.
+        Err(_) if parts.status.is_client_error() => {
+            let code = "malformed_request";
+            Ok((parts.status, json!({ "code": code, "title": String::from_utf8_lossy(&bytes) })))
+        }
+        Err(error) => Err(CallError::broken(error)),
+    }
 }

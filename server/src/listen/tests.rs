@@ -221,6 +221,7 @@ async fn the_local_socket_carries_json_for_its_owner() {
     let router = Router::new()
         .route("/", post(async |body: axum::Json<Value>| (StatusCode::CREATED, body)))
         .route("/none", get(async || StatusCode::NO_CONTENT))
+        .route("/number/{n}", get(async |n: axum::extract::Path<u8>| axum::Json(n.0)))
         .route("/text", get(async || "no JSON"))
         .route("/peer", get(async |peer: Extension<Peer>| axum::Json(peer.address.to_string())));
     let listener = LocalListener::bind(&path).unwrap();
@@ -236,6 +237,8 @@ async fn the_local_socket_carries_json_for_its_owner() {
     assert_eq!(none, (StatusCode::NO_CONTENT, Value::Null));
     let peer = call(&path, Method::GET, "/peer", None).await.unwrap();
     assert_eq!(peer.1, json!("127.0.0.1"));
+    let typed = call(&path, Method::GET, "/number/x", None).await.unwrap();
+    assert_eq!((typed.0.as_u16(), &typed.1["code"]), (400, &json!("malformed_request")));
     assert!(matches!(call(&path, Method::GET, "/text", None).await, Err(CallError::Broken(_))));
 
     stopper.stop();
