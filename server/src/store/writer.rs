@@ -308,7 +308,9 @@ async fn write_one(
         ),
         Write::RemoveClient(id) => {
             let query = sqlx::query("DELETE FROM clients WHERE id = $1").bind(id.as_str());
-            one(query.execute(connection).await?.rows_affected(), Refused::Gone)
+            one(query.execute(&mut *connection).await?.rows_affected(), Refused::Gone)?;
+            log.extend(end_sessions_for(connection, id.as_str(), at).await?);
+            Ok(())
         }
         Write::AddKey(key) => insert(rows::insert_key(key).execute(connection).await),
         Write::WithdrawKey(id) => {
@@ -407,6 +409,19 @@ async fn end_sessions_of(
                 WHERE parent = $2 AND ended_at IS NULL";
     sqlx::query(lift).bind(&user.as_bytes()[..]).bind(except).execute(connection).await?;
     Ok(ended.into_iter().map(SessionId::entry).collect())
+}
+
+async fn end_sessions_for(
+    connection: &mut SqliteConnection,
+    client: &str,
+    at: Time,
+) -> Result<Vec<EntryId>, StoreError> {
+    let query = "UPDATE sessions SET ended_at = $2, end_reason = $3, families = '', device = '' \
+                 WHERE ended_at IS NULL AND (client = $1 OR parent IN \
+                 (SELECT id FROM sessions WHERE client = $1 AND ended_at IS NULL)) RETURNING id";
+    let query = sqlx::query(query).bind(client).bind(at.millis());
+    let rows = query.bind(Reason::ClientRemoved.as_str()).fetch_all(connection).await?;
+    Ok(ids(&rows)?.into_iter().map(SessionId::entry).collect())
 }
 
 async fn keep_newest(
