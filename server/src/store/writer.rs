@@ -119,7 +119,9 @@ async fn apply(
     connection.execute("BEGIN IMMEDIATE").await?;
     let applied = apply_all(connection, batch).await;
     let committed = match applied {
-        Ok(outcomes) => connection.execute("COMMIT").await.map(|_| outcomes).map_err(StoreError::from),
+        Ok(outcomes) => {
+            connection.execute("COMMIT").await.map(|_| outcomes).map_err(StoreError::from)
+        }
         Err(error) => Err(error),
     };
     if committed.is_err() {
