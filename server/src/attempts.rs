@@ -23,13 +23,13 @@ const VISITORS: Quota = Quota { burst: 600, every: Duration::from_secs(1) };
 #[derive(Debug)]
 pub struct Attempts {
     table: Mutex<Table>,
-    logins: LoginQuotas,
+    quotas: LoginQuotas,
 }
 
 impl Attempts {
     /// An empty table. `seed` is fresh randomness.
-    pub fn new(logins: LoginQuotas, seed: &SecretBytes<32>) -> Self {
-        Self { table: Mutex::new(Table::new(Table::KEYS_MAX_DEFAULT, seed)), logins }
+    pub fn new(quotas: LoginQuotas, seed: &SecretBytes<32>) -> Self {
+        Self { table: Mutex::new(Table::new(Table::KEYS_MAX_DEFAULT, seed)), quotas }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -50,7 +50,7 @@ impl Attempts {
     ) -> Result<Vec<Charge>, Limited> {
         let mut table = self.table();
         let login = Login { account, address: address.into(), standing };
-        let charges = table.login(&login, &self.logins);
+        let charges = table.login(&login, &self.quotas);
         table.charge(&charges, now)?;
         Ok(charges)
     }
@@ -70,7 +70,7 @@ impl Attempts {
     /// # Errors
     /// [`Limited`].
     pub fn registration(&self, address: IpAddr, now: Time) -> Result<(), Limited> {
-        self.charge("register", &[], address, REGISTRATIONS, now)
+        self.charge("register", address, REGISTRATIONS, now)
     }
 
     /// Charges a visitor's session.
@@ -78,20 +78,12 @@ impl Attempts {
     /// # Errors
     /// [`Limited`].
     pub fn visitor(&self, client: &ClientId, address: IpAddr, now: Time) -> Result<(), Limited> {
-        self.charge("visitor", client.as_str().as_bytes(), address, VISITORS, now)
+        self.charge(client.as_str(), address, VISITORS, now)
     }
 
-    fn charge(
-        &self,
-        what: &str,
-        whose: &[u8],
-        address: IpAddr,
-        quota: Quota,
-        now: Time,
-    ) -> Result<(), Limited> {
+    fn charge(&self, what: &str, address: IpAddr, quota: Quota, now: Time) -> Result<(), Limited> {
         let mut table = self.table();
-        let group = AddressGroup::from(address);
-        let key = table.key(what, &[whose, group.as_bytes()]);
-        table.charge(&[Charge { key, quota, emptied_by_success: false }], now)
+        let charge = table.by_address(what, AddressGroup::from(address), quota);
+        table.charge(&[charge], now)
     }
 }

@@ -3,9 +3,10 @@
 //! A log line never holds a query string, a header or a body, because secrets travel there. A request is told by its
 //! id, its method, the *route* it went to (`/api/v1/sessions/{sid}`), its status and how long it took.
 
-use std::{fmt, io::IsTerminal};
+use std::{fmt, io::IsTerminal, time::Duration};
 
 use axum::{
+    Extension, Router,
     extract::{MatchedPath, Request},
     http::{HeaderName, HeaderValue, Method, StatusCode},
     middleware::Next,
@@ -16,9 +17,7 @@ use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandl
 use symbolon_core::secret::SecretBytes;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
-use tracing_subscriber::{
-    EnvFilter, Layer, layer::SubscriberExt, registry, util::SubscriberInitExt,
-};
+use tracing_subscriber::{Layer, layer::SubscriberExt, registry, util::SubscriberInitExt};
 
 use crate::{
     app::Os,
@@ -26,6 +25,8 @@ use crate::{
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// The upper bounds of the buckets of durations, in seconds. A password takes some 20 ms.
 const BUCKETS: [f64; 12] =
@@ -51,9 +52,6 @@ impl fmt::Display for RequestId {
 /// Why there are no logs or metrics.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The level cannot be read.
-    #[error("log.level: {0}")]
-    Level(#[from] tracing_subscriber::filter::ParseError),
     /// Something else logs in this process.
     #[error("logs: {0}")]
     Logs(#[from] tracing_subscriber::util::TryInitError),
@@ -70,15 +68,13 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`].
 pub fn init_logs(log: &Log) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::builder().parse(&log.level)?;
-    let layer = tracing_subscriber::fmt::layer()
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let layer = match log.format {
         LogFormat::Text => layer.with_target(false).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
-    Ok(registry().with(layer.with_filter(filter)).try_init()?)
+    Ok(registry().with(layer.with_filter(log.level.0.clone())).try_init()?)
 }
 
 /// The metrics of this process, for `/metrics`.
@@ -108,6 +104,15 @@ impl Metrics {
         Ok(Self(handle))
     }
 
+    /// Puts what was measured into its buckets every few seconds, so that memory does not grow while nobody reads.
+    pub async fn keep_small(self) {
+        let mut every = tokio::time::interval(UPKEEP_EVERY);
+        loop {
+            every.tick().await;
+            self.0.run_upkeep();
+        }
+    }
+
     /// All metrics in the text format of Prometheus.
     pub fn render(&self) -> String {
         self.0.run_upkeep();
@@ -115,9 +120,16 @@ impl Metrics {
     }
 }
 
-/// Gives a request its id, and tells of it in logs and metrics. A layer by [`axum::middleware::from_fn`], outside of
-/// all routes that it shall know by name.
-pub async fn observe(mut request: Request, next: Next) -> Response {
+/// Gives every request its id, and tells of it in logs and metrics. Handlers find the [`Metrics`] in an extension.
+pub fn observe(router: Router, metrics: Option<Metrics>) -> Router {
+    let router = router.layer(axum::middleware::from_fn(observe_one));
+    match metrics {
+        Some(metrics) => router.layer(Extension(metrics)),
+        None => router,
+    }
+}
+
+async fn observe_one(mut request: Request, next: Next) -> Response {
     let id = RequestId::new();
     let mut told = Told::new(&request, &id);
     let header = HeaderValue::try_from(&id.0).ok();

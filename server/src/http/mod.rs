@@ -30,7 +30,7 @@ use symbolon_guard::{
 };
 
 use self::{next::Next, problem::Problem};
-use crate::{app::App, telemetry::Metrics};
+use crate::app::App;
 
 /// What every route needs.
 #[derive(Debug, Clone)]
@@ -49,8 +49,6 @@ pub struct Inner {
     pub default_client: ClientId,
     /// The pages.
     pub pages: pages::Pages,
-    /// What is measured, where anything is.
-    pub metrics: Option<Metrics>,
 }
 
 impl Deref for Http {
@@ -66,7 +64,7 @@ impl Http {
     ///
     /// # Errors
     /// [`InvalidPublicUrl`] says what to write instead.
-    pub fn new(app: Arc<App>, metrics: Option<Metrics>) -> Result<Self, InvalidPublicUrl> {
+    pub fn new(app: Arc<App>) -> Result<Self, InvalidPublicUrl> {
         let listed = Arc::clone(&app);
         let rules = Rules::new(app.config.public_url.issuer())?;
         // A page of such an origin can do through the API whatever its user can do.
@@ -75,7 +73,7 @@ impl Http {
         });
         let pages = pages::Pages::new(&app.config, &rules);
         let default_client = app.config.default_client.clone();
-        Ok(Self(Arc::new(Inner { app, rules, api_rules, default_client, pages, metrics })))
+        Ok(Self(Arc::new(Inner { app, rules, api_rules, default_client, pages })))
     }
 
     /// A path of ours, as browsers see it.
@@ -131,9 +129,9 @@ impl Http {
 ///
 /// # Errors
 /// [`InvalidPublicUrl`] says what to write instead.
-pub fn router(app: Arc<App>, metrics: Option<Metrics>) -> Result<Router, InvalidPublicUrl> {
+pub fn router(app: Arc<App>) -> Result<Router, InvalidPublicUrl> {
     let body_bytes_max = app.config.limits.body_bytes_max;
-    let http = Http::new(app, metrics)?;
+    let http = Http::new(app)?;
     let base = http.rules.layout().base().to_owned();
     let routes = routes::build(&http)
         .fallback(not_found)

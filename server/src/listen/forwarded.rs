@@ -229,8 +229,11 @@ mod tests {
     const FWD: &str = "forwarded";
     const PROXY: &str = "10.0.0.1";
 
+    /// An address, and whether it came over TLS.
+    type Is<'a> = (&'a str, bool);
+
     #[track_caller]
-    fn check(header: Forwarded, from: &str, given: &[(&str, &str)], is: (&str, bool)) {
+    fn check(header: Forwarded, from: &str, given: &[(&str, &str)], is: Is<'_>) {
         let trusted = ["10.0.0.0/8", "127.0.0.1", "2001:db8:ffff::/48"];
         let trusted = trusted.map(|network| network.parse().unwrap()).to_vec();
         let mut headers = HeaderMap::new();
@@ -262,7 +265,7 @@ mod tests {
     fn x_forwarded_is_read_from_its_end() {
         let many = |hops: usize| format!("192.0.2.1{}", ", 10.0.0.9".repeat(hops));
         let flood = format!("{}192.0.2.1", "192.0.2.66, ".repeat(2000));
-        let cases: &[(&[(&str, &str)], (&str, bool))] = &[
+        let cases: &[(&[(&str, &str)], Is<'_>)] = &[
             // The proxy's word, and nothing that the caller wrote before it.
             (&[(XFF, "192.0.2.1"), (XFP, "https")], ("192.0.2.1", true)),
             (&[(XFF, "192.0.2.66, 192.0.2.1"), (XFP, "HTTPS")], ("192.0.2.1", true)),
@@ -308,7 +311,7 @@ mod tests {
 
     #[test]
     fn forwarded_is_read_from_its_end() {
-        let cases: &[(&str, (&str, bool))] = &[
+        let cases: &[(&str, Is<'_>)] = &[
             ("for=192.0.2.1;proto=https;by=10.0.0.1", ("192.0.2.1", true)),
             ("FOR=\"[2001:db8::1]:4711\"; Proto=HTTPS", ("2001:db8::1", true)),
             ("for=192.0.2.66;proto=https, for=192.0.2.1", ("192.0.2.1", false)),

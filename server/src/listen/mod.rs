@@ -6,6 +6,8 @@
 
 mod forwarded;
 mod local;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::{
@@ -37,7 +39,7 @@ use tower::ServiceExt;
 
 pub use self::{
     forwarded::{InvalidNetwork, Network, Peer, Proxies},
-    local::{Answer, CallError, LocalListener, call},
+    local::{CallError, LocalListener, SOCKET_NAME, answer, call},
     tls::{Certificates, TlsError},
 };
 use crate::config::Listen;
@@ -145,6 +147,14 @@ impl Front {
             .max_headers(HEADERS_MAX)
             .max_header_size(bounds.head_bytes_max)
             .max_buf_size(bounds.head_bytes_max.max(8192));
+        Self(Arc::new(Inner { router, proxies, bounds, http }))
+    }
+
+    /// The same bounds, before another router.
+    #[must_use]
+    pub fn with(&self, router: Router) -> Self {
+        let Inner { proxies, bounds, http, .. } = &*self.0;
+        let (proxies, bounds, http) = (proxies.clone(), *bounds, http.clone());
         Self(Arc::new(Inner { router, proxies, bounds, http }))
     }
 

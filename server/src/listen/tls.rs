@@ -126,7 +126,7 @@ impl Certificates {
         self.watch_every(POLL_EVERY, stop).await;
     }
 
-    async fn watch_every(&self, every: Duration, mut stop: Stop) {
+    pub(super) async fn watch_every(&self, every: Duration, mut stop: Stop) {
         let mut hangup = signal(SignalKind::hangup()).ok();
         let mut poll = tokio::time::interval(every);
         let mut seen = self.stamp();

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Extension, Router, middleware::from_fn, routing::get};
+use axum::{Extension, Router, routing::get};
 use symbolon::{
     config::Forwarded,
     listen::{Bounds, Certificates, Front, Listener, Proxies, Stop, Stopper},
@@ -15,7 +15,8 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
+use tracing::Level;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::{secrets::Lines, store::Folder};
 
@@ -70,11 +71,11 @@ async fn rest(mut stream: TcpStream) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-fn log(level: &str) -> (Lines, tracing::subscriber::DefaultGuard) {
+fn log(level: Level) -> (Lines, tracing::subscriber::DefaultGuard) {
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
-        .with_env_filter(EnvFilter::new(level))
+        .with_max_level(level)
         .with_writer(lines.clone())
         .finish();
     (lines, subscriber.set_default())
@@ -86,7 +87,7 @@ fn router() -> Router {
         format!("id={id}")
     };
     let things = get(id).post(async || "ok");
-    Router::new().route("/things/{thing}", things).layer(from_fn(telemetry::observe))
+    telemetry::observe(Router::new().route("/things/{thing}", things), None)
 }
 
 /// A request that is never answered; tells when it has come.
@@ -96,7 +97,7 @@ fn held(came: &Arc<Notify>) -> Router {
         came.notify_one();
         std::future::pending::<()>().await;
     };
-    Router::new().route("/held", get(hold)).layer(from_fn(telemetry::observe))
+    telemetry::observe(Router::new().route("/held", get(hold)), None)
 }
 
 const HELD: &str = "GET /held HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -126,7 +127,7 @@ async fn a_stop_cuts_off_what_does_not_end() {
 
 #[tokio::test]
 async fn a_request_has_one_id_everywhere() {
-    for level in ["info", "warn"] {
+    for level in [Level::INFO, Level::WARN] {
         let (lines, _logging) = log(level);
         let served = Served::new(router(), DEADLINE).await;
         let get = "GET /things/one?a=b HTTP/1.1\r\nhost: a\r\nconnection: close\r\n";
@@ -138,7 +139,7 @@ async fn a_request_has_one_id_everywhere() {
         assert!(text.lines().all(|line| line.contains(id)), "{text}");
         assert_eq!(text.matches("at work").count(), 1, "{text}");
         let line = text.lines().find(|line| line.contains("answered")).unwrap_or_default();
-        assert_eq!(line.is_empty(), level == "warn", "{text}");
+        assert_eq!(line.is_empty(), level == Level::WARN, "{text}");
         for part in
             ["method=\"GET\"", "route=\"/things/{thing}\"", "status=\"200\"", "duration_ms="]
         {
@@ -151,7 +152,7 @@ async fn a_request_has_one_id_everywhere() {
 
 #[tokio::test]
 async fn no_log_line_holds_what_a_request_brings() {
-    let (lines, _logging) = log("trace");
+    let (lines, _logging) = log(Level::TRACE);
     let served = Served::new(router(), DEADLINE).await;
     for (target, status) in [
         (format!("/things/one?code={SECRET}"), "200 "),
@@ -172,7 +173,7 @@ async fn no_log_line_holds_what_a_request_brings() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_is_told_of() {
-    let (lines, _logging) = log("info");
+    let (lines, _logging) = log(Level::INFO);
     let came = Arc::new(Notify::new());
     let served = Served::new(held(&came), DEADLINE).await;
     let stream = served.begin(HELD).await;

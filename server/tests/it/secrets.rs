@@ -12,7 +12,7 @@ use base64::{
 };
 use serde_json::json;
 use sqlx::Connection;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
 
 use crate::world::{PASSWORD, Tokens, World, ask};
 
@@ -156,7 +156,7 @@ async fn places(world: &World, lines: &Lines) -> Vec<(String, Vec<u8>)> {
 async fn no_secret_rests_or_is_logged() {
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new("trace"))
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(lines.clone())
         .finish();
     let _logging = tracing::subscriber::set_default(subscriber);
