@@ -12,6 +12,8 @@ mod flows;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod listen;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod routes;
