@@ -44,7 +44,8 @@ pub enum Write {
     AddClient(Box<Client>),
     /// Replaces a client's row. Condition: it exists, otherwise *gone*.
     SaveClient(Box<Client>),
-    /// Removes a client. Condition: it exists, otherwise *gone*.
+    /// Removes a client and ends every live session that was opened for it, and those under them; logs each.
+    /// Condition: it exists, otherwise *gone*.
     RemoveClient(ClientId),
     /// Inserts a key. Condition: its id is new, otherwise *conflict*.
     AddKey(Box<KeyRecord>),

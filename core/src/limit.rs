@@ -20,8 +20,8 @@
 //!
 //! A botnet can fill the account's quota and then compete with every stranger for the next try, because nothing tells
 //! it from an owner at a new place. But the owner is rarely a stranger ([`Standing`]): an address group seen in the
-//! user's live sessions is not held to the account's quota, and a browser that still shows a session cookie of this
-//! user, ended or not, has a quota of its own that nobody else can touch.
+//! user's live sessions is not held to the account's quota, and a browser that shows the cookie of a live session of this
+//! user has a quota of its own that nobody else can touch.
 //!
 //! The numbers for an attacker on one account from *k* address groups, by default: at most `min(32 k, 200)` tries in
 //! the first hour and `min(12 k, 100)` in each later one.
@@ -150,7 +150,7 @@ pub enum Standing {
     Stranger,
     /// A live session of this user was last seen in the same address group.
     KnownAddress,
-    /// The request carries an authentic cookie of this session of this user, which may have ended.
+    /// The request carries the cookie of this live session of this user.
     KnownDevice(SessionId),
 }
 

@@ -23,13 +23,13 @@ const VISITORS: Quota = Quota { burst: 600, every: Duration::from_secs(1) };
 #[derive(Debug)]
 pub struct Attempts {
     table: Mutex<Table>,
-    logins: LoginQuotas,
+    quotas: LoginQuotas,
 }
 
 impl Attempts {
     /// An empty table. `seed` is fresh randomness.
-    pub fn new(logins: LoginQuotas, seed: &SecretBytes<32>) -> Self {
-        Self { table: Mutex::new(Table::new(Table::KEYS_MAX_DEFAULT, seed)), logins }
+    pub fn new(quotas: LoginQuotas, seed: &SecretBytes<32>) -> Self {
+        Self { table: Mutex::new(Table::new(Table::KEYS_MAX_DEFAULT, seed)), quotas }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -50,7 +50,7 @@ impl Attempts {
     ) -> Result<Vec<Charge>, Limited> {
         let mut table = self.table();
         let login = Login { account, address: address.into(), standing };
-        let charges = table.login(&login, &self.logins);
+        let charges = table.login(&login, &self.quotas);
         table.charge(&charges, now)?;
         Ok(charges)
     }

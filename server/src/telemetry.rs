@@ -3,11 +3,12 @@
 //! A log line never holds a query string, a header or a body, because secrets travel there. A request is told by its
 //! id, its method, the *route* it went to (`/api/v1/sessions/{sid}`), its status and how long it took.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io::IsTerminal, time::Duration};
 
 use axum::{
+    Extension, Router,
     extract::{MatchedPath, Request},
-    http::{HeaderName, HeaderValue, Method},
+    http::{HeaderName, HeaderValue, Method, StatusCode},
     middleware::Next,
     response::Response,
 };
@@ -15,10 +16,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use symbolon_core::secret::SecretBytes;
 use tokio::time::Instant;
-use tracing::{Instrument, Level, Span};
-use tracing_subscriber::{
-    EnvFilter, Layer, layer::SubscriberExt, registry, util::SubscriberInitExt,
-};
+use tracing::{Instrument, Span};
+use tracing_subscriber::{Layer, layer::SubscriberExt, registry, util::SubscriberInitExt};
 
 use crate::{
     app::Os,
@@ -26,6 +25,8 @@ use crate::{
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// The upper bounds of the buckets of durations, in seconds. A password takes some 20 ms.
 const BUCKETS: [f64; 12] =
@@ -51,9 +52,6 @@ impl fmt::Display for RequestId {
 /// Why there are no logs or metrics.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The level cannot be read.
-    #[error("log.level: {0}")]
-    Level(#[from] tracing_subscriber::filter::ParseError),
     /// Something else logs in this process.
     #[error("logs: {0}")]
     Logs(#[from] tracing_subscriber::util::TryInitError),
@@ -70,13 +68,13 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`].
 pub fn init_logs(log: &Log) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::builder().parse(&log.level)?;
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let layer = match log.format {
         LogFormat::Text => layer.with_target(false).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
-    Ok(registry().with(layer.with_filter(filter)).try_init()?)
+    Ok(registry().with(layer.with_filter(log.level.0.clone())).try_init()?)
 }
 
 /// The metrics of this process, for `/metrics`.
@@ -106,6 +104,15 @@ impl Metrics {
         Ok(Self(handle))
     }
 
+    /// Puts what was measured into its buckets every few seconds, so that memory does not grow while nobody reads.
+    pub async fn keep_small(self) {
+        let mut every = tokio::time::interval(UPKEEP_EVERY);
+        loop {
+            every.tick().await;
+            self.0.run_upkeep();
+        }
+    }
+
     /// All metrics in the text format of Prometheus.
     pub fn render(&self) -> String {
         self.0.run_upkeep();
@@ -113,49 +120,77 @@ impl Metrics {
     }
 }
 
-/// Gives a request its id, and tells of it in logs and metrics. A layer by [`axum::middleware::from_fn`], outside of
-/// all routes that it shall know by name.
-pub async fn observe(mut request: Request, next: Next) -> Response {
-    let began = Instant::now();
+/// Gives every request its id, and tells of it in logs and metrics. Handlers find the [`Metrics`] in an extension.
+pub fn observe(router: Router, metrics: Option<Metrics>) -> Router {
+    let router = router.layer(axum::middleware::from_fn(observe_one));
+    match metrics {
+        Some(metrics) => router.layer(Extension(metrics)),
+        None => router,
+    }
+}
+
+async fn observe_one(mut request: Request, next: Next) -> Response {
     let id = RequestId::new();
-    let method = method(request.method());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let span = tracing::info_span!(
-        "request",
-        id = %id,
-        method,
-        route = route.as_ref().map_or("none", MatchedPath::as_str),
-    );
+    let mut told = Told::new(&request, &id);
     let header = HeaderValue::try_from(&id.0).ok();
     request.extensions_mut().insert(id);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = next.run(request).instrument(told.span.clone()).await;
     if let Some(header) = header {
         response.headers_mut().insert(REQUEST_ID, header);
     }
-    tell(&span, method, route.as_ref(), response.status().as_u16(), began.elapsed());
+    told.status = Some(response.status());
     response
 }
 
-fn tell(
-    span: &Span,
+/// A request, which is told of when it ends: also one whose client goes away before the answer, lest anybody tries
+/// something unseen.
+#[derive(Debug)]
+struct Told {
+    span: Span,
+    began: Instant,
     method: &'static str,
-    route: Option<&MatchedPath>,
-    status: u16,
-    took: Duration,
-) {
-    let route = route.map_or("none", MatchedPath::as_str);
-    metrics::histogram!(
-        "http_request_duration_seconds",
-        "method" => method,
-        "route" => route.to_owned(),
-        "status" => status.to_string(),
-    )
-    .record(took);
-    let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    // An answer to every request is for those who ask for it; what the server could not do is for everybody.
-    match status {
-        500.. => tracing::event!(parent: span, Level::WARN, status, us, "answered"),
-        _ => tracing::event!(parent: span, Level::DEBUG, status, us, "answered"),
+    route: Option<MatchedPath>,
+    status: Option<StatusCode>,
+}
+
+impl Told {
+    fn new(request: &Request, id: &RequestId) -> Self {
+        let method = method(request.method());
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        // Of the level that is never left out, so that every warning has its request.
+        let span = tracing::error_span!(
+            "request",
+            %id,
+            method,
+            route = route.as_ref().map_or("none", MatchedPath::as_str),
+        );
+        Self { span, began: Instant::now(), method, route, status: None }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        let status = self.status.as_ref().map_or("none", StatusCode::as_str);
+        let route = self.route.as_ref().map_or("none", MatchedPath::as_str);
+        metrics::histogram!(
+            "http_request_duration_seconds",
+            "method" => self.method,
+            "route" => route.to_owned(),
+            "status" => status.to_owned(),
+        )
+        .record(took);
+        let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
+        let span = &self.span;
+        match self.status {
+            Some(code) if code.is_server_error() => {
+                tracing::warn!(parent: span, status, duration_ms, "answered");
+            }
+            Some(_) => tracing::info!(parent: span, status, duration_ms, "answered"),
+            None => {
+                tracing::info!(parent: span, duration_ms, "not answered in time, or the client went away");
+            }
+        }
     }
 }
 

@@ -1,10 +1,7 @@
 //! Verbs that act on users, sessions, clients and keys: each is one call of the local admin API. It goes through the
 //! running server's socket; where no server runs, the data folder is opened and the same router answers here.
 
-use std::{
-    io::{BufRead, IsTerminal},
-    path::Path,
-};
+use std::io::{BufRead, IsTerminal};
 
 use axum::http::Method;
 use clap::{Subcommand, ValueEnum};
@@ -13,11 +10,8 @@ use serde_json::{Value, json};
 use super::{Arguments, Exit, out};
 use crate::{
     app::{App, StartError},
-    listen::{self, Answer, CallError},
+    listen,
 };
-
-/// The local socket's name in the data folder.
-pub(super) const SOCKET: &str = "symbolon.sock";
 
 /// One call of the local admin API.
 #[derive(Debug)]
@@ -25,11 +19,17 @@ pub(super) struct Call {
     method: Method,
     path: String,
     body: Option<Value>,
+    /// What people see of each item of a list.
+    columns: &'static [&'static str],
 }
 
 impl Call {
     fn new(method: Method, path: impl Into<String>, body: Option<Value>) -> Self {
-        Self { method, path: path.into(), body }
+        Self { method, path: path.into(), body, columns: &[] }
+    }
+
+    fn list(path: impl Into<String>, columns: &'static [&'static str]) -> Self {
+        Self { columns, ..Self::new(Method::GET, path, None) }
     }
 }
 
@@ -97,7 +97,9 @@ impl UserCommand {
                 let body = json!({ "username": name, "password": password()?, "roles": roles });
                 Call::new(Method::POST, "/users", Some(body))
             }
-            Self::List => Call::new(Method::GET, "/users", None),
+            Self::List => {
+                Call::list("/users", &["username", "sub", "roles", "added_at", "disabled_at"])
+            }
             Self::Show { name } => Call::new(Method::GET, of(name, ""), None),
             Self::Disable { name } => Call::new(Method::POST, of(name, "/disable"), None),
             Self::Enable { name } => Call::new(Method::POST, of(name, "/enable"), None),
@@ -156,9 +158,10 @@ pub(super) enum SessionCommand {
 impl SessionCommand {
     pub(super) fn call(&self) -> Call {
         match self {
-            Self::List { user } => {
-                Call::new(Method::GET, format!("/sessions?user={}", part(user)), None)
-            }
+            Self::List { user } => Call::list(
+                format!("/sessions?user={}", part(user)),
+                &["sid", "device", "address", "client_id", "seen_at", "expires_at", "apps"],
+            ),
             Self::Show { sid } => Call::new(Method::GET, format!("/sessions/{}", part(sid)), None),
             Self::End { sid } => {
                 Call::new(Method::DELETE, format!("/sessions/{}", part(sid)), None)
@@ -256,7 +259,9 @@ impl ClientCommand {
                 check_client(&body)?;
                 Call::new(Method::POST, "/clients", Some(body))
             }
-            Self::List => Call::new(Method::GET, "/clients", None),
+            Self::List => {
+                Call::list("/clients", &["id", "kind", "first_party", "audiences", "declared"])
+            }
             Self::Show { id } => Call::new(Method::GET, of(id, ""), None),
             Self::RotateSecret { id } => Call::new(Method::POST, of(id, "/secret"), None),
             Self::Remove { id } => Call::new(Method::DELETE, of(id, ""), None),
@@ -296,7 +301,9 @@ pub(super) enum KeyCommand {
 impl KeyCommand {
     pub(super) fn call(&self) -> Call {
         match self {
-            Self::List => Call::new(Method::GET, "/keys", None),
+            Self::List => {
+                Call::list("/keys", &["kid", "usage", "state", "activates_at", "retires_at"])
+            }
             Self::Rotate { usage } => {
                 Call::new(Method::POST, "/keys", Some(json!({ "usage": usage })))
             }
@@ -309,27 +316,29 @@ impl KeyCommand {
 
 /// Makes the call and prints the answer.
 pub(super) fn run(arguments: &Arguments, call: &Call) -> Result<(), Exit> {
-    let config = arguments.load(Vec::new(), false)?.config;
-    let answer = super::run::block_on(async {
-        let socket = config.data_dir.join(SOCKET);
-        match listen::call(&socket, call.method.clone(), &call.path, call.body.as_ref()).await {
-            Err(CallError::NotRunning) => here(config, &socket, call).await,
-            answered => answered.map_err(|error| unreachable(&error)),
+    let config = arguments.read_config(&[])?;
+    let (status, body) = super::run::block_on(async {
+        let socket = config.data_dir.join(listen::SOCKET_NAME);
+        match listen::call(&socket, call.method.clone(), &call.path, call.body.clone()).await {
+            Ok((status, body)) => Ok((status.as_u16(), body)),
+            Err(error) if error.nobody_answers() => here(config, call).await,
+            Err(error) => Err(Exit::new(
+                4,
+                "server_unreachable",
+                error.to_string(),
+                "look at the server's log",
+            )),
         }
     })?;
-    if answer.status.is_success() {
-        out::value(&answer.body, arguments.json);
+    if (200..300).contains(&status) {
+        out::value(&body, call.columns, arguments.json);
         return Ok(());
     }
-    Err(Exit::refused(answer.status.as_u16(), &answer.body))
+    Err(Exit::refused(status, &body))
 }
 
-fn unreachable(error: &CallError) -> Exit {
-    Exit::new(4, "server_unreachable", error.to_string(), "look at the server's log")
-}
-
-/// No server runs: the lock of the data folder is ours for a moment, and the same API answers from here.
-async fn here(config: crate::config::Config, socket: &Path, call: &Call) -> Result<Answer, Exit> {
+/// No server runs: the lock of the data folder is ours, and so is the act.
+async fn here(config: crate::config::Config, call: &Call) -> Result<(u16, Value), Exit> {
     let folder = config.data_dir.display().to_string();
     if !config.data_dir.is_dir() {
         let fix = "start the server once, or name the folder with --set data_dir=…";
@@ -341,12 +350,11 @@ async fn here(config: crate::config::Config, socket: &Path, call: &Call) -> Resu
         ));
     }
     let app = App::open(config).await.map_err(|error| start(&error))?;
-    let (stopper, stop) = listen::Stop::new();
-    let served = super::run::serve_local(&app, stop)?;
-    let answer = listen::call(socket, call.method.clone(), &call.path, call.body.as_ref()).await;
-    stopper.stop();
-    let _ = served.await;
-    answer.map_err(|error| unreachable(&error))
+    let router = crate::http::local::router(app);
+    listen::answer(&router, call.method.clone(), &call.path, call.body.clone())
+        .await
+        .map(|(status, body)| (status.as_u16(), body))
+        .map_err(|error| Exit::new(1, "failed", error.to_string(), ""))
 }
 
 /// Why the server or the data folder did not open.

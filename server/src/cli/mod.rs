@@ -9,13 +9,12 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use self::out::Exit;
-use crate::config::{Config, Flag, Loaded, Sources};
 
 /// An authentication server in which session and token are two halves of one login.
 #[derive(Debug, Parser)]
 #[command(name = "symbolon", version, propagate_version = true, disable_help_subcommand = true)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 server or data folder not reachable."
+    after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage or configuration, 3 not found, 4 server or data folder not reachable."
 )]
 pub struct Arguments {
     /// The configuration file [default: symbolon.toml, if it is there]
@@ -104,12 +103,15 @@ fn config(arguments: &Arguments, command: &ConfigCommand) -> Result<(), Exit> {
     match command {
         ConfigCommand::Reference => out::text(&crate::config::reference()),
         ConfigCommand::Show { origin } => {
-            out::settings(&arguments.load(Vec::new(), false)?.shown, *origin, arguments.json);
+            out::settings(&arguments.read_config(&[])?, *origin, arguments.json)
         }
         ConfigCommand::Check => {
-            let loaded = arguments.load(Vec::new(), false)?;
-            Exit::unless_safe(&loaded)?;
-            out::warn(&loaded.warnings());
+            let config = arguments.read_config(&[])?;
+            let unsafe_settings = config.refuse_unsafe();
+            if !unsafe_settings.is_empty() {
+                return Err(Exit::config(&unsafe_settings));
+            }
+            out::warn(&config.warnings());
             out::text("the configuration is fit for serve\n");
         }
     }
@@ -117,17 +119,47 @@ fn config(arguments: &Arguments, command: &ConfigCommand) -> Result<(), Exit> {
 }
 
 impl Arguments {
-    /// The configuration. What `--set` says is stronger than `flags`.
-    fn load(&self, flags: Vec<Flag>, dev: bool) -> Result<Loaded, Exit> {
-        let set = |(key, value): &(String, String)| Flag {
-            name: "--set",
-            key: key.clone(),
-            value: value.clone(),
-        };
-        let flags = flags.into_iter().chain(self.set.iter().map(set)).collect();
-        let sources = Sources::gather(self.config.as_deref(), flags, dev)
-            .map_err(|error| Exit::config(&[error]))?;
-        Config::load(&sources, &|path| std::fs::read_to_string(path))
+    /// The configuration; `defaults` are weaker than everything that was said.
+    fn read_config(&self, defaults: &[(&str, String)]) -> Result<crate::config::Config, Exit> {
+        crate::config::read(self.config.as_deref(), defaults, &self.set)
             .map_err(|errors| Exit::config(&errors))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_can_be_typed() {
+        for (line, valid) in [
+            ("dev --port 9000 --no-demo --data-dir d", true),
+            ("serve --config /etc/symbolon.toml --set listen.address=[::]:443", true),
+            ("serve --set listen.address", false),
+            ("config show --origin --json", true),
+            ("user add user@example.com --role admin --role staff", true),
+            // No secret stands on a command line.
+            ("user add user@example.com --password hunter2", false),
+            ("session end-all --user user@example.com", true),
+            ("session end-all", false),
+            (
+                "client add shop --kind confidential --origin https://shop.example --browser cart=write",
+                true,
+            ),
+            ("client add shop", false),
+            ("client rotate-secret shop", true),
+            ("key rotate ES256", true),
+            ("completions bash", true),
+            ("", false),
+        ] {
+            let typed = std::iter::once("symbolon").chain(line.split_whitespace());
+            let parsed = Arguments::try_parse_from(typed);
+            assert_eq!(parsed.is_ok(), valid, "{line}: {:?}", parsed.err());
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! The one place that prints.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
 
-use std::process::ExitCode;
+use std::{fmt::Write as _, io::Write, process::ExitCode};
 
 use serde_json::{Value, json};
+use symbolon_core::time::Time;
 
-use crate::config::{ConfigError, Loaded, Shown};
+use crate::{
+    config::{Config, ConfigError},
+    ui::date_text,
+};
 
 /// Why a command failed, and with which exit code.
 #[derive(Debug)]
@@ -23,14 +26,13 @@ impl Exit {
 
     /// What is wrong with the configuration.
     pub fn config(errors: &[ConfigError]) -> Self {
-        let problem = |error: &ConfigError| json!({ "code": error.code, "cause": error.to_string(), "fix": error.fix });
-        Self { code: 1, problems: errors.iter().map(problem).collect() }
-    }
-
-    /// Refuses what makes a configuration unsafe.
-    pub fn unless_safe(loaded: &Loaded) -> Result<(), Self> {
-        let errors = loaded.refuse_unsafe();
-        if errors.is_empty() { Ok(()) } else { Err(Self::config(&errors)) }
+        let problem = |error: &ConfigError| {
+            json!({
+                "code": error.code, "cause": error.to_string(), "fix": error.fix,
+                "key": error.key, "origin": error.origin.as_ref().map(ToString::to_string),
+            })
+        };
+        Self { code: 2, problems: errors.iter().map(problem).collect() }
     }
 
     /// What the server refused.
@@ -45,97 +47,152 @@ impl Exit {
 
 /// Says why a command failed.
 pub(super) fn fail(failure: &Exit, as_json: bool) -> ExitCode {
+    let mut text = String::new();
     if as_json {
-        eprintln!("{}", json!({ "errors": failure.problems }));
-    } else {
-        for problem in &failure.problems {
-            let text = |name: &str| problem[name].as_str().unwrap_or_default();
-            eprintln!("error[{}]: {}", text("code"), text("cause"));
-            if !text("fix").is_empty() {
-                eprintln!("  fix: {}", text("fix"));
-            }
+        let _ = writeln!(text, "{}", json!({ "errors": failure.problems }));
+    }
+    for problem in failure.problems.iter().filter(|_| !as_json) {
+        let of = |name: &str| plain(problem[name].as_str().unwrap_or_default());
+        let _ = writeln!(text, "error[{}]: {}", of("code"), of("cause"));
+        if !of("fix").is_empty() {
+            let _ = writeln!(text, "  fix: {}", of("fix"));
         }
     }
+    print(&mut std::io::stderr(), &text);
     ExitCode::from(failure.code)
+}
+
+/// Says what an operator should know.
+pub(super) fn warn(warnings: &[ConfigError]) {
+    for warning in warnings {
+        let text = format!("warning[{}]: {warning}\n  fix: {}\n", warning.code, warning.fix);
+        print(&mut std::io::stderr(), &text);
+    }
 }
 
 /// Prints text.
 pub(super) fn text(text: &str) {
-    print!("{text}");
+    print(&mut std::io::stdout(), text);
 }
 
-/// Prints a value: as JSON, or for people.
-pub(super) fn value(value: &Value, as_json: bool) {
-    if as_json {
-        println!("{value}");
-        return;
-    }
+/// Who reads may go away (`symbolon key list | head`): that is no failure.
+fn print(to: &mut dyn Write, text: &str) {
+    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+}
+
+/// Prints a value: as JSON, or for people, who see these members of the items of a list.
+pub(super) fn value(value: &Value, columns: &[&str], as_json: bool) {
+    text(&if as_json { format!("{value}\n") } else { readable(value, columns) });
+}
+
+/// A value for people.
+fn readable(value: &Value, columns: &[&str]) -> String {
     match value {
-        Value::Array(rows) if rows.is_empty() => println!("(none)"),
-        Value::Array(rows) => table(rows),
+        Value::Array(rows) if rows.is_empty() => "(none)\n".to_owned(),
+        Value::Array(rows) => table(rows, columns),
         Value::Object(members) => {
             let width = members.keys().map(String::len).max().unwrap_or(0);
-            for (key, value) in members.iter().filter(|(_, value)| !value.is_null()) {
-                println!("{key:width$}  {}", cell(value));
-            }
+            let known = members.iter().filter(|(_, value)| !value.is_null());
+            known.map(|(key, value)| format!("{key:width$}  {}\n", cell(key, value))).collect()
         }
-        Value::Null => println!("done"),
-        other => println!("{}", cell(other)),
+        Value::Null => "done\n".to_owned(),
+        other => format!("{}\n", cell("", other)),
     }
 }
 
-fn cell(value: &Value) -> String {
+/// One member. Names that end in `_at` are moments, in seconds since 1970.
+fn cell(name: &str, value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => plain(text),
         Value::Null => "-".to_owned(),
+        Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+        Value::Number(secs) if name.ends_with("_at") => {
+            secs.as_i64().map(|secs| date_text(Time::from_secs(secs))).unwrap_or_default()
+        }
         Value::Array(items) if items.iter().all(Value::is_string) => {
-            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+            let items: Vec<_> = items.iter().filter_map(Value::as_str).map(plain).collect();
+            if items.is_empty() { "-".to_owned() } else { items.join(" ") }
         }
         Value::Array(items) => items.len().to_string(),
-        other => other.to_string(),
+        other => plain(&other.to_string()),
     }
 }
 
-/// Prints rows under the names of the first row's members.
-fn table(rows: &[Value]) {
-    let Some(Value::Object(first)) = rows.first() else { return };
-    let names: Vec<&String> = first.keys().collect();
-    let cells: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| names.iter().map(|name| cell(&row[name.as_str()])).collect())
-        .collect();
-    let width = |at: usize| {
-        cells.iter().map(|row| row[at].chars().count()).chain([names[at].len()]).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..names.len()).map(width).collect();
-    let line = |row: &mut dyn Iterator<Item = &str>| {
-        let padded = row.zip(&widths).map(|(text, width)| format!("{text:width$}"));
-        println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
-    };
-    line(&mut names.iter().map(|name| name.as_str()));
-    cells.iter().for_each(|row| line(&mut row.iter().map(String::as_str)));
+/// What strangers chose (a user agent) must not steer the terminal of who looks at it.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Rows under the names of their columns.
+fn table(rows: &[Value], columns: &[&str]) -> String {
+    let cells = rows.iter().map(|row| columns.iter().map(|name| cell(name, &row[*name])).collect());
+    let head = columns.iter().map(|name| name.to_uppercase()).collect();
+    let lines: Vec<Vec<String>> = std::iter::once(head).chain(cells).collect();
+    let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let padded = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let _ = writeln!(text, "{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    text
 }
 
 /// Prints the settings in force.
-pub(super) fn settings(shown: &[Shown], origin: bool, as_json: bool) {
-    let rows = shown.iter().map(|shown| {
+pub(super) fn settings(config: &Config, origin: bool, as_json: bool) {
+    let rows = config.shown().iter().map(|shown| {
         let mut row = json!({ "setting": shown.key, "value": shown.value });
         if origin {
             row["origin"] = shown.origin.to_string().into();
         }
         row
     });
-    value(&rows.collect(), as_json);
-}
-
-/// Says what an operator should know.
-pub(super) fn warn(warnings: &[ConfigError]) {
-    for warning in warnings {
-        eprintln!("warning[{}]: {warning}\n  fix: {}", warning.code, warning.fix);
-    }
+    let columns = if origin { &["setting", "value", "origin"][..] } else { &["setting", "value"] };
+    value(&rows.collect(), columns, as_json);
 }
 
 /// Prints completions for a shell.
 pub(super) fn completions(shell: clap_complete::Shell, command: &mut clap::Command) {
     clap_complete::generate(shell, command, "symbolon", &mut std::io::stdout());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_for_people() {
+        for (value, columns, text) in [
+            (json!(null), &[][..], "done\n"),
+            (json!([]), &["a"], "(none)\n"),
+            (
+                json!({ "sid": "x", "opened_at": 0, "user": null, "roles": [] }),
+                &[],
+                "opened_at  1970-01-01 00:00 UTC\nroles      -\nsid        x\n",
+            ),
+            (
+                json!([{ "a": "한", "b": true }, { "a": "long", "b": null }]),
+                &["b", "a"],
+                "B    A\nyes  한\n-    long\n",
+            ),
+            (json!([{ "a": ["x", "y"], "b": [{}, {}] }]), &["a", "b"], "A    B\nx y  2\n"),
+            (
+                json!({ "device": "\u{1b}]0;owned\u{7}\r\n" }),
+                &[],
+                "device  \u{fffd}]0;owned\u{fffd}\u{fffd}\u{fffd}\n",
+            ),
+        ] {
+            assert_eq!(readable(&value, columns), text);
+        }
+    }
+
+    #[test]
+    fn refusals_have_exit_codes() {
+        let body =
+            json!({ "code": "not_found", "title": "No", "detail": "such user", "fix": "Look." });
+        let exit = Exit::refused(404, &body);
+        assert_eq!((exit.code, &exit.problems[0]["cause"]), (3, &json!("No: such user")));
+        assert_eq!(Exit::refused(409, &body).code, 1);
+        assert_eq!(Exit::refused(503, &Value::Null).problems.len(), 1);
+    }
 }

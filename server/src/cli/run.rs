@@ -1,23 +1,19 @@
 //! `dev` and `serve`.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, path::Path, sync::Arc};
 
 use clap::Args;
 use serde_json::json;
 use symbolon_core::secret::SecretText;
-use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::{
-    Arguments, Exit,
-    admin::{SOCKET, start},
-    out,
-};
+use super::{Arguments, Exit, admin::start, out};
 use crate::{
     app::App,
-    config::{Config, Flag, Listen},
+    config::Listen,
     http, jobs,
-    listen::{Bounds, Certificates, Front, Listener, LocalListener, Proxies, Stop},
-    ops, telemetry,
+    listen::{self, Certificates, Front, Listener, LocalListener, Proxies, Stop},
+    ops,
+    telemetry::{self, Metrics, TelemetryError},
 };
 
 #[derive(Debug, Args)]
@@ -31,9 +27,6 @@ pub(super) struct Dev {
     /// Do not start the demo shop
     #[arg(long)]
     no_demo: bool,
-    /// Log what happens, as `log.level` says
-    #[arg(long)]
-    verbose: bool,
 }
 
 /// Runs a future to its end.
@@ -47,138 +40,150 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Exit>>) -> Resu
 
 /// `symbolon serve`
 pub(super) fn serve(arguments: &Arguments) -> Result<(), Exit> {
-    let loaded = arguments.load(Vec::new(), false)?;
-    Exit::unless_safe(&loaded)?;
-    out::warn(&loaded.warnings());
-    let config = loaded.config;
-    prepare(&config)?;
+    let config = arguments.read_config(&[])?;
+    let unsafe_settings = config.refuse_unsafe();
+    if !unsafe_settings.is_empty() {
+        return Err(Exit::config(&unsafe_settings));
+    }
+    let metrics = Some(observe(&config.log)?);
+    for warning in config.warnings() {
+        tracing::warn!(code = warning.code, fix = warning.fix, "{warning}");
+    }
+    create_folder(&config.data_dir)?;
     block_on(async {
-        let stop = on_signal()?;
-        let listener = bind(config.listen.address).await?;
         let app = App::open(config).await.map_err(|error| start(&error))?;
-        let (address, url) = (app.config.listen.address, app.config.public_url.issuer());
-        tracing::info!(%address, url, "listening");
-        run(app, listener, stop).await
+        let address = app.config.listen.address;
+        let listener = bind(address).await?;
+        tracing::info!(%address, url = app.config.public_url.issuer(), "listening");
+        run(app, listener, metrics).await
     })
 }
 
-/// Logs, and the data folder.
-fn prepare(config: &Config) -> Result<(), Exit> {
-    use std::os::unix::fs::DirBuilderExt;
-    telemetry::init_logs(&config.log).map_err(|error| {
-        Exit::new(1, "log", error.to_string(), "see log.level in `symbolon config reference`")
-    })?;
-    let folder = &config.data_dir;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|error| {
-        let cause = format!("{}: {error}", folder.display());
-        Exit::new(1, "data_folder", cause, "choose another folder with data_dir")
-    })
+/// Begins to log and to count.
+fn observe(log: &crate::config::Log) -> Result<Metrics, Exit> {
+    let failed = |error: TelemetryError| Exit::new(1, "telemetry", error.to_string(), "");
+    telemetry::init_logs(log).map_err(failed)?;
+    Metrics::install().map_err(failed)
 }
 
-fn on_signal() -> Result<Stop, Exit> {
-    Stop::on_signal().map_err(|error| Exit::new(1, "signals", error.to_string(), ""))
-}
-
-async fn bind(address: SocketAddr) -> Result<TcpListener, Exit> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let fix = "choose another address, or stop what listens there";
+async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, Exit> {
+    tokio::net::TcpListener::bind(address).await.map_err(|error| {
+        let fix = "choose another address with listen.address, or stop what listens there";
         Exit::new(1, "address_taken", format!("{address}: {error}"), fix)
     })
 }
 
-/// Answers the command line on the local socket.
-pub(super) fn serve_local(app: &Arc<App>, stop: Stop) -> Result<JoinHandle<bool>, Exit> {
-    let failed = |error: std::io::Error| {
-        Exit::new(1, "local_socket", error.to_string(), "choose a shorter data_dir")
-    };
-    let listener = LocalListener::bind(&app.config.data_dir.join(SOCKET)).map_err(failed)?;
-    let front = Front::new(
-        http::local::router(Arc::clone(app)),
-        Proxies::new(Vec::new(), app.config.listen.forwarded),
-        Bounds::from(&app.config.listen),
-    );
-    Ok(tokio::spawn(async move { front.serve(Listener::Local(listener), stop).await }))
+fn create_folder(folder: &Path) -> Result<(), Exit> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| {
+        Exit::new(
+            1,
+            "data_folder",
+            format!("{}: {error}", folder.display()),
+            "choose another folder with data_dir",
+        )
+    })
 }
 
-/// Serves until the stop, or until the store breaks.
-async fn run(app: Arc<App>, listener: TcpListener, stop: Stop) -> Result<(), Exit> {
-    let listen = &app.config.listen;
-    let certificates = certificates(listen)?;
-    let metrics = telemetry::Metrics::install()
-        .map_err(|error| Exit::new(1, "metrics", error.to_string(), ""))?;
-    let router = http::router(Arc::clone(&app), Some(metrics))
-        .map_err(|error| Exit::new(1, "public_url", error.to_string(), "mend public_url"))?
-        .layer(axum::middleware::from_fn(telemetry::observe));
-    let proxies = Proxies::new(listen.trusted_proxies.clone(), listen.forwarded);
-    let front = Front::new(router, proxies, Bounds::from(listen));
+/// Serves until a signal comes, or until the store breaks.
+async fn run(
+    app: Arc<App>,
+    listener: tokio::net::TcpListener,
+    metrics: Option<Metrics>,
+) -> Result<(), Exit> {
+    let invalid = |error: &dyn std::fmt::Display| {
+        Exit::new(1, "public_url", error.to_string(), "mend public_url")
+    };
+    let router = http::router(Arc::clone(&app)).map_err(|error| invalid(&error))?;
+    let settings = &app.config.listen;
+    let certificates = certificates(settings)?;
+    let stop = Stop::on_signal().map_err(|error| Exit::new(1, "signals", error.to_string(), ""))?;
+    let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.forwarded);
+    let front = Front::new(telemetry::observe(router, metrics.clone()), proxies, settings.into());
+    let local = front.with(http::local::router(Arc::clone(&app)));
+    let socket = app.config.data_dir.join(listen::SOCKET_NAME);
+    let socket = LocalListener::bind(&socket).map_err(|error| {
+        let cause = format!("{}: {error}", socket.display());
+        Exit::new(1, "local_socket", cause, "choose a data_dir with a shorter path")
+    })?;
     let jobs = tokio::spawn(jobs::run(Arc::clone(&app)));
-    if let Some(certificates) = &certificates {
-        let (certificates, stop) = (Arc::clone(certificates), stop.clone());
-        tokio::spawn(async move { certificates.watch(stop).await });
-    }
-    let local = serve_local(&app, stop.clone())?;
+    let upkeep = metrics.map(|metrics| tokio::spawn(metrics.keep_small()));
+    let socket = Listener::Local(socket);
+    let local = tokio::spawn({
+        let stop = stop.clone();
+        async move { local.serve(socket, stop).await }
+    });
+    let watch = certificates.clone().map(|certificates| {
+        let stop = stop.clone();
+        tokio::spawn(async move { certificates.watch(stop).await })
+    });
     let served = tokio::select! {
         _ = front.serve(Listener::Tcp(listener, certificates), stop) => Ok(()),
         error = app.store.broken() => {
             tracing::error!(%error, "the store is damaged; the server stops so that nothing is half written");
-            let fix = "check the disk; restore a backup if the file is damaged";
-            Err(Exit::new(1, "store_broken", error.to_string(), fix))
+            Err(Exit::new(1, "store_broken", error.to_string(), "check the disk; restore a backup if the file is damaged"))
         }
     };
     jobs.abort();
     local.abort();
+    for task in watch.into_iter().chain(upkeep) {
+        task.abort();
+    }
     jobs::write_seen(&app).await;
     served
 }
 
 fn certificates(listen: &Listen) -> Result<Option<Arc<Certificates>>, Exit> {
-    let (Some(certificate), Some(key)) = (&listen.tls_certificate_file, &listen.tls_key_file)
-    else {
-        return Ok(None);
-    };
-    let opened = Certificates::open(certificate, key);
-    opened.map(Some).map_err(|error| {
-        let fix =
-            "give PEM files: the chain with the server's certificate first, and its private key";
-        Exit::new(1, "tls", error.to_string(), fix)
-    })
+    let files = listen.tls_certificate_file.as_deref().zip(listen.tls_key_file.as_deref());
+    files.map(|(certificate, key)| Certificates::open(certificate, key)).transpose().map_err(
+        |error| {
+            Exit::new(
+                1,
+                "tls",
+                error.to_string(),
+                "see listen.tls_certificate_file and listen.tls_key_file",
+            )
+        },
+    )
 }
 
 /// `symbolon dev`
 pub(super) fn dev(arguments: &Arguments, dev: &Dev) -> Result<(), Exit> {
-    let flag = |name, key: &str, value: String| Flag { name, key: key.to_owned(), value };
-    let mut flags = vec![
-        flag("--data-dir", "data_dir", dev.data_dir.display().to_string()),
-        flag("--port", "listen.address", format!("127.0.0.1:{}", dev.port)),
+    let url = format!("http://localhost:{}", dev.port);
+    let shop = (!dev.no_demo && cfg!(feature = "demo"))
+        .then(|| format!("http://localhost:{}", dev.port.saturating_add(1)));
+    let defaults = [
+        ("data_dir", dev.data_dir.display().to_string()),
+        ("public_url", url.clone()),
+        ("listen.address", format!("127.0.0.1:{}", dev.port)),
+        ("registration.mode", "open".to_owned()),
+        ("log.level", "warn".to_owned()),
     ];
-    if !dev.verbose {
-        flags.push(flag("--verbose", "log.level", "warn".to_owned()));
-    }
-    let mut config = arguments.load(flags, true)?.config;
+    let mut config = arguments.read_config(&defaults)?;
     let address = config.listen.address;
     if !address.ip().is_loopback() {
         let fix = "use `symbolon serve` for anything that others can reach";
-        let cause = format!("dev listens on loopback only, not on {address}");
-        return Err(Exit::new(1, "dev_is_local", cause, fix));
+        return Err(Exit::new(
+            1,
+            "dev_is_local",
+            format!("dev listens on loopback only, not on {address}"),
+            fix,
+        ));
     }
-    prepare(&config)?;
-    let url = config.public_url.issuer().to_owned();
-    let shop_port = address.port().saturating_add(1);
-    let shop =
-        (!dev.no_demo && cfg!(feature = "demo")).then(|| format!("http://localhost:{shop_port}"));
+    let metrics = Some(observe(&config.log)?);
+    create_folder(&config.data_dir)?;
     let secret = symbolon_core::client::new_secret(&mut crate::app::Os);
     if let Some(shop) = &shop {
         config.clients.extend(demo::clients(shop, &secret)?);
     }
     block_on(async {
-        let stop = on_signal()?;
         let listener = bind(address).await?;
         let app = App::open(config).await.map_err(|error| start(&error))?;
         if let Some(shop) = &shop {
-            demo::start(&url, shop, secret, shop_port).await?;
+            demo::start(&url, shop, secret, dev.port.saturating_add(1)).await?;
         }
-        let served = tokio::spawn(run(Arc::clone(&app), listener, stop));
+        let served = tokio::spawn(run(Arc::clone(&app), listener, metrics));
         let users = seed(&app).await?;
         announce(arguments, &url, shop.as_deref(), &users);
         served.await.map_err(|error| Exit::new(1, "stopped", error.to_string(), ""))?
@@ -208,7 +213,7 @@ fn announce(arguments: &Arguments, url: &str, shop: Option<&str>, users: &[(&str
             .iter()
             .map(|(name, password)| json!({ "username": name, "password": password.expose() }))
             .collect();
-        out::value(&json!({ "url": url, "users": users, "shop": shop }), true);
+        out::value(&json!({ "url": url, "users": users, "shop": shop }), &[], true);
         return;
     }
     let mut text = format!(

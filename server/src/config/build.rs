@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use symbolon_core::client::{Client, ClientId, ClientKind, SecretDigest};
 
 use super::{
-    Config, ConfigError, Limits, Listen, Loaded, Log, Origin, PasswordSettings, PublicUrl,
-    ReadFile, Registration, Timings,
+    Config, ConfigError, Limits, Listen, Log, Origin, PasswordSettings, PublicUrl, ReadFile,
+    Timings,
     reader::{Layers, Reader, written},
     secret_from,
     sections::{Brand as BrandSection, Client as ClientSection, Keys, Password, Register, Top},
@@ -20,17 +20,13 @@ use crate::{
 const SECRET_BYTES_MIN: usize = 32;
 
 /// Makes the configuration.
-pub(super) fn build(
-    layers: &mut Layers,
-    read: ReadFile<'_>,
-    dev: bool,
-) -> Result<Loaded, Vec<ConfigError>> {
+pub(super) fn build(layers: &mut Layers, read: ReadFile<'_>) -> Result<Config, Vec<ConfigError>> {
     let names = layers.names("client");
     let mut reader = layers.reader();
-    let config = config(&mut reader, names.iter().map(String::as_str), read, dev);
+    let config = config(&mut reader, names.iter().map(String::as_str), read);
     let Reader { errors, shown, .. } = reader;
     match config {
-        Some(config) if errors.is_empty() => Ok(Loaded { config, shown }),
+        Some(config) if errors.is_empty() => Ok(Config { shown, ..config }),
         _ => Err(errors),
     }
 }
@@ -39,7 +35,6 @@ fn config<'n>(
     reader: &mut Reader<'_>,
     names: impl Iterator<Item = &'n str>,
     read: ReadFile<'_>,
-    dev: bool,
 ) -> Option<Config> {
     // Everything is read before anything is given up, so that all errors are told.
     let top = Top::read(reader, &[]);
@@ -47,7 +42,7 @@ fn config<'n>(
     let lifetimes = lifetimes(reader);
     let password = password(reader);
     let limits = Limits::read(reader, &["limits"]);
-    let registration = registration(reader, dev);
+    let registration = Register::read(reader, &["registration"]);
     let (settings, brand) = brand(reader, &["brand"], None, read).unzip();
     let public_url = top
         .as_ref()
@@ -80,11 +75,12 @@ fn config<'n>(
         lifetimes: lifetimes?,
         password: password?,
         limits: limits?,
-        registration: registration?,
+        registration: registration?.mode,
         brand: brand?,
         client_brands,
         clients,
         log: log?,
+        shown: Vec::new(),
     })
 }
 
@@ -154,12 +150,6 @@ fn password(reader: &mut Reader<'_>) -> Option<PasswordSettings> {
         queue_max,
         length_min: password.length_min,
     })
-}
-
-fn registration(reader: &mut Reader<'_>, dev: bool) -> Option<Registration> {
-    let mode = Register::read(reader, &["registration"])?.mode;
-    let said = reader.origin(&["registration", "mode"]) != Origin::Default;
-    Some(if dev && !said { Registration::Open } else { mode })
 }
 
 fn brand(

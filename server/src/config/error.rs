@@ -7,6 +7,8 @@ use std::{fmt, path::PathBuf};
 pub enum Origin {
     /// Nobody said anything.
     Default,
+    /// The command, which has defaults of its own: `symbolon dev`.
+    Command,
     /// A line of the configuration file.
     File {
         /// The file.
@@ -16,17 +18,18 @@ pub enum Origin {
     },
     /// A variable of the environment, by its name.
     Variable(String),
-    /// A flag of the command line, by its name.
-    Flag(&'static str),
+    /// `--set` on the command line.
+    Flag,
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::Command => f.write_str("default of the command"),
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Variable(name) => f.write_str(name),
-            Self::Flag(name) => f.write_str(name),
+            Self::Flag => f.write_str("--set"),
         }
     }
 }

@@ -20,6 +20,8 @@ mod reference;
 mod safety;
 mod section;
 pub mod sections;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::{
@@ -37,6 +39,7 @@ use symbolon_core::{
     session::Lifetimes,
 };
 use symbolon_guard::cookie::{InvalidPublicUrl, Layout};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 pub use self::{
     error::{ConfigError, Origin},
@@ -78,15 +81,7 @@ pub struct Config {
     pub clients: Vec<Client>,
     /// What the server says about itself.
     pub log: Log,
-}
-
-/// A configuration, and what `config show` says about it.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    /// The settings.
-    pub config: Config,
-    /// Every value with its origin, in the order of the reference.
-    pub shown: Vec<Shown>,
+    shown: Vec<Shown>,
 }
 
 /// One value, for people.
@@ -105,56 +100,56 @@ fn origin_text<S: serde::Serializer>(origin: &Origin, to: S) -> Result<S::Ok, S:
     to.collect_str(origin)
 }
 
-/// A setting that a flag of the command line gives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flag {
-    /// The flag, such as `--listen`.
-    pub name: &'static str,
-    /// The setting, such as `listen.address`.
-    pub key: String,
-    /// The value, as text.
-    pub value: String,
-}
-
-/// Everything that a configuration is made of.
+/// Everything that a configuration is made of, the weakest first.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
+    /// Defaults of the command, by keys with dots.
+    pub defaults: Vec<(String, String)>,
     /// The path and the text of the file.
     pub file: Option<(PathBuf, String)>,
     /// The environment; only variables that begin with `SYMBOLON_` are looked at.
     pub environment: Vec<(String, String)>,
-    /// The flags.
-    pub flags: Vec<Flag>,
-    /// Whether this is `symbolon dev`: registration is open unless somebody closes it.
-    pub dev: bool,
+    /// What the command line sets, by keys with dots.
+    pub flags: Vec<(String, String)>,
 }
 
 /// Reads a file that a setting names: a logo, a secret.
 pub type ReadFile<'f> = &'f dyn Fn(&Path) -> io::Result<String>;
 
-impl Sources {
-    /// Looks where sources are: the file at `path`, or `symbolon.toml` here if there is one, and the environment.
-    ///
-    /// # Errors
-    /// The file that was asked for cannot be read.
-    pub fn gather(path: Option<&Path>, flags: Vec<Flag>, dev: bool) -> Result<Self, ConfigError> {
-        const USUAL: &str = "symbolon.toml";
-        let asked = path.unwrap_or(Path::new(USUAL));
-        let file = match std::fs::read_to_string(asked) {
-            Ok(text) => Some((asked.to_owned(), text)),
-            Err(missing) if path.is_none() && missing.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                let cause = format!("{} cannot be read: {error}", asked.display());
-                let fix = "Give the file's path with --config or SYMBOLON_CONFIG.";
-                return Err(ConfigError::new("config_file", cause, fix));
-            }
-        };
+/// The configuration of this process: the file that was asked for, or `symbolon.toml` here if there is one, and the
+/// environment. `defaults` are weaker than both, `flags` are stronger.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn read(
+    file: Option<&Path>,
+    defaults: &[(&str, String)],
+    flags: &[(String, String)],
+) -> Result<Config, Vec<ConfigError>> {
+    let sources = Sources {
+        defaults: defaults.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+        file: read_file(file).map_err(|error| vec![error])?,
         // A variable that is no text is none of ours, or its setting will be missed.
-        let environment = std::env::vars_os()
+        environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| name.starts_with("SYMBOLON_"))
-            .collect();
-        Ok(Self { file, environment, flags, dev })
+            .collect(),
+        flags: flags.to_vec(),
+    };
+    Config::load(&sources, &|path| std::fs::read_to_string(path))
+}
+
+fn read_file(asked: Option<&Path>) -> Result<Option<(PathBuf, String)>, ConfigError> {
+    let named = std::env::var_os("SYMBOLON_CONFIG").map(PathBuf::from);
+    let asked = asked.or(named.as_deref());
+    let path = asked.unwrap_or(Path::new("symbolon.toml"));
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some((path.to_owned(), text))),
+        Err(missing) if asked.is_none() && missing.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            let cause = format!("{} cannot be read: {error}", path.display());
+            let fix = "Give the path of the file with --config or SYMBOLON_CONFIG.";
+            Err(ConfigError::new("config_file", cause, fix))
+        }
     }
 }
 
@@ -163,14 +158,20 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is wrong, at once.
-    pub fn load(sources: &Sources, read: ReadFile<'_>) -> Result<Loaded, Vec<ConfigError>> {
+    pub fn load(sources: &Sources, read: ReadFile<'_>) -> Result<Self, Vec<ConfigError>> {
         let mut layers = reader::Layers::default();
+        layers.texts(&sources.defaults, &Origin::Command);
         if let Some((path, text)) = &sources.file {
             layers.file(path, text);
         }
         layers.environment(sources.environment.iter().cloned());
-        layers.flags(&sources.flags);
-        build::build(&mut layers, read, sources.dev)
+        layers.texts(&sources.flags, &Origin::Flag);
+        build::build(&mut layers, read)
+    }
+
+    /// Every setting with its value and its origin, in the order of the reference.
+    pub fn shown(&self) -> &[Shown] {
+        &self.shown
     }
 }
 
@@ -244,6 +245,28 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+/// Which events are logged: a level, and levels of modules, with commas between.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogLevel(pub Targets);
+
+/// The text is no level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is none of error, warn, info, debug and trace, nor module=level")]
+pub struct InvalidLevel;
+
+impl FromStr for LogLevel {
+    type Err = InvalidLevel;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLevel> {
+        // To `Targets` a misspelt level is a module of that name, and then nothing is logged.
+        for directive in text.split(',') {
+            let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+            level.trim().parse::<LevelFilter>().map_err(|_| InvalidLevel)?;
+        }
+        text.parse().map(Self).map_err(|_| InvalidLevel)
+    }
 }
 
 /// The digest of a client's secret, in hexadecimal.

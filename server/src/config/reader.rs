@@ -8,7 +8,7 @@ use std::{
 use toml::{Value, de::DeTable};
 
 use super::{
-    ConfigError, Flag, Origin, Shown,
+    ConfigError, Origin, Shown,
     section::Setting,
     sections::{SECTIONS, Section},
     value::{FromValue, Shape},
@@ -99,13 +99,11 @@ impl Layers {
         for (name, value) in table {
             at.push(name);
             match value {
-                Value::Table(inner) if setting(at).is_none() && is_table(at) => {
-                    if inner.is_empty() {
-                        // `[client.shop]` with nothing in it is a client that lacks its kind.
-                        self.put(at.clone(), Value::Table(inner), origin(at));
-                    } else {
-                        self.table(inner, at, origin);
-                    }
+                // `[client.shop]` with nothing in it is a client that lacks its kind.
+                Value::Table(inner)
+                    if setting(at).is_none() && !inner.is_empty() && at.len() < DEPTH_MAX =>
+                {
+                    self.table(inner, at, origin);
                 }
                 value => self.put(at.clone(), value, origin(at)),
             }
@@ -125,11 +123,11 @@ impl Layers {
         }
     }
 
-    /// Takes flags.
-    pub(super) fn flags(&mut self, flags: &[Flag]) {
-        for flag in flags {
-            let key = flag.key.split('.').map(str::to_owned).collect();
-            self.text(key, &flag.value, Origin::Flag(flag.name));
+    /// Takes settings by their keys with dots, as text.
+    pub(super) fn texts<K: AsRef<str>>(&mut self, settings: &[(K, String)], origin: &Origin) {
+        for (key, value) in settings {
+            let key = key.as_ref().split('.').map(str::to_owned).collect();
+            self.text(key, value, origin.clone());
         }
     }
 

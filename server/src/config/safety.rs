@@ -1,11 +1,11 @@
 //! What `symbolon serve` refuses to start with, and what it warns of. `symbolon dev` does neither.
 
-use super::{Config, ConfigError, Loaded, Origin, Registration};
+use super::{Config, ConfigError, Origin, Registration};
 
 /// OWASP's least work of Argon2id: every one of its choices computes at least this many KiB in all passes together.
 const HASH_WORK_MIN: u64 = 7168 * 5;
 
-impl Loaded {
+impl Config {
     fn origin(&self, key: &str) -> Origin {
         let shown = self.shown.iter().find(|shown| shown.key == key);
         shown.map_or(Origin::Default, |shown| shown.origin.clone())
@@ -17,7 +17,7 @@ impl Loaded {
 
     /// What makes this configuration unsafe in production; empty if nothing does.
     pub fn refuse_unsafe(&self) -> Vec<ConfigError> {
-        let Config { public_url, listen, password, .. } = &self.config;
+        let Self { public_url, listen, password, .. } = self;
         let tls = listen.tls_key_file.is_some();
         let mut errors = Vec::new();
         let mut refuse = |code, key, cause, fix| errors.push(self.error(code, key, cause, fix));
@@ -68,7 +68,7 @@ impl Loaded {
 
     /// What an operator should know, but may want.
     pub fn warnings(&self) -> Vec<ConfigError> {
-        let Config { public_url, listen, password, registration, .. } = &self.config;
+        let Self { public_url, listen, password, registration, .. } = self;
         let mut warnings = Vec::new();
         let mut warn = |code, key, cause, fix| warnings.push(self.error(code, key, cause, fix));
         if *registration == Registration::Open {

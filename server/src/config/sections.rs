@@ -10,7 +10,7 @@ use symbolon_core::{
 };
 
 use super::{
-    Forwarded, LogFormat, PublicUrl, Registration, SecretSha256,
+    Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256,
     reader::Reader,
     section::{Setting, optional, section},
     value::{ExactOrigin, FromValue, RedirectUri},
@@ -51,6 +51,8 @@ section! {
         /// Which header the proxies set: `X-Forwarded-For` and `X-Forwarded-Proto`, or `Forwarded` (RFC 7239). The
         /// other is ignored, because a proxy hands on what it does not know, and anybody could have written that.
         forwarded: Forwarded = r#""x-forwarded""#;
+        /// Who may read `/metrics`, as addresses or networks. All others find nothing there.
+        metrics_from: Vec<Network> = r#"["127.0.0.1", "::1"]"#;
         /// Connections at a time. More wait in the kernel's queue until one ends.
         connections_max: u32 = "4096", in "1" ..= "1000000";
         /// The head of a request: request line and headers. More is answered 431. Browsers send up to 16 KiB of
@@ -69,7 +71,7 @@ section! {
         /// An access token. Short, because whoever checks it by itself hears of an end no sooner than it looks.
         access_token: Duration = r#""5m""#, in r#""10s""# ..= r#""1h""#;
         /// Repeats of the latest refresh within this time get the same answer: two tabs, or an answer lost on the way.
-        refresh_grace: Duration = r#""10s""#, in r#""0s""# ..= r#""1m""#;
+        refresh_grace: Duration = r#""10s""#, in r#""0s""# ..= r#""10m""#;
         /// A visitor's session before login, with its cart: it may be silent this long, and lives no longer.
         visitor: Duration = r#""14d""#, in r#""1m""# ..= r#""400d""#;
         /// A login may be silent this long. A working day; OWASP advises 15 to 30 minutes where much is at stake.
@@ -113,7 +115,7 @@ section! {
         /// The data of one client in one session, as JSON.
         session_data_bytes_max: usize = "65536", in "1" ..= "1048576";
         /// Live sessions of one user; the one that was silent longest makes room.
-        sessions_per_user_max: u32 = "100", in "1" ..= "10000";
+        sessions_per_user_max: u32 = "100", in "1" ..= "1000000";
         /// Sessions whose last check is kept in memory, about 400 bytes each.
         live_sessions_max: usize = "100000", in "1" ..= "100000000";
         /// Failed logins from one address (IPv6: /64), whatever the account.
@@ -126,8 +128,8 @@ section! {
 
     /// Who may make an account.
     pub struct Register {
-        /// Everybody, who has an invitation (`symbolon user invite`), or only administrators. `symbolon dev` begins
-        /// with `open`.
+        /// `closed`: administrators add users. `invitation`: who has one (`symbolon user invite`). `open`: everybody;
+        /// `symbolon dev` begins with that.
         mode: Registration = r#""closed""#;
     }
 
@@ -174,7 +176,7 @@ section! {
         /// For people, or one JSON object per line.
         format: LogFormat = r#""text""#;
         /// `error`, `warn`, `info`, `debug` or `trace`, for all or by module, such as `info,symbolon=debug`.
-        level: String = r#""info""#;
+        level: LogLevel = r#""info""#;
     }
 
     /// Keys at rest.

@@ -12,7 +12,7 @@ use symbolon_core::{
 };
 use toml::Value;
 
-use super::{Forwarded, LogFormat, PublicUrl, Registration, SecretSha256};
+use super::{Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256};
 use crate::{
     listen::Network,
     ui::{Colour, Link, Locale},
@@ -126,6 +126,7 @@ parsed! {
     Network: "an IP address or a network", "10.0.0.0/8";
     ClientId: "a client id", "shop";
     Colour: "a colour", "#0e6b5c";
+    LogLevel: "a level, or levels by module", "info,symbolon=debug";
     SecretSha256: "a SHA-256 digest in hexadecimal", "64 hexadecimal digits";
 }
 

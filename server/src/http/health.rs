@@ -11,11 +11,38 @@ use super::{
     Http,
     problem::{self, Problem},
 };
-use crate::listen::Peer;
+use crate::{app::App, listen::Peer, telemetry::Metrics};
 
 /// The process answers.
 pub async fn healthz() -> &'static str {
     "ok\n"
+}
+
+/// The metrics, for the addresses in `listen.metrics_from`.
+pub async fn metrics(
+    State(http): State<Http>,
+    peer: Option<Extension<Peer>>,
+    metrics: Option<Extension<Metrics>>,
+) -> Response {
+    let from = &http.app.config.listen.metrics_from;
+    let may = peer.is_some_and(|peer| from.iter().any(|network| network.contains(peer.address)));
+    match metrics {
+        Some(Extension(metrics)) if may => {
+            gauge(&http.app);
+            let text = "text/plain; version=0.0.4; charset=utf-8";
+            ([(header::CONTENT_TYPE, text)], metrics.render()).into_response()
+        }
+        _ => Problem::from(problem::NOT_FOUND).into_response(),
+    }
+}
+
+/// What is counted elsewhere, as it is at this moment.
+fn gauge(app: &App) {
+    let passwords = app.passwords.stats();
+    metrics::counter!("symbolon_password_hashes_total").absolute(passwords.runs);
+    metrics::gauge!("symbolon_password_hashes_waiting").set(passwords.queued as f64);
+    metrics::gauge!("symbolon_revocations_live").set(app.store.ended_len() as f64);
+    metrics::gauge!("symbolon_sessions_cached").set(app.live.len() as f64);
 }
 
 /// The store answers, and there are keys to sign with.
@@ -29,19 +56,4 @@ pub async fn readyz(State(http): State<Http>) -> Response {
             (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n").into_response()
         }
     }
-}
-
-/// Metrics in the text format of Prometheus, for callers on this machine.
-pub async fn metrics(State(http): State<Http>, Extension(peer): Extension<Peer>) -> Response {
-    let Some(metrics) = http.metrics.as_ref().filter(|_| peer.address.to_canonical().is_loopback())
-    else {
-        return Problem::from(problem::NOT_FOUND).into_response();
-    };
-    let app = &http.app;
-    let passwords = app.passwords.stats();
-    metrics::counter!("symbolon_password_hashes_total").absolute(passwords.runs);
-    metrics::gauge!("symbolon_password_hashes_waiting").set(passwords.queued as f64);
-    metrics::gauge!("symbolon_revocations_live").set(app.store.ended_len() as f64);
-    metrics::gauge!("symbolon_sessions_cached").set(app.live.len() as f64);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()).into_response()
 }

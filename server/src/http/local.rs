@@ -87,6 +87,9 @@ impl From<clients::Refused> for Problem {
     fn from(refused: clients::Refused) -> Self {
         match refused {
             clients::Refused::Taken => problem::TAKEN.into(),
+            refused @ clients::Refused::RemovedLately => {
+                Self::from(problem::TAKEN).detail(refused.to_string())
+            }
             clients::Refused::Unknown => {
                 Self::from(problem::NOT_FOUND).detail("there is no such client")
             }

@@ -21,6 +21,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next as Then},
     response::{IntoResponse, Response},
+    routing::get,
 };
 use symbolon_core::{client::ClientId, secret::SecretText};
 use symbolon_guard::{
@@ -29,7 +30,7 @@ use symbolon_guard::{
 };
 
 use self::{next::Next, problem::Problem};
-use crate::{app::App, telemetry::Metrics};
+use crate::app::App;
 
 /// What every route needs.
 #[derive(Debug, Clone)]
@@ -48,8 +49,6 @@ pub struct Inner {
     pub default_client: ClientId,
     /// The pages.
     pub pages: pages::Pages,
-    /// What is measured, where anything is.
-    pub metrics: Option<Metrics>,
 }
 
 impl Deref for Http {
@@ -65,7 +64,7 @@ impl Http {
     ///
     /// # Errors
     /// [`InvalidPublicUrl`] says what to write instead.
-    pub fn new(app: Arc<App>, metrics: Option<Metrics>) -> Result<Self, InvalidPublicUrl> {
+    pub fn new(app: Arc<App>) -> Result<Self, InvalidPublicUrl> {
         let listed = Arc::clone(&app);
         let rules = Rules::new(app.config.public_url.issuer())?;
         // A page of such an origin can do through the API whatever its user can do.
@@ -74,7 +73,7 @@ impl Http {
         });
         let pages = pages::Pages::new(&app.config, &rules);
         let default_client = app.config.default_client.clone();
-        Ok(Self(Arc::new(Inner { app, rules, api_rules, default_client, pages, metrics })))
+        Ok(Self(Arc::new(Inner { app, rules, api_rules, default_client, pages })))
     }
 
     /// A path of ours, as browsers see it.
@@ -130,9 +129,9 @@ impl Http {
 ///
 /// # Errors
 /// [`InvalidPublicUrl`] says what to write instead.
-pub fn router(app: Arc<App>, metrics: Option<Metrics>) -> Result<Router, InvalidPublicUrl> {
+pub fn router(app: Arc<App>) -> Result<Router, InvalidPublicUrl> {
     let body_bytes_max = app.config.limits.body_bytes_max;
-    let http = Http::new(app, metrics)?;
+    let http = Http::new(app)?;
     let base = http.rules.layout().base().to_owned();
     let routes = routes::build(&http)
         .fallback(not_found)
@@ -140,8 +139,21 @@ pub fn router(app: Arc<App>, metrics: Option<Metrics>) -> Result<Router, Invalid
         .layer(DefaultBodyLimit::max(body_bytes_max))
         .layer(middleware::from_fn_with_state(http.clone(), cors))
         .layer(middleware::map_response(harden))
+        .layer(middleware::map_response_with_state(http.clone(), insist_on_tls))
+        .with_state(http.clone());
+    if base.is_empty() {
+        return Ok(routes);
+    }
+    // RFC 8414, section 3.1 puts the well-known path before that of the issuer; probes need not know the base path.
+    let metadata = format!("/.well-known/oauth-authorization-server{base}");
+    let outside = Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route(&metadata, get(oauth::metadata))
+        .fallback(not_found)
+        .layer(middleware::map_response(harden))
         .with_state(http);
-    Ok(if base.is_empty() { routes } else { Router::new().nest(&base, routes).fallback(not_found) })
+    Ok(Router::new().nest(&base, routes).merge(outside))
 }
 
 async fn not_found() -> Problem {
@@ -164,6 +176,15 @@ async fn harden(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in defaults {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Where the public URL is `https`, browsers shall not try anything else for a year (RFC 6797).
+async fn insist_on_tls(State(http): State<Http>, mut response: Response) -> Response {
+    if http.rules.layout().origin().is_secure() {
+        let year = HeaderValue::from_static("max-age=31536000");
+        response.headers_mut().entry(header::STRICT_TRANSPORT_SECURITY).or_insert(year);
     }
     response
 }

@@ -8,12 +8,20 @@ use std::{
     time::Duration,
 };
 
-use axum::http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{body::Bytes, client::conn::http1};
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, Request, Response, StatusCode, header},
+};
+use http_body_util::{BodyExt, Limited};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
+use tower::ServiceExt;
+
+/// The local socket's name in the data folder.
+pub const SOCKET_NAME: &str = "symbolon.sock";
 
 /// The largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
@@ -67,39 +75,35 @@ impl Drop for LocalListener {
     }
 }
 
-/// What a running server answered.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    /// The status.
-    pub status: StatusCode,
-    /// The body; null if there is none.
-    pub body: Value,
-}
-
-/// Why there is no answer.
+/// Why a call got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// Nobody listens.
-    #[error("no server runs on this data folder")]
-    NotRunning,
+    #[error("no server answers on {0}")]
+    Nobody(PathBuf),
     /// The socket belongs to somebody else.
-    #[error("the socket may not be opened: run this as the user that the server runs as")]
-    Forbidden,
-    /// The connection broke.
-    #[error("the server did not answer: {0}")]
-    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("{0} may be opened by its owner only: run this as the user that the server runs as")]
+    Forbidden(PathBuf),
+    /// The connection broke, or the answer is no JSON.
+    #[error("the local socket: {0}")]
+    Broken(Box<dyn std::error::Error + Send + Sync>),
     /// The answer took too long.
     #[error("the server did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
     Timeout,
 }
 
 impl CallError {
+    /// Whether no server runs.
+    pub const fn nobody_answers(&self) -> bool {
+        matches!(self, Self::Nobody(_))
+    }
+
     fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Broken(error.into())
     }
 }
 
-/// Asks the server that listens on this socket.
+/// Calls the admin API of the server that listens on this socket.
 ///
 /// # Errors
 /// [`CallError`].
@@ -107,45 +111,65 @@ pub async fn call(
     socket: &Path,
     method: Method,
     path: &str,
-    body: Option<&Value>,
-) -> Result<Answer, CallError> {
+    body: Option<Value>,
+) -> Result<(StatusCode, Value), CallError> {
     let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::NotRunning,
-        io::ErrorKind::PermissionDenied => CallError::Forbidden,
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            CallError::Nobody(socket.to_owned())
+        }
+        io::ErrorKind::PermissionDenied => CallError::Forbidden(socket.to_owned()),
         _ => CallError::broken(error),
     })?;
-    let asked = ask(stream, method, path, body);
+    let asked = async {
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(CallError::broken)?;
+        // It ends when the sender is dropped.
+        tokio::spawn(connection);
+        let request = request(method, path, body)?;
+        answered(sender.send_request(request).await.map_err(CallError::broken)?).await
+    };
     tokio::time::timeout(ANSWER_TIMEOUT, asked).await.map_err(|_| CallError::Timeout)?
 }
 
-async fn ask(
-    stream: UnixStream,
+/// Calls the same API in this process.
+///
+/// # Errors
+/// [`CallError`].
+pub async fn answer(
+    router: &Router,
     method: Method,
     path: &str,
-    body: Option<&Value>,
-) -> Result<Answer, CallError> {
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(CallError::broken)?;
-    let connection = tokio::spawn(connection);
-    let mut request = Request::builder().method(method).uri(path).header(header::HOST, "local");
-    if body.is_some() {
-        request = request.header(header::CONTENT_TYPE, "application/json");
+    body: Option<Value>,
+) -> Result<(StatusCode, Value), CallError> {
+    let Ok(response) = router.clone().oneshot(request(method, path, body)?).await;
+    answered(response).await
+}
+
+fn request(method: Method, path: &str, body: Option<Value>) -> Result<Request<Body>, CallError> {
+    let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+    let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
+    let request = request.header(header::CONTENT_TYPE, "application/json").body(body);
+    request.map_err(CallError::broken)
+}
+
+async fn answered<B>(response: Response<B>) -> Result<(StatusCode, Value), CallError>
+where
+    B: hyper::body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (parts, body) = response.into_parts();
+    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(CallError::broken)?;
+    let bytes = body.to_bytes();
+    if bytes.is_empty() {
+        return Ok((parts.status, Value::Null));
     }
-    let bytes = body.map(Value::to_string).unwrap_or_default();
-    let request = request.body(Full::new(Bytes::from(bytes))).map_err(CallError::broken)?;
-    let answer = async {
-        let response = sender.send_request(request).await.map_err(CallError::broken)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let bytes = body.map_err(CallError::broken)?.to_bytes();
-        let body = if bytes.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&bytes).map_err(CallError::broken)?
-        };
-        Ok(Answer { status, body })
+    match serde_json::from_slice(&bytes) {
+        Ok(body) => Ok((parts.status, body)),
+        // The framework refuses in plain text what does not even reach a handler.
+        Err(_) if parts.status.is_client_error() => {
+            let code = "malformed_request";
+            Ok((parts.status, json!({ "code": code, "title": String::from_utf8_lossy(&bytes) })))
+        }
+        Err(error) => Err(CallError::broken(error)),
     }
-    .await;
-    connection.abort();
-    answer
 }

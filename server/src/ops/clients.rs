@@ -20,6 +20,9 @@ pub enum Refused {
     /// The name is taken.
     #[error("there is a client of this name")]
     Taken,
+    /// A client of this name was removed, and tokens of it may still live somewhere.
+    #[error("a client of this name was removed a moment ago; wait an hour, or choose another name")]
+    RemovedLately,
     /// There is no such client.
     #[error("there is no such client")]
     Unknown,
@@ -43,6 +46,9 @@ pub async fn add(app: &App, mut client: Client, now: Time) -> Result<Option<Secr
     client.secret = secret.as_ref().map(SecretDigest::of);
     client.declared = false;
     let id = client.id.clone();
+    if app.store.is_ended(&[id.entry()]) {
+        return Err(Refused::RemovedLately);
+    }
     match commit(app, id, Write::AddClient(Box::new(client)), false, now).await? {
         Outcome::Applied(_) => Ok(secret),
         _ => Err(Refused::Taken),
@@ -95,6 +101,7 @@ async fn commit(
     change.record(Event::of_client(Act::ClientChanged, id));
     change.write(write);
     let outcome = app.store.commit(change).await?;
+    app.live.forget_all();
     app.load_clients().await?;
     Ok(outcome)
 }
@@ -107,7 +114,12 @@ pub async fn apply_declared(app: &App, declared: &[Client], now: Time) -> Result
     let stored = app.store.clients().await?;
     for client in declared {
         let write = match stored.iter().find(|stored| stored.id == client.id) {
-            None => Write::AddClient(Box::new(client.clone())),
+            None => {
+                if app.store.is_ended(&[client.id.entry()]) {
+                    tracing::warn!(client = %client.id, "removed a moment ago: it is refused for up to an hour");
+                }
+                Write::AddClient(Box::new(client.clone()))
+            }
             Some(stored) if stored != client => Write::SaveClient(Box::new(client.clone())),
             Some(_) => continue,
         };

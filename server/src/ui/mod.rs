@@ -35,5 +35,6 @@ pub use askama::Template;
 pub use brand::{Brand, Colour, InvalidBrand, InvalidColour, Link};
 pub use forms::{ChangePassword, Login, LoginReason, Problem, Register};
 pub use locale::{Asked, Locale};
+pub(crate) use moment::date_text;
 pub use notices::{Continue, Home, LoggedOut, Logout, Refusal, Refused, Registered};
 pub use site::{ASSET_CACHE_CONTROL, ASSET_CSP, Asset, Page, Site, csp};

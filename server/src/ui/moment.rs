@@ -50,6 +50,11 @@ fn ago(span: Duration, words: &Words) -> Option<String> {
     })
 }
 
+/// A moment to the minute, in UTC.
+pub(crate) fn date_text(time: Time) -> String {
+    Date::of(time).exact()
+}
+
 /// How long to wait: whole seconds up to two minutes, then whole minutes, both rounded up.
 pub(super) fn wait(span: Duration, words: &Words) -> String {
     let seconds = span.as_secs() + u64::from(span.subsec_nanos() > 0);

@@ -11,7 +11,10 @@ use std::{
 };
 
 use serde_json::Value;
-use symbolon::http::problem::CODES;
+use symbolon::{
+    config::{Config, Sources},
+    http::problem::CODES,
+};
 use symbolon_guard::Refusal;
 
 use crate::{
@@ -145,6 +148,30 @@ fn every_named_test_exists() {
         });
         assert!(found, "{file}.rs has no test {name}");
     }
+}
+
+/// Every configuration that a page shows is one that `serve` takes.
+#[test]
+fn the_configurations_are_fit_for_serve() {
+    let mut seen = 0;
+    for (path, text) in documents() {
+        for shown in between(&text, "```toml\n", '`') {
+            let url = "public_url = 'https://auth.example'\n";
+            let before = if shown.starts_with("public_url") { "" } else { url };
+            let network = if shown.contains("[listen]") {
+                ""
+            } else {
+                "\n[listen]\ntrusted_proxies = ['127.0.0.1']"
+            };
+            let file = Some((path.clone(), format!("{before}{shown}{network}")));
+            let sources = Sources { file, ..Sources::default() };
+            let loaded = Config::load(&sources, &|_| Ok("0".repeat(64)));
+            let refused = loaded.map_or_else(|errors| errors, |loaded| loaded.refuse_unsafe());
+            assert!(refused.is_empty(), "{}: {refused:#?}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "only {seen} configurations were found");
 }
 
 /// The README's walk, as a reader pastes it into bash. curl is told where `localhost:8080` is, so the text runs as it

@@ -54,7 +54,7 @@ async fn a_token_ends_the_cookie_of_its_login() {
 #[tokio::test]
 async fn a_client_that_authenticates_gets_a_bound_half() {
     let world = World::new().await;
-    let shop = world.add_client("shop", "confidential", json!({})).await;
+    let shop = world.add_client("shop", "confidential", json!({ "first_party": true })).await;
     let rival = world.add_client("rival", "confidential", json!({})).await;
     let cookie = world.cookie("user").await;
     let handover = |client| {
@@ -63,6 +63,7 @@ async fn a_client_that_authenticates_gets_a_bound_half() {
             .cookie(&cookie)
             .json(&json!({ "to": "token" }))
     };
+    world.send(handover(&rival)).await.expect(403);
     let tokens = Tokens::from(&world.send(handover(&shop)).await.expect(200));
     let refresh = |client: Option<&(String, String)>| {
         let ask = ask("POST", "/api/v1/refresh").json(&json!({ "refresh_token": tokens.refresh }));
@@ -347,6 +348,27 @@ async fn introspection_tells_the_truth_at_once_and_only_to_clients() {
         world.send(about(&tokens.access).basic(&api)).await.json(),
         json!({ "active": false })
     );
+}
+
+#[tokio::test]
+async fn a_removed_client_takes_its_sessions_along() {
+    let world = World::new().await;
+    world.add_client("app", "public", json!({ "first_party": true, "audiences": [ORIGIN] })).await;
+    let login =
+        json!({ "username": "user", "password": PASSWORD, "deliver": "token", "client_id": "app" });
+    let login = world.send(ask("POST", "/api/v1/login").json(&login)).await.expect(200);
+    let tokens = Tokens::from(&login);
+    assert!(world.access_counts(&tokens.access).await);
+    let now = symbolon::app::now();
+    symbolon::ops::clients::remove(&world.app, &"app".parse().unwrap(), now).await.unwrap();
+    assert!(!world.access_counts(&tokens.access).await);
+    let refresh = json!({ "refresh_token": tokens.refresh, "client_id": "app" });
+    world.send(ask("POST", "/api/v1/refresh").json(&refresh)).await.expect(401);
+    // A client of the same name is another client: it may come when no token of the first can live.
+    let client = json!({ "id": "app", "kind": "public", "audiences": [ORIGIN] });
+    let client = serde_json::from_value(client).unwrap();
+    let again = symbolon::ops::clients::add(&world.app, client, now).await;
+    assert!(matches!(again, Err(symbolon::ops::clients::Refused::RemovedLately)));
 }
 
 #[tokio::test]

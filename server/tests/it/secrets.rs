@@ -12,13 +12,19 @@ use base64::{
 };
 use serde_json::json;
 use sqlx::Connection;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
 
 use crate::world::{PASSWORD, Tokens, World, ask};
 
 /// Log lines, kept.
 #[derive(Debug, Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -150,7 +156,7 @@ async fn places(world: &World, lines: &Lines) -> Vec<(String, Vec<u8>)> {
 async fn no_secret_rests_or_is_logged() {
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new("trace"))
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(lines.clone())
         .finish();
     let _logging = tracing::subscriber::set_default(subscriber);

@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use symbolon::{
     app::App,
-    config::{Config, Flag, Sources},
+    config::{Config, Sources},
     http,
     listen::Peer,
     ops,
@@ -155,7 +155,7 @@ impl World {
         let mut config = config(&folder);
         edit(&mut config);
         let app = App::open(config).await.unwrap();
-        let router = http::router(Arc::clone(&app), None).unwrap();
+        let router = http::router(Arc::clone(&app)).unwrap();
         let world = Self { app, router, _folder: folder };
         for name in ["user", "other"] {
             world.add_user(name).await;
@@ -232,8 +232,6 @@ async fn send(router: &Router, ask: Ask) -> Answer {
 
 fn config(folder: &Folder) -> Config {
     let folder = folder.0.display().to_string();
-    let flag =
-        |(key, value): (&str, &str)| Flag { name: "--set", key: key.into(), value: value.into() };
     let settings = [
         ("data_dir", folder.as_str()),
         ("public_url", ORIGIN),
@@ -241,6 +239,7 @@ fn config(folder: &Folder) -> Config {
         ("password.memory_kib", "8"),
         ("password.iterations", "1"),
     ];
-    let sources = Sources { flags: settings.map(flag).into(), ..Sources::default() };
-    Config::load(&sources, &|path| std::fs::read_to_string(path)).unwrap().config
+    let flags = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let sources = Sources { flags, ..Sources::default() };
+    Config::load(&sources, &|path| std::fs::read_to_string(path)).unwrap()
 }

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use symbolon_core::{
-    client::{Client, ClientId},
+    client::{Client, ClientId, ClientKind},
     csrf,
     family::Binding,
     secret::SecretText,
@@ -252,6 +252,9 @@ async fn to_tokens(
 ) -> Result<Response, Problem> {
     let now = now();
     let (client, _) = input::client(headers, body.client_id.as_ref(), http)?;
+    if !client.first_party {
+        return Err(problem::CLIENT_KIND.into());
+    }
     if !input::origin(headers)
         .is_some_and(|origin| http.is_own_origin(origin) || client.owns_origin(origin))
     {
@@ -281,6 +284,10 @@ async fn to_bound_tokens(
 ) -> Result<Response, Problem> {
     let now = now();
     let client = input::basic(headers, http)?.ok_or(problem::UNAUTHENTICATED)?;
+    // A client that is not ours asks the user for consent, which a relayed cookie does not give.
+    if !client.first_party || client.kind != ClientKind::Confidential {
+        return Err(problem::CLIENT_KIND.into());
+    }
     let cookie = http.session_cookie(headers)?.filter(|_| body.to == To::Token);
     let cookie = cookie
         .ok_or_else(|| Problem::from(problem::NO_LOGIN).detail("relay the session cookie"))?;

@@ -1,0 +1,553 @@
+use std::{io, path::Path, time::Duration};
+
+use proptest::prelude::*;
+use symbolon_core::{
+    client::{ClientKind, SecretDigest},
+    keys::Algorithm,
+    secret::SecretText,
+};
+
+use super::{sections::SECTIONS, *};
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const DIGEST: &str = "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9";
+
+fn files(path: &Path) -> io::Result<String> {
+    match path.to_str() {
+        Some("/secret") => Ok(format!("{SECRET}\n")),
+        Some("/short") => Ok("short".to_owned()),
+        Some("/logo.svg") => Ok("<svg xmlns='http://www.w3.org/2000/svg'/>".to_owned()),
+        Some("/page.html") => Ok("<html>".to_owned()),
+        _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+    }
+}
+
+fn sources(toml: &str) -> Sources {
+    Sources { file: Some(("s.toml".into(), toml.to_owned())), ..Sources::default() }
+}
+
+fn load(toml: &str) -> Result<Config, Vec<ConfigError>> {
+    Config::load(&sources(toml), &files)
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn everything_has_a_default() {
+    let config = Config::load(&Sources::default(), &files).unwrap();
+    assert_eq!(config.public_url.issuer(), "http://localhost:8080");
+    assert_eq!(config.master_key_file, Path::new("./symbolon-data/master.key"));
+    assert_eq!(config.registration, Registration::Closed);
+    assert_eq!(config.password.cost, crate::password::Cost::DEFAULT);
+    assert_eq!(config.limits.login_quotas(), LoginQuotas::default());
+    let [client] = &config.clients[..] else { panic!("{:?}", config.clients) };
+    assert_eq!((client.id.as_str(), client.first_party), ("symbolon", true));
+    assert!(config.shown().iter().all(|shown| shown.origin == Origin::Default));
+}
+
+#[test]
+fn every_setting_is_read_and_shown() {
+    let config = load("[client.shop]\nkind = 'public'\nbrand.name = 'Shop'").unwrap();
+    let shown: Vec<&str> = config.shown().iter().map(|shown| shown.key.as_str()).collect();
+    for section in SECTIONS {
+        for setting in section.settings {
+            let mut key: Vec<&str> = section.at.to_vec();
+            key.push(setting.name);
+            let key = key.join(".").replace('*', "shop");
+            assert!(shown.contains(&key.as_str()), "{key} is in no `config show`");
+        }
+    }
+}
+
+#[test]
+fn a_whole_file() {
+    let config = load(&format!(
+        r##"
+        public_url = "https://shop.example/auth/"
+        data_dir = "/var/lib/symbolon"
+        default_locale = "ko"
+        [listen]
+        address = "[::]:443"
+        tls_certificate_file = "/c.pem"
+        tls_key_file = "/k.pem"
+        [lifetimes]
+        access_token = "90s"
+        [registration]
+        mode = "invitation"
+        [brand]
+        name = "Shop"
+        accent = "#f80"
+        links = [{{ label = "Privacy", url = "https://shop.example/privacy" }}]
+        [client."shop.web"]
+        kind = "confidential"
+        secret_file = "/secret"
+        audiences = ["https://api.example"]
+        origins = ["https://shop.example"]
+        redirect_uris = ["https://shop.example/cb?x=1", "com.example.shop:/cb", "http://127.0.0.1:9/cb"]
+        algorithm = "EdDSA"
+        browser.cart = "write"
+        brand.logo_file = "/logo.svg"
+        [client.api]
+        kind = "resource"
+        secret_sha256 = "{DIGEST}"
+        [log]
+        format = "json"
+        level = "warn,symbolon=debug"
+        [keys]
+        master_key_file = "/run/keys/master"
+        "##
+    ))
+    .unwrap();
+    assert_eq!(config.public_url.issuer(), "https://shop.example/auth");
+    assert_eq!(config.lifetimes.access_token, Duration::from_secs(90));
+    assert_eq!(config.master_key_file, Path::new("/run/keys/master"));
+    let [api, shop, _] = &config.clients[..] else { panic!("{:?}", config.clients) };
+    assert_eq!((shop.id.as_str(), shop.kind), ("shop.web", ClientKind::Confidential));
+    assert_eq!(shop.secret, Some(SecretDigest::of(&SecretText::new(SECRET.to_owned()))));
+    assert_eq!(shop.algorithm, Algorithm::Ed25519);
+    assert!(shop.declared && !shop.first_party);
+    assert_eq!(api.audiences, ["https://shop.example/auth"], "by default the server itself");
+    // A client's brand is as the server's in what it leaves out.
+    assert_eq!(config.client_brands[&shop.id].name(), "Shop");
+    assert_eq!(config.client_brands.len(), 1);
+    let shown = |key: &str| config.shown().iter().find(|shown| shown.key == key).unwrap().clone();
+    let line = |line| Origin::File { path: "s.toml".into(), line };
+    assert_eq!(shown("lifetimes.access_token").origin, line(10));
+    assert_eq!(shown("client.api.secret_sha256").value.as_deref(), Some("(not shown)"));
+    assert_eq!(shown("client.\"shop.web\".browser").value.as_deref(), Some("{ cart = \"write\" }"));
+    assert!(!format!("{:?}", config.shown()).contains(&DIGEST[..8]));
+}
+
+#[test]
+fn each_mistake_names_its_key_and_how_to_mend_it() {
+    let long = "a".repeat(70);
+    for (toml, code, key, said) in [
+        ("x = ", "config_syntax", "", "the file is no TOML"),
+        ("publik_url = 'a'", "config_unknown_key", "publik_url", "Did you mean `public_url`?"),
+        (
+            "access_token = '5m'",
+            "config_unknown_key",
+            "access_token",
+            "Did you mean `lifetimes.access_token`?",
+        ),
+        (
+            "[lifetime]\naccess_token = '5m'",
+            "config_unknown_key",
+            "lifetime.access_token",
+            "Did you mean `lifetimes.access_token`?",
+        ),
+        (
+            "[client.a]\nkind='public'\norigin=[]",
+            "config_unknown_key",
+            "client.a.origin",
+            "Did you mean `client.a.origins`?",
+        ),
+        (
+            "[entirely.different]\nthing = 1",
+            "config_unknown_key",
+            "entirely.different.thing",
+            "config reference",
+        ),
+        ("listen = 5", "config_unknown_key", "listen", "this is a table"),
+        (
+            "[client.a]\nkind='public'\nsecret='hunter2hunter2'",
+            "config_unknown_key",
+            "client.a.secret",
+            "secret_file",
+        ),
+        (
+            "default_locale = 1",
+            "config_invalid_value",
+            "default_locale",
+            "expected one of `en` `ko`, found an integer",
+        ),
+        ("default_locale = 'fr'", "config_invalid_value", "default_locale", "one of `en` `ko`"),
+        (
+            "public_url = 'http://shop.example'",
+            "config_invalid_value",
+            "public_url",
+            "plain http is for localhost only",
+        ),
+        ("public_url = 'https://shop.example/?a'", "config_invalid_value", "public_url", "path"),
+        (
+            "public_url = 'shop.example'",
+            "config_invalid_value",
+            "public_url",
+            "such as https://auth.example",
+        ),
+        (
+            "[listen]\naddress = 'localhost'",
+            "config_invalid_value",
+            "listen.address",
+            "127.0.0.1:8080",
+        ),
+        (
+            "[listen]\naddress = '0.0.0.0:80'",
+            "config_missing",
+            "public_url",
+            "browsers need to know",
+        ),
+        (
+            "[listen]\naddress = '127.0.0.1:0'",
+            "config_missing",
+            "public_url",
+            "browsers need to know",
+        ),
+        (
+            "[listen]\ntls_key_file = '/k'",
+            "config_invalid_value",
+            "listen.tls_certificate_file",
+            "Give both",
+        ),
+        (
+            "[listen]\ntrusted_proxies = ['10.0.0.1/8']",
+            "config_invalid_value",
+            "listen.trusted_proxies",
+            "value 1: the address has bits set",
+        ),
+        (
+            "[listen]\ntrusted_proxies = '10.0.0.1'",
+            "config_invalid_value",
+            "listen.trusted_proxies",
+            "found a string",
+        ),
+        (
+            "[lifetimes]\naccess_token = 300",
+            "config_invalid_value",
+            "lifetimes.access_token",
+            "with its unit, found an integer",
+        ),
+        (
+            "[lifetimes]\naccess_token = '300'",
+            "config_invalid_value",
+            "lifetimes.access_token",
+            "the unit is missing",
+        ),
+        (
+            "[lifetimes]\naccess_token = '5 min'",
+            "config_invalid_value",
+            "lifetimes.access_token",
+            "none of ms, s, m, h and d",
+        ),
+        (
+            "[lifetimes]\naccess_token = '2h'",
+            "config_invalid_value",
+            "lifetimes.access_token",
+            "Choose 10s to 1h.",
+        ),
+        (
+            "[lifetimes]\naccess_token = '99999999999999999999d'",
+            "config_invalid_value",
+            "lifetimes.access_token",
+            "whole number",
+        ),
+        (
+            "[lifetimes]\nsession_idle = '48h'",
+            "config_invalid_value",
+            "lifetimes.session_idle",
+            "longer than session_absolute",
+        ),
+        (
+            "[password]\nlength_min = 7",
+            "config_invalid_value",
+            "password.length_min",
+            "Choose 8 to 64.",
+        ),
+        (
+            "[password]\nmemory_kib = 8\nparallelism = 2",
+            "config_invalid_value",
+            "password.memory_kib",
+            "8 KiB",
+        ),
+        (
+            "[password]\nmemory_kib = -1",
+            "config_invalid_value",
+            "password.memory_kib",
+            "out of range",
+        ),
+        (
+            "[password]\nhashes_in_flight_max = 0",
+            "config_invalid_value",
+            "password.hashes_in_flight_max",
+            "too small",
+        ),
+        (
+            "[limits]\nlogin_per_account = '5'",
+            "config_invalid_value",
+            "limits.login_per_account",
+            "100, then 1 per 36s",
+        ),
+        (
+            "[limits]\nlogin_per_account = '5, then 1 per 2h'",
+            "config_invalid_value",
+            "limits.login_per_account",
+            "1ms to 1h",
+        ),
+        (
+            "[registration]\nmode = 'opne'",
+            "config_invalid_value",
+            "registration.mode",
+            "one of `closed` `invitation` `open`",
+        ),
+        ("[brand]\naccent = 'red'", "config_invalid_value", "brand.accent", "#rrggbb"),
+        (
+            "[brand]\nlogo_file = '/none'",
+            "config_invalid_value",
+            "brand.logo_file",
+            "cannot be read",
+        ),
+        ("[brand]\nlogo_file = '/page.html'", "config_invalid_value", "brand", "SVG"),
+        (
+            "[brand]\nlinks = [{ label = 'x' }]",
+            "config_invalid_value",
+            "brand.links",
+            "missing field `url`",
+        ),
+        ("[client.a]", "config_missing", "client.a.kind", "such as public"),
+        ("[client.a]\nkind = 'machine'", "config_invalid_value", "client.a.kind", "`resource`"),
+        ("[client.A]\nkind = 'public'", "config_invalid_value", "client.A", "a client id is"),
+        (
+            &format!("[client.{long}]\nkind = 'public'"),
+            "config_invalid_value",
+            &format!("client.{long}"),
+            "a client id is",
+        ),
+        (
+            "[client.a]\nkind = 'confidential'",
+            "config_missing",
+            "client.a.secret_sha256",
+            "needs a secret",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nsecret_file = '/secret'",
+            "config_invalid_value",
+            "client.a.secret_file",
+            "keeps no secret",
+        ),
+        (
+            "[client.a]\nkind = 'resource'\nsecret_file = '/short'",
+            "config_invalid_value",
+            "client.a.secret_file",
+            "fewer than 32",
+        ),
+        (
+            "[client.a]\nkind = 'resource'\nsecret_file = '/none'",
+            "config_invalid_value",
+            "client.a.secret_file",
+            "cannot be read",
+        ),
+        (
+            "[client.a]\nkind = 'resource'\nsecret_sha256 = 'abc'",
+            "config_invalid_value",
+            "client.a.secret_sha256",
+            "64 hexadecimal",
+        ),
+        (
+            "[client.a]\nkind = 'public'\norigins = ['https://a.example/']",
+            "config_invalid_value",
+            "client.a.origins",
+            "without a path",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nredirect_uris = ['javascript:alert(1)']",
+            "config_invalid_value",
+            "client.a.redirect_uris",
+            "unsafe",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nredirect_uris = ['http://shop.example/cb']",
+            "config_invalid_value",
+            "client.a.redirect_uris",
+            "plain http",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nredirect_uris = ['https://a.example/#x']",
+            "config_invalid_value",
+            "client.a.redirect_uris",
+            "fragment",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nredirect_uris = ['https://*.example/']",
+            "config_invalid_value",
+            "client.a.redirect_uris",
+            "no URI",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nredirect_uris = ['https:']",
+            "config_invalid_value",
+            "client.a.redirect_uris",
+            "no URI",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nredirect_uris = ['https:x']",
+            "config_invalid_value",
+            "client.a.redirect_uris",
+            "origin",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nbrowser.cart = 'all'",
+            "config_invalid_value",
+            "client.a.browser",
+            "`read`",
+        ),
+        (
+            "[log]\nlevel = 'verbose'",
+            "config_invalid_value",
+            "log.level",
+            "error, warn, info, debug and trace",
+        ),
+    ] {
+        let errors = load(toml).err().unwrap_or_default();
+        let [error] = &errors[..] else { panic!("{toml}: {errors:?}") };
+        assert_eq!((error.code, error.key.as_deref().unwrap_or_default()), (code, key), "{toml}");
+        let text = format!("{error} {}", error.fix);
+        assert!(text.contains(said), "{toml}: {text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let errors = load(
+        "x = 1\n[lifetimes]\naccess_token = '2h'\n[listen]\naddress = 1\n[client.a]\nkind = 1",
+    )
+    .unwrap_err();
+    let keys: Vec<_> = errors.iter().filter_map(|error| error.key.as_deref()).collect();
+    assert_eq!(keys, ["x", "listen.address", "lifetimes.access_token", "client.a.kind"]);
+}
+
+#[test]
+fn a_line_that_is_no_toml_is_not_repeated() {
+    let errors = load("a = 1\n[client.shop]\nsecret_sha256 = hunter2").unwrap_err();
+    assert!(!format!("{errors:?}").contains("hunter2"), "{errors:?}");
+    assert_eq!(errors[0].origin, Some(Origin::File { path: "s.toml".into(), line: 3 }));
+}
+
+#[test]
+fn variables_are_read_by_the_type_of_their_setting() {
+    let environment = pairs(&[
+        ("SYMBOLON_LISTEN__TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+        ("SYMBOLON_PASSWORD__LENGTH_MIN", "20"),
+        ("SYMBOLON_CLIENT__SHOP__KIND", "public"),
+        ("SYMBOLON_CLIENT__SHOP__FIRST_PARTY", "true"),
+        // Not ours.
+        ("SYMBOLON_CONFIG", "/etc/symbolon.toml"),
+        ("SYMBOLON_SERVICE_HOST", "10.0.0.1"),
+        ("SYMBOLON_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("HOME", "/root"),
+    ]);
+    let config = Config::load(&Sources { environment, ..Sources::default() }, &files).unwrap();
+    assert_eq!(config.listen.trusted_proxies.len(), 2);
+    assert_eq!(config.password.length_min, 20);
+    assert!(config.clients[0].first_party);
+    for (name, value, code) in [
+        ("SYMBOLON_PASWORD__LENGTH_MIN", "20", "config_unknown_key"),
+        ("SYMBOLON_PASSWORD__LENGTH_MIN", "many", "config_invalid_value"),
+        ("SYMBOLON_CLIENT__SHOP__FIRST_PARTY", "yes", "config_invalid_value"),
+    ] {
+        let environment = pairs(&[("SYMBOLON_CLIENT__SHOP__KIND", "public"), (name, value)]);
+        let sources = Sources { environment, ..Sources::default() };
+        let errors = Config::load(&sources, &files).unwrap_err();
+        assert_eq!(errors[0].code, code, "{name}");
+        assert_eq!(errors[0].origin, Some(Origin::Variable(name.to_owned())));
+    }
+}
+
+proptest! {
+    /// Whatever layers speak, the strongest of them wins, and says that it was it.
+    #[test]
+    fn the_strongest_layer_wins(layers in proptest::array::uniform4(proptest::option::of(10..=3600_u64))) {
+        let [command, file, variable, flag] = layers;
+        let span = |secs: u64| format!("{secs}s");
+        let key = "lifetimes.access_token";
+        let one = |name: &str, value: Option<u64>| {
+            value.map(|value| (name.to_owned(), span(value))).into_iter().collect::<Vec<_>>()
+        };
+        let sources = Sources {
+            defaults: one(key, command),
+            file: file.map(|file| ("s.toml".into(), format!("{key} = '{}'", span(file)))),
+            environment: one("SYMBOLON_LIFETIMES__ACCESS_TOKEN", variable),
+            flags: one(key, flag),
+        };
+        let config = Config::load(&sources, &files).unwrap();
+        let strongest = flag.or(variable).or(file).or(command).unwrap_or(300);
+        prop_assert_eq!(config.lifetimes.access_token, Duration::from_secs(strongest));
+        let origin = match (flag, variable, file, command) {
+            (Some(_), ..) => Origin::Flag,
+            (_, Some(_), ..) => Origin::Variable("SYMBOLON_LIFETIMES__ACCESS_TOKEN".to_owned()),
+            (_, _, Some(_), _) => Origin::File { path: "s.toml".into(), line: 1 },
+            (.., Some(_)) => Origin::Command,
+            _ => Origin::Default,
+        };
+        let shown = config.shown().iter().find(|shown| shown.key == key).unwrap();
+        prop_assert_eq!(&shown.origin, &origin);
+    }
+
+    /// A file may hold anything: it is taken or refused, and never stops the process.
+    #[test]
+    fn no_file_breaks_the_reader(toml in "([a-z._\\[\\]]{1,12} ?=? ?['\"\\[{0-9a-z]{0,9}['\"\\]}]?\n){0,6}") {
+        let _ = load(&toml);
+    }
+}
+
+#[test]
+fn serve_refuses_what_is_unsafe() {
+    const SAFE: &str = "public_url = 'https://auth.example'\n";
+    let tls = "tls_certificate_file = '/c'\ntls_key_file = '/k'";
+    for (toml, refused) in [
+        ("", vec!["unsafe_public_url"]),
+        ("public_url = 'http://localhost:8080'", vec![]),
+        (SAFE, vec!["unsafe_plain_http"]),
+        (&format!("{SAFE}[listen]\n{tls}"), vec![]),
+        (&format!("{SAFE}[listen]\ntrusted_proxies = ['127.0.0.1']"), vec![]),
+        (
+            &format!("{SAFE}[listen]\naddress = '0.0.0.0:80'\ntrusted_proxies = ['10.0.0.0/8']"),
+            vec![],
+        ),
+        (&format!("{SAFE}[listen]\ntrusted_proxies = ['::/0']"), vec!["unsafe_trusted_proxies"]),
+        (
+            "public_url = 'http://localhost'\n[listen]\naddress = '0.0.0.0:80'",
+            vec!["unsafe_plain_http"],
+        ),
+        (&format!("public_url = 'http://localhost'\n[listen]\n{tls}"), vec!["unsafe_scheme"]),
+        (
+            &format!("{SAFE}[listen]\n{tls}\n[password]\nmemory_kib = 1024"),
+            vec!["unsafe_password_hash"],
+        ),
+        ("public_url = 'http://localhost'\n[password]\nmemory_kib = 1024", vec![]),
+    ] {
+        let errors = load(toml).unwrap().refuse_unsafe();
+        let codes: Vec<_> = errors.iter().map(|error| error.code).collect();
+        assert_eq!(codes, refused, "{toml}");
+        assert!(errors.iter().all(|error| !error.fix.is_empty() && error.key.is_some()));
+    }
+}
+
+#[test]
+fn operators_are_warned() {
+    let codes = |toml: &str| {
+        let warnings = load(toml).unwrap().warnings();
+        warnings.iter().map(|warning| warning.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes("public_url = 'https://a.example'"), Vec::<&str>::new());
+    let many = "[registration]\nmode = 'open'\n[password]\nlength_min = 8";
+    assert_eq!(codes(many), ["open_registration", "local_public_url", "short_passwords"]);
+}
+
+#[test]
+fn defaults_and_bounds_can_be_read() {
+    for setting in SECTIONS.iter().flat_map(|section| section.settings) {
+        let bounds = setting.bounds.into_iter().flat_map(|(least, most)| [least, most]);
+        for text in setting.default.into_iter().chain(bounds) {
+            assert!(reader::toml_value(text).is_some(), "{}: {text}", setting.name);
+        }
+        assert!(setting.what.trim().ends_with('.'), "{}: {}", setting.name, setting.what);
+    }
+}
+
+#[test]
+fn the_reference_is_as_reviewed() {
+    insta::assert_snapshot!(reference());
+}
