@@ -1,0 +1,53 @@
+//! Symbolon's figures, as ratios in one run on one machine. Nothing here is a test: nothing fails because a machine is
+//! slow or busy. Bare figures without the thing that they are compared with would say more about the machine than about
+//! us.
+//!
+//! `cargo run --release -p symbolon-bench` measures everything; more words choose figures: `… -- session token`.
+
+mod decide;
+mod harness;
+mod load;
+mod memory;
+mod process;
+mod table;
+mod traffic;
+mod world;
+
+use harness::Result;
+use table::Table;
+
+type Figure = fn(&mut Table) -> Result<()>;
+
+const FIGURES: &[(&str, Figure)] = &[
+    ("size", decide::token_size),
+    ("token", decide::token_verification),
+    ("layer", decide::session_layer),
+    ("session", traffic::session_check),
+    ("introspection", traffic::introspection),
+    ("refresh", traffic::refresh),
+    ("login", traffic::login),
+    ("memory", memory::all),
+    ("start", process::start),
+];
+
+fn main() -> Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        // The two kinds of processes that this one starts.
+        ["load"] => return load::serve(),
+        ["weigh", what] => return memory::weigh(what),
+        _ => {}
+    }
+    let unknown = words.iter().find(|word| !FIGURES.iter().any(|(name, _)| name == word));
+    if let Some(word) = unknown {
+        let names: Vec<_> = FIGURES.iter().map(|(name, _)| *name).collect();
+        return Err(format!("there is no figure `{word}`; there are: {}", names.join(" ")).into());
+    }
+    let mut table = Table::begin()?;
+    for (name, figure) in FIGURES {
+        if words.is_empty() || words.iter().any(|word| word == name) {
+            figure(&mut table)?;
+        }
+    }
+    Ok(())
+}

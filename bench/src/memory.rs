@@ -1,0 +1,117 @@
+//! What things weigh: the memory of a process of its own before and after.
+
+use std::{io::Write, net::IpAddr, process::Command, sync::Arc, time::Duration};
+
+use symbolon::{
+    app::Os,
+    live::{Live, LiveSessions},
+};
+use symbolon_core::{
+    id::{EntryId, KeyId, SessionId, UserId},
+    revocation::Ended,
+    secret::SecretText,
+    session::{Assurance, Device, Lifetimes, Login, Method, Opening, Session, Version},
+    time::Time,
+    user::{Epoch, User},
+};
+
+use crate::{
+    harness::{Result, resident_bytes},
+    table::{Row, Table},
+};
+
+const SESSIONS: usize = 100_000;
+const ENTRIES: usize = 1_000_000;
+const NOW: Time = Time::from_secs(1_800_000_000);
+
+/// The figures of memory. That of a whole server comes with its start.
+pub(crate) fn all(table: &mut Table) -> Result<()> {
+    table.row(&Row {
+        figure: "memory of a cached session",
+        measured: format!("{:.0} bytes", per_thing("sessions")?),
+        budget: "≤ 400 bytes",
+        how: "the growth of a process that fills `LiveSessions` with 100 000 logins of as many users (user agent of 111 bytes, one role, a password hash), by those",
+    })?;
+    let entry = per_thing("entries")?;
+    table.row(&Row {
+        figure: "memory of 1 M revocations",
+        measured: format!("{:.1} MB ({entry:.1} bytes each)", entry * ENTRIES as f64 / 1e6),
+        budget: "≤ 24 MB",
+        how: "the growth of a process that adds 1 000 000 random ids to `revocation::Ended`",
+    })?;
+    Ok(())
+}
+
+fn per_thing(what: &str) -> Result<f64> {
+    let output = Command::new(std::env::current_exe()?).args(["weigh", what]).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+}
+
+/// The side of the process that grows: prints bytes per thing.
+pub(crate) fn weigh(what: &str) -> Result<()> {
+    let before = resident_bytes("self")?;
+    let (grown, count) = if what == "sessions" { sessions()? } else { entries()? };
+    let bytes = grown.saturating_sub(before) as f64 / count as f64;
+    writeln!(std::io::stdout(), "{bytes}")?;
+    Ok(())
+}
+
+fn sessions() -> Result<(u64, usize)> {
+    let live = LiveSessions::new(SESSIONS, Duration::from_secs(300));
+    let mut ids = Vec::with_capacity(SESSIONS);
+    for number in 0..SESSIONS {
+        let (session, user) = a_login(number)?;
+        ids.push(session.id);
+        live.put(Arc::new(Live::new(session, Some(user), NOW)));
+    }
+    let kept = ids.iter().filter(|id| live.get(**id, NOW).is_some()).count();
+    Ok((resident_bytes("self")?.saturating_sub((ids.len() * size_of::<SessionId>()) as u64), kept))
+}
+
+fn a_login(number: usize) -> Result<(Session, User)> {
+    let user = User {
+        id: UserId::random(&mut Os),
+        version: Version::FIRST,
+        name: format!("user{number}@example.com").parse()?,
+        password: SecretText::new(
+            "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+        ),
+        roles: ["editor".parse()?].into(),
+        epoch: Epoch(1),
+        disabled_at: None,
+        added_at: NOW,
+    };
+    let login = Login {
+        user: user.id,
+        epoch: user.epoch,
+        at: NOW,
+        methods: vec![Method::Pwd],
+        assurance: Assurance::Aal1,
+        remembered: false,
+    };
+    let device = Device {
+        label: "Chrome · Windows".into(),
+        user_agent: "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/149.0.0.0 Safari/537.36".into(),
+        address: IpAddr::from([203, 0, 113, 7]),
+    };
+    let opening = Opening { client: "symbolon".parse()?, parent: None, device };
+    let day = Duration::from_secs(86_400);
+    let lifetimes = Lifetimes {
+        visitor: day,
+        idle: day,
+        absolute: day,
+        remembered_idle: day,
+        remembered_absolute: day,
+    };
+    let mut session = Session::authenticated(opening, login, &lifetimes, NOW, &mut Os);
+    session.give_cookie(KeyId::from_bytes([1; 16]));
+    Ok((session, user))
+}
+
+fn entries() -> Result<(u64, usize)> {
+    let mut ended = Ended::default();
+    for _ in 0..ENTRIES {
+        ended.insert(EntryId::random(&mut Os), NOW);
+    }
+    Ok((resident_bytes("self")?, ended.len()))
+}

@@ -1,0 +1,182 @@
+//! A server in this process on a real port and a real database file, and the bare axum application beside it.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    http::{Request, header},
+    middleware, routing,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use symbolon::{
+    app::App,
+    config::{Config, Flag, Sources},
+    http,
+    listen::{Bounds, Front, Listener, Peer, Proxies, Stop},
+    ops,
+    telemetry::{self, Metrics},
+};
+use symbolon_core::{id::SessionId, secret::SecretText};
+use tokio::{net::TcpListener, runtime::Runtime};
+use tower::ServiceExt;
+
+use crate::harness::{Result, pin};
+
+pub(crate) const ORIGIN: &str = "http://localhost:8080";
+const PASSWORD: &str = "correct horse battery staple";
+
+/// A folder beside the executable (not in /tmp, which may be memory) that goes away with its value.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Result<Self> {
+        let name = format!("bench-{}", SessionId::random(&mut symbolon::app::Os));
+        let path = std::env::current_exe()?.with_file_name(name);
+        std::fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The server.
+pub(crate) struct World {
+    pub(crate) app: Arc<App>,
+    pub(crate) router: Router,
+    pub(crate) runtime: Runtime,
+    _folder: Folder,
+}
+
+impl World {
+    /// A server whose requests are answered on one core, core 0.
+    pub(crate) fn on_one_core() -> Result<Self> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        Self::on(builder.worker_threads(1).on_thread_start(|| pin(0)).enable_all().build()?)
+    }
+
+    /// A server on all cores, as it usually runs.
+    pub(crate) fn on_all_cores() -> Result<Self> {
+        Self::on(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    }
+
+    fn on(runtime: Runtime) -> Result<Self> {
+        let folder = Folder::new()?;
+        let data_dir = folder.0.display().to_string();
+        let flag = |key: &str, value: &str| Flag {
+            name: "--set",
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        let flags = vec![flag("data_dir", &data_dir), flag("public_url", ORIGIN)];
+        let sources = Sources { flags, ..Sources::default() };
+        let loaded = Config::load(&sources, &|path| std::fs::read_to_string(path));
+        let config = loaded.map_err(|errors| format!("{errors:?}"))?.config;
+        let app = runtime.block_on(App::open(config))?;
+        let router = http::router(Arc::clone(&app), None)?;
+        let world = Self { app, router, runtime, _folder: folder };
+        world.add_user("user")?;
+        Ok(world)
+    }
+
+    pub(crate) fn add_user(&self, name: &str) -> Result<()> {
+        let password = SecretText::new(PASSWORD.to_owned());
+        let roles = ["editor".parse()?].into();
+        let added = ops::users::add(&self.app, name, &password, roles, symbolon::app::now());
+        self.runtime.block_on(added)?;
+        Ok(())
+    }
+
+    /// Adds a client that may introspect. Returns its `Authorization` header.
+    pub(crate) fn add_resource_server(&self) -> Result<String> {
+        let client = json!({ "id": "bench-api", "kind": "confidential", "audiences": [ORIGIN] });
+        let request = Request::post("/clients").header(header::CONTENT_TYPE, "application/json");
+        let local = http::local::router(Arc::clone(&self.app));
+        let answered = answer(&local, request.body(client.to_string().into())?);
+        let (_, client) = self.runtime.block_on(answered)?;
+        let secret = client["client_secret"].as_str().ok_or("no secret")?;
+        Ok(format!("Basic {}", STANDARD.encode(format!("bench-api:{secret}"))))
+    }
+
+    /// Logs in without HTTP, from some address. Returns the session cookie, if it was asked for, and the answer.
+    pub(crate) fn login(&self, deliver: &str) -> Result<(Option<String>, Value)> {
+        self.runtime.block_on(login(&self.router, "user", deliver, [127, 0, 0, 1].into()))
+    }
+
+    /// Serves the server's routes on a free port, with all that `symbolon serve` puts around them: logs, metrics, bounds.
+    pub(crate) fn serve(&self) -> Result<SocketAddr> {
+        let settings = &self.app.config.listen;
+        // Once per process: what is there already serves as well.
+        let _ = telemetry::init_logs(&self.app.config.log);
+        let _ = Metrics::install();
+        let router = self.router.clone().layer(middleware::from_fn(telemetry::observe));
+        let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.forwarded);
+        let front = Front::new(router, proxies, Bounds::from(settings));
+        let (listener, address) = self.listen()?;
+        self.runtime.spawn(async move {
+            let (_stopper, stop) = Stop::new();
+            front.serve(Listener::Tcp(listener, None), stop).await
+        });
+        Ok(address)
+    }
+
+    /// Serves any other routes on a free port, as every axum application does.
+    pub(crate) fn serve_axum(&self, router: Router) -> Result<SocketAddr> {
+        let (listener, address) = self.listen()?;
+        self.runtime.spawn(async { axum::serve(listener, router).await });
+        Ok(address)
+    }
+
+    fn listen(&self) -> Result<(TcpListener, SocketAddr)> {
+        let listener = self.runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    }
+}
+
+/// The axum application that answers this and does nothing else.
+pub(crate) fn bare(path: &str, answer: Value) -> Router {
+    let answer: &'static Value = Box::leak(Box::new(answer));
+    let route = routing::get(async move || Json(answer)).post(async move |_: Bytes| Json(answer));
+    Router::new().route(path, route)
+}
+
+/// See [`World::login`].
+pub(crate) async fn login(
+    router: &Router,
+    user: &str,
+    deliver: &str,
+    address: IpAddr,
+) -> Result<(Option<String>, Value)> {
+    let body = json!({ "username": user, "password": PASSWORD, "deliver": deliver });
+    let mut request = Request::post("/api/v1/login")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body.to_string()))?;
+    request.extensions_mut().insert(Peer { address, secure: false });
+    let (headers, answer) = answer(router, request).await?;
+    let set = headers.get(header::SET_COOKIE).and_then(|value| value.to_str().ok());
+    Ok((set.and_then(|set| set.split(';').next()).map(str::to_owned), answer))
+}
+
+/// The JSON that a router answers with.
+pub(crate) async fn answer(
+    router: &Router,
+    request: Request<Body>,
+) -> Result<(header::HeaderMap, Value)> {
+    let Ok(response) = router.clone().oneshot(request).await;
+    let (parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, 1 << 20).await?;
+    if !parts.status.is_success() {
+        return Err(format!("{}: {}", parts.status, String::from_utf8_lossy(&bytes)).into());
+    }
+    Ok((parts.headers, serde_json::from_slice(&bytes)?))
+}
