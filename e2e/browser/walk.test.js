@@ -141,3 +141,31 @@ test("with the keyboard alone", async () => {
     assert.ok(!(await isLoggedIn(page)));
   });
 });
+
+for (const [language, locale] of Object.entries(LOCALES)) {
+  test(`a cart comes along, in ${language}`, async () => {
+    await visit(browser, `shop-${language}`, { locale }, async (page, context) => {
+      await page.goto(server.shop);
+      await assertAccessible(page, language);
+      await submit(page, "#add-tea-bowl");
+      assert.equal(await page.textContent("#cart-count"), "1");
+      const before = await page.textContent("#sid");
+
+      await submit(page, "#login-link");
+      await page.fill("#login-form [name=username]", user.username);
+      await page.fill("#login-form [name=password]", user.password);
+      await submit(page, "#login-submit");
+      assert.ok(page.url().startsWith(server.shop), "the way leads back to the shop");
+      assert.equal(await page.textContent("#cart-count"), "1", "the cart came along");
+      assert.notEqual(await page.textContent("#sid"), before, "a login has a new id");
+      await assertAccessible(page, language);
+      const cookies = await context.cookies();
+
+      await submit(page, "#logout-link");
+      await submit(page, "#logout-submit");
+      await context.addCookies(cookies);
+      await page.goto(server.shop);
+      assert.ok(await page.locator("#login-link").isVisible(), "the ended login is dead in the shop, too");
+    });
+  });
+}

@@ -70,7 +70,7 @@ impl Attempts {
     /// # Errors
     /// [`Limited`].
     pub fn registration(&self, address: IpAddr, now: Time) -> Result<(), Limited> {
-        self.charge("register", address, REGISTRATIONS, now)
+        self.charge("register", &[], address, REGISTRATIONS, now)
     }
 
     /// Charges a visitor's session.
@@ -78,12 +78,20 @@ impl Attempts {
     /// # Errors
     /// [`Limited`].
     pub fn visitor(&self, client: &ClientId, address: IpAddr, now: Time) -> Result<(), Limited> {
-        self.charge(client.as_str(), address, VISITORS, now)
+        self.charge("visitor", client.as_str().as_bytes(), address, VISITORS, now)
     }
 
-    fn charge(&self, what: &str, address: IpAddr, quota: Quota, now: Time) -> Result<(), Limited> {
+    fn charge(
+        &self,
+        what: &str,
+        whose: &[u8],
+        address: IpAddr,
+        quota: Quota,
+        now: Time,
+    ) -> Result<(), Limited> {
         let mut table = self.table();
-        let charge = table.by_address(what, AddressGroup::from(address), quota);
-        table.charge(&[charge], now)
+        let group = AddressGroup::from(address);
+        let key = table.key(what, &[whose, group.as_bytes()]);
+        table.charge(&[Charge { key, quota, emptied_by_success: false }], now)
     }
 }

@@ -8,7 +8,7 @@ use std::{fmt, io::IsTerminal, time::Duration};
 use axum::{
     Extension, Router,
     extract::{MatchedPath, Request},
-    http::{HeaderName, HeaderValue, Method},
+    http::{HeaderName, HeaderValue, Method, StatusCode},
     middleware::Next,
     response::Response,
 };
@@ -16,7 +16,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use symbolon_core::secret::SecretBytes;
 use tokio::time::Instant;
-use tracing::{Instrument, Level, Span};
+use tracing::{Instrument, Span};
 use tracing_subscriber::{Layer, layer::SubscriberExt, registry, util::SubscriberInitExt};
 
 use crate::{
@@ -130,46 +130,67 @@ pub fn observe(router: Router, metrics: Option<Metrics>) -> Router {
 }
 
 async fn observe_one(mut request: Request, next: Next) -> Response {
-    let began = Instant::now();
     let id = RequestId::new();
-    let method = method(request.method());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let span = tracing::info_span!(
-        "request",
-        id = %id,
-        method,
-        route = route.as_ref().map_or("none", MatchedPath::as_str),
-    );
+    let mut told = Told::new(&request, &id);
     let header = HeaderValue::try_from(&id.0).ok();
     request.extensions_mut().insert(id);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = next.run(request).instrument(told.span.clone()).await;
     if let Some(header) = header {
         response.headers_mut().insert(REQUEST_ID, header);
     }
-    tell(&span, method, route.as_ref(), response.status().as_u16(), began.elapsed());
+    told.status = Some(response.status());
     response
 }
 
-fn tell(
-    span: &Span,
+/// A request, which is told of when it ends: also one whose client goes away before the answer, lest anybody tries
+/// something unseen.
+#[derive(Debug)]
+struct Told {
+    span: Span,
+    began: Instant,
     method: &'static str,
-    route: Option<&MatchedPath>,
-    status: u16,
-    took: Duration,
-) {
-    let route = route.map_or("none", MatchedPath::as_str);
-    metrics::histogram!(
-        "http_request_duration_seconds",
-        "method" => method,
-        "route" => route.to_owned(),
-        "status" => status.to_string(),
-    )
-    .record(took);
-    let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    // An answer to every request is for those who ask for it; what the server could not do is for everybody.
-    match status {
-        500.. => tracing::event!(parent: span, Level::WARN, status, us, "answered"),
-        _ => tracing::event!(parent: span, Level::DEBUG, status, us, "answered"),
+    route: Option<MatchedPath>,
+    status: Option<StatusCode>,
+}
+
+impl Told {
+    fn new(request: &Request, id: &RequestId) -> Self {
+        let method = method(request.method());
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        // Of the level that is never left out, so that every warning has its request.
+        let span = tracing::error_span!(
+            "request",
+            %id,
+            method,
+            route = route.as_ref().map_or("none", MatchedPath::as_str),
+        );
+        Self { span, began: Instant::now(), method, route, status: None }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        let status = self.status.as_ref().map_or("none", StatusCode::as_str);
+        let route = self.route.as_ref().map_or("none", MatchedPath::as_str);
+        metrics::histogram!(
+            "http_request_duration_seconds",
+            "method" => self.method,
+            "route" => route.to_owned(),
+            "status" => status.to_owned(),
+        )
+        .record(took);
+        let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
+        let span = &self.span;
+        match self.status {
+            Some(code) if code.is_server_error() => {
+                tracing::warn!(parent: span, status, duration_ms, "answered");
+            }
+            Some(_) => tracing::info!(parent: span, status, duration_ms, "answered"),
+            None => {
+                tracing::info!(parent: span, duration_ms, "not answered in time, or the client went away");
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     Http,
     problem::{self, Problem},
 };
-use crate::{listen::Peer, telemetry::Metrics};
+use crate::{app::App, listen::Peer, telemetry::Metrics};
 
 /// The process answers.
 pub async fn healthz() -> &'static str {
@@ -28,11 +28,21 @@ pub async fn metrics(
     let may = peer.is_some_and(|peer| from.iter().any(|network| network.contains(peer.address)));
     match metrics {
         Some(Extension(metrics)) if may => {
+            gauge(&http.app);
             let text = "text/plain; version=0.0.4; charset=utf-8";
             ([(header::CONTENT_TYPE, text)], metrics.render()).into_response()
         }
         _ => Problem::from(problem::NOT_FOUND).into_response(),
     }
+}
+
+/// What is counted elsewhere, as it is at this moment.
+fn gauge(app: &App) {
+    let passwords = app.passwords.stats();
+    metrics::counter!("symbolon_password_hashes_total").absolute(passwords.runs);
+    metrics::gauge!("symbolon_password_hashes_waiting").set(passwords.queued as f64);
+    metrics::gauge!("symbolon_revocations_live").set(app.store.ended_len() as f64);
+    metrics::gauge!("symbolon_sessions_cached").set(app.live.len() as f64);
 }
 
 /// The store answers, and there are keys to sign with.

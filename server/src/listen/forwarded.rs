@@ -1,18 +1,20 @@
 //! Who sent a request: the other end of the socket, or, if that is a proxy we trust, whom the proxy names.
 //!
-//! Proxies *append* to the header, so it is read from its end: the first address that is not a trusted proxy's is the
-//! caller. What stands before it came from the caller, who may write there what he likes.
+//! A proxy *appends* to the header, so it is read from its end: the first address there that is not a trusted proxy's is
+//! the caller's. What stands before it was written by the caller, and is never looked at, not even to take it apart.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, header::FORWARDED};
 
 use crate::config::Forwarded;
 
-/// Addresses that are looked at, from the end.
-const HOPS_MAX: usize = 32;
-/// Bytes of the header that are looked at, from the end.
-const BYTES_MAX: usize = 4096;
+/// Proxies that a request may come through.
+const HOPS_MAX: usize = 16;
 
 /// Who is at the other end of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,118 +123,86 @@ impl Proxies {
     }
 
     /// Who sent a request that came from this address, over TLS or not.
+    ///
+    /// If a trusted proxy sent it and what that wrote cannot be read, or is missing, this is the proxy. If it does not
+    /// say how the caller came, this is not secure.
     pub fn peer(&self, address: IpAddr, tls: bool, headers: &HeaderMap) -> Peer {
         let direct = Peer { address: address.to_canonical(), secure: tls };
         if !self.trusts(address) {
             return direct;
         }
-        match self.header {
-            Forwarded::XForwarded => self.x_forwarded(direct, headers),
-            Forwarded::Forwarded => self.forwarded(direct, headers),
-        }
-    }
-
-    fn x_forwarded(&self, direct: Peer, headers: &HeaderMap) -> Peer {
-        let hops = from_end(headers, &X_FORWARDED_FOR);
-        let schemes = from_end(headers, &X_FORWARDED_PROTO);
-        // Most proxies write one scheme however many addresses there are: that of the first connection.
-        let scheme = |hop: usize| if schemes.len() == hops.len() { hop } else { 0 };
-        let hops = hops.iter().enumerate().map(|(at, hop)| Hop {
-            address: host(hop),
-            secure: schemes.get(scheme(at)).map(|scheme| scheme.eq_ignore_ascii_case("https")),
-        });
-        self.caller(direct, hops)
-    }
-
-    fn forwarded(&self, direct: Peer, headers: &HeaderMap) -> Peer {
-        let hops = from_end(headers, &axum::http::header::FORWARDED);
-        self.caller(direct, hops.iter().map(|element| forwarded_hop(element)))
-    }
-
-    /// The first hop that is no proxy of ours, or the last one that can be read.
-    fn caller(&self, direct: Peer, hops: impl Iterator<Item = Hop>) -> Peer {
-        let mut peer = direct;
-        for hop in hops {
-            let Some(address) = hop.address else { return peer };
-            peer = Peer { address, secure: hop.secure.unwrap_or(peer.secure) };
-            if !self.trusts(address) {
-                return peer;
-            }
-        }
-        peer
-    }
-}
-
-/// One step of a request on its way here.
-#[derive(Debug, Clone, Copy, Default)]
-struct Hop {
-    address: Option<IpAddr>,
-    secure: Option<bool>,
-}
-
-/// The elements of a list header, the last first, with the quotes of RFC 9110 in one piece.
-fn from_end(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
-    let (mut elements, mut bytes) = (Vec::new(), 0);
-    let lines: Vec<_> = headers.get_all(name).iter().collect();
-    for line in lines.into_iter().rev() {
-        bytes += line.len();
-        let Some(line) = line.to_str().ok().filter(|_| bytes <= BYTES_MAX) else {
-            // What cannot be read ends the list: nothing beyond it is believed.
-            break;
+        let caller = match self.header {
+            Forwarded::XForwarded => self.caller(x_forwarded(headers)),
+            Forwarded::Forwarded => self
+                .caller(from_end(headers, &FORWARDED).map(|element| element.and_then(forwarded))),
         };
-        elements
-            .extend(split(line, ',').into_iter().rev().map(|element| element.trim().to_owned()));
+        caller.unwrap_or(direct)
     }
-    elements.truncate(HOPS_MAX);
-    elements
+
+    /// The first that is no proxy of ours; if all are, the farthest. Nobody if there are none, too many, or one before
+    /// the caller cannot be read.
+    fn caller(&self, hops: impl Iterator<Item = Option<Peer>>) -> Option<Peer> {
+        let mut farthest = None;
+        for (at, hop) in hops.enumerate() {
+            let hop = hop.filter(|_| at < HOPS_MAX)?;
+            if !self.trusts(hop.address) {
+                return Some(hop);
+            }
+            farthest = Some(hop);
+        }
+        farthest
+    }
 }
 
-/// Splits outside of quotes.
-fn split(text: &str, separator: char) -> Vec<&str> {
-    let (mut parts, mut from, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
-    for (at, sign) in text.char_indices() {
-        match sign {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            _ if sign == separator && !quoted => {
-                parts.push(&text[from..at]);
-                from = at + sign.len_utf8();
-            }
-            _ => {}
+/// The elements of a list header, the last first; `None` for one that is no text.
+///
+/// Commas in quotes separate, too: no address has one, and a quote that the caller left open must not swallow what the
+/// proxy wrote.
+fn from_end<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = Option<&'h str>> + use<'h> {
+    let lines: Vec<_> = headers.get_all(name).iter().collect();
+    let elements = lines.into_iter().rev().flat_map(|line| line.as_bytes().rsplit(|&b| b == b','));
+    elements.map(|element| std::str::from_utf8(element).ok().map(str::trim))
+}
+
+fn x_forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<Peer>> {
+    // Some proxies append the scheme as they do the address; most write one, whatever came before.
+    let mut schemes = from_end(headers, &X_FORWARDED_PROTO);
+    let mut secure = false;
+    from_end(headers, &X_FORWARDED_FOR).map(move |element| {
+        if let Some(scheme) = schemes.next() {
+            secure = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
         }
-    }
-    parts.push(&text[from..]);
-    parts
+        Some(Peer { address: node(element?)?, secure })
+    })
 }
 
 /// One element of `Forwarded`, such as `for="[2001:db8::1]:4711";proto=https`.
-fn forwarded_hop(element: &str) -> Hop {
-    let mut hop = Hop::default();
-    let mut names = Vec::new();
-    for pair in split(element, ';') {
-        let Some((name, value)) = pair.trim().split_once('=') else { continue };
-        let name = name.to_ascii_lowercase();
-        if names.contains(&name) {
-            // Twice the same: somebody smuggled one of them in.
-            return Hop::default();
+fn forwarded(element: &str) -> Option<Peer> {
+    let (mut address, mut secure) = (None, None);
+    for pair in element.split(';') {
+        let (name, value) = pair.trim().split_once('=')?;
+        let value = value.strip_prefix('"').map_or(Some(value), |rest| rest.strip_suffix('"'))?;
+        if value.contains(['"', '\\']) {
+            return None;
         }
-        let unquoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        let value = unquoted.unwrap_or(value);
-        match name.as_str() {
-            "for" => hop.address = host(value),
-            "proto" => hop.secure = Some(value.eq_ignore_ascii_case("https")),
-            _ => {}
+        // Twice the same: somebody smuggled one of them in.
+        if name.eq_ignore_ascii_case("for") && address.replace(node(value)?).is_some()
+            || name.eq_ignore_ascii_case("proto")
+                && secure.replace(value.eq_ignore_ascii_case("https")).is_some()
+        {
+            return None;
         }
-        names.push(name);
     }
-    hop
+    Some(Peer { address: address?, secure: secure.unwrap_or(false) })
 }
 
-/// An address, with or without a port. Names such as `unknown` and `_hidden` are none.
-fn host(text: &str) -> Option<IpAddr> {
+/// An address, with or without a port. `unknown` and names such as `_hidden` (RFC 7239 §6) are none.
+fn node(text: &str) -> Option<IpAddr> {
     let plain = text.parse::<IpAddr>().ok();
-    let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
+    let with_port = || text.parse::<SocketAddr>().ok().map(|socket| socket.ip());
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
     plain.or_else(with_port).or_else(bracketed).map(|address| address.to_canonical())
 }
@@ -252,90 +222,119 @@ mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
+    use crate::config::Forwarded::{self, *};
 
-    fn proxies(header: Forwarded) -> Proxies {
+    const XFF: &str = "x-forwarded-for";
+    const XFP: &str = "x-forwarded-proto";
+    const FWD: &str = "forwarded";
+    const PROXY: &str = "10.0.0.1";
+
+    /// An address, and whether it came over TLS.
+    type Is<'a> = (&'a str, bool);
+
+    #[track_caller]
+    fn check(header: Forwarded, from: &str, given: &[(&str, &str)], is: Is<'_>) {
         let trusted = ["10.0.0.0/8", "127.0.0.1", "2001:db8:ffff::/48"];
-        Proxies::new(trusted.map(|network| network.parse().unwrap()).to_vec(), header)
-    }
-
-    #[test]
-    fn the_caller_is_who_a_trusted_proxy_saw() {
-        const XFF: &str = "x-forwarded-for";
-        const XFP: &str = "x-forwarded-proto";
-        const FWD: &str = "forwarded";
-        let x = Forwarded::XForwarded;
-        let f = Forwarded::Forwarded;
-        let proxy = "10.0.0.1";
-        let many = format!("192.0.2.66, {}", ["10.0.0.9"; 40].join(", "));
-        let long = format!("192.0.2.66,{}", " ".repeat(BYTES_MAX));
-        type Case<'a> = (Forwarded, &'a str, &'a [(&'a str, &'a str)], &'a str, bool);
-        let cases: &[Case<'_>] = &[
-            // Nobody is believed who is no proxy.
-            (x, "192.0.2.1", &[], "192.0.2.1", false),
-            (x, "192.0.2.1", &[(XFF, "10.0.0.1"), (XFP, "https")], "192.0.2.1", false),
-            (x, "192.0.2.1", &[(FWD, "for=10.0.0.1;proto=https")], "192.0.2.1", false),
-            (f, "11.0.0.1", &[(FWD, "for=192.0.2.9")], "11.0.0.1", false),
-            // A proxy's word, and nothing that the caller wrote before it.
-            (x, proxy, &[(XFF, "192.0.2.1"), (XFP, "https")], "192.0.2.1", true),
-            (x, proxy, &[(XFF, "192.0.2.66, 192.0.2.1"), (XFP, "https")], "192.0.2.1", true),
-            (x, proxy, &[(XFF, "192.0.2.66"), (XFF, "192.0.2.1")], "192.0.2.1", false),
-            (x, proxy, &[(XFF, "192.0.2.66, 192.0.2.1, 10.1.1.1")], "192.0.2.1", false),
-            (x, proxy, &[(XFF, "10.0.0.66, 192.0.2.1, 10.1.1.1")], "192.0.2.1", false),
-            // One scheme per hop counts from the same end.
-            (x, proxy, &[(XFF, "192.0.2.1, 10.1.1.1"), (XFP, "https, http")], "192.0.2.1", true),
-            (x, proxy, &[(XFF, "192.0.2.66, 192.0.2.1"), (XFP, "https, http")], "192.0.2.1", false),
-            (x, proxy, &[(XFF, "192.0.2.1"), (XFP, "https, http")], "192.0.2.1", false),
-            // The other header is not looked at.
-            (x, proxy, &[(FWD, "for=192.0.2.66;proto=https")], proxy, false),
-            (f, proxy, &[(XFF, "192.0.2.66"), (XFP, "https")], proxy, false),
-            // What cannot be read ends the search at the last address that could.
-            (x, proxy, &[(XFF, "192.0.2.66, unknown")], proxy, false),
-            (x, proxy, &[(XFF, "192.0.2.66, nonsense, 10.1.1.1")], "10.1.1.1", false),
-            (x, proxy, &[(XFF, "")], proxy, false),
-            (x, proxy, &[(XFF, "192.0.2.66\u{e9}")], proxy, false),
-            (x, proxy, &[(XFF, &many)], "10.0.0.9", false),
-            (x, proxy, &[(XFF, &long)], proxy, false),
-            // All are proxies: the first of them asked.
-            (x, proxy, &[(XFF, "10.0.0.7, 10.0.0.8")], "10.0.0.7", false),
-            // Ports, IPv6, IPv4 in IPv6.
-            (x, proxy, &[(XFF, "192.0.2.1:4711")], "192.0.2.1", false),
-            (x, proxy, &[(XFF, "[2001:db8::1]:4711")], "2001:db8::1", false),
-            (x, proxy, &[(XFF, "[2001:db8::1]")], "2001:db8::1", false),
-            (x, proxy, &[(XFF, "2001:db8::1")], "2001:db8::1", false),
-            (x, proxy, &[(XFF, "::ffff:192.0.2.1")], "192.0.2.1", false),
-            (x, "::ffff:10.0.0.1", &[(XFF, "192.0.2.1")], "192.0.2.1", false),
-            (x, "2001:db8:ffff::1", &[(XFF, "192.0.2.1")], "192.0.2.1", false),
-            (x, "2001:db8:fffe::1", &[(XFF, "192.0.2.1")], "2001:db8:fffe::1", false),
-            // RFC 7239.
-            (f, proxy, &[(FWD, "for=192.0.2.1;proto=https;by=10.0.0.1")], "192.0.2.1", true),
-            (f, proxy, &[(FWD, "FOR=\"[2001:db8::1]:4711\"; Proto=HTTPS")], "2001:db8::1", true),
-            (f, proxy, &[(FWD, "for=192.0.2.66, for=192.0.2.1")], "192.0.2.1", false),
-            (f, proxy, &[(FWD, "for=192.0.2.1;proto=https, for=10.0.0.9")], "192.0.2.1", true),
-            (f, proxy, &[(FWD, "for=\"192.0.2.66, for=192.0.2.67\"")], proxy, false),
-            (f, proxy, &[(FWD, "for=192.0.2.66;for=192.0.2.67")], proxy, false),
-            (f, proxy, &[(FWD, "for=_hidden")], proxy, false),
-            (f, proxy, &[(FWD, "host=a;proto=https")], proxy, false),
-            // A quote that the caller left open swallows what the proxy appended: then nobody is believed.
-            (f, proxy, &[(FWD, "for=\"192.0.2.66, for=192.0.2.1")], proxy, false),
-        ];
-        for (header, from, given, address, secure) in cases {
-            let mut headers = HeaderMap::new();
-            for (name, value) in *given {
-                let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
-                headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value);
-            }
-            let peer = proxies(*header).peer(from.parse().unwrap(), false, &headers);
-            let expected = Peer { address: address.parse().unwrap(), secure: *secure };
-            assert_eq!(peer, expected, "{from} {given:?}");
+        let trusted = trusted.map(|network| network.parse().unwrap()).to_vec();
+        let mut headers = HeaderMap::new();
+        for (name, value) in given {
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value);
         }
+        let peer = Proxies::new(trusted, header).peer(from.parse().unwrap(), false, &headers);
+        assert_eq!((peer.address.to_string().as_str(), peer.secure), is, "{from} {given:?}");
     }
 
     #[test]
-    fn tls_of_our_own_is_secure_whatever_a_stranger_says() {
+    fn strangers_are_not_believed() {
+        for header in [XForwarded, Forwarded] {
+            for from in ["192.0.2.1", "11.0.0.1", "2001:db8:fffe::1"] {
+                check(header, from, &[], (from, false));
+                check(header, from, &[(XFF, PROXY), (XFP, "https")], (from, false));
+                check(header, from, &[(FWD, "for=10.0.0.1;proto=https")], (from, false));
+            }
+        }
         let mut headers = HeaderMap::new();
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-        let peer = proxies(Forwarded::XForwarded).peer([192, 0, 2, 1].into(), true, &headers);
-        assert!(peer.secure);
+        assert!(
+            Proxies::new(vec![], XForwarded).peer([192, 0, 2, 1].into(), true, &headers).secure
+        );
+    }
+
+    #[test]
+    fn x_forwarded_is_read_from_its_end() {
+        let many = |hops: usize| format!("192.0.2.1{}", ", 10.0.0.9".repeat(hops));
+        let flood = format!("{}192.0.2.1", "192.0.2.66, ".repeat(2000));
+        let cases: &[(&[(&str, &str)], Is<'_>)] = &[
+            // The proxy's word, and nothing that the caller wrote before it.
+            (&[(XFF, "192.0.2.1"), (XFP, "https")], ("192.0.2.1", true)),
+            (&[(XFF, "192.0.2.66, 192.0.2.1"), (XFP, "HTTPS")], ("192.0.2.1", true)),
+            (&[(XFF, "192.0.2.66"), (XFF, "192.0.2.1")], ("192.0.2.1", false)),
+            (&[(XFF, "192.0.2.66, 192.0.2.1, 10.1.1.1")], ("192.0.2.1", false)),
+            (&[(XFF, "10.0.0.66, 192.0.2.1, 10.1.1.1")], ("192.0.2.1", false)),
+            (&[(XFF, "\", nonsense, 192.0.2.1")], ("192.0.2.1", false)),
+            (&[(XFF, "192.0.2.66\u{e9}"), (XFF, "192.0.2.1")], ("192.0.2.1", false)),
+            (&[(XFF, "192.0.2.66\u{e9}, 192.0.2.1")], ("192.0.2.1", false)),
+            (&[(XFF, &flood)], ("192.0.2.1", false)),
+            // Schemes are counted from the same end; one stands for all.
+            (&[(XFF, "192.0.2.1, 10.1.1.1"), (XFP, "https")], ("192.0.2.1", true)),
+            (&[(XFF, "192.0.2.1, 10.1.1.1"), (XFP, "https, http")], ("192.0.2.1", true)),
+            (&[(XFF, "192.0.2.66, 192.0.2.1"), (XFP, "https, http")], ("192.0.2.1", false)),
+            (&[(XFF, "192.0.2.1"), (XFP, "https"), (XFP, "http")], ("192.0.2.1", false)),
+            (&[(XFF, "192.0.2.1"), (XFP, "https\u{e9}")], ("192.0.2.1", false)),
+            // The other header may be the caller's own.
+            (&[(FWD, "for=192.0.2.66;proto=https")], (PROXY, false)),
+            (&[(FWD, "for=192.0.2.66"), (XFF, "192.0.2.1")], ("192.0.2.1", false)),
+            // What cannot be read.
+            (&[(XFP, "https")], (PROXY, false)),
+            (&[(XFF, "")], (PROXY, false)),
+            (&[(XFF, "192.0.2.66, unknown")], (PROXY, false)),
+            (&[(XFF, "192.0.2.66, nonsense, 10.1.1.1"), (XFP, "https")], (PROXY, false)),
+            (&[(XFF, "192.0.2.66\u{e9}")], (PROXY, false)),
+            (&[(XFF, &many(HOPS_MAX - 1))], ("192.0.2.1", false)),
+            (&[(XFF, &many(HOPS_MAX))], (PROXY, false)),
+            // All are proxies: the farthest of them asked.
+            (&[(XFF, "10.0.0.7, 10.0.0.8")], ("10.0.0.7", false)),
+            // Ports, IPv6, IPv4 in IPv6.
+            (&[(XFF, "192.0.2.1:4711")], ("192.0.2.1", false)),
+            (&[(XFF, "[2001:db8::1]:4711")], ("2001:db8::1", false)),
+            (&[(XFF, "[2001:db8::1]")], ("2001:db8::1", false)),
+            (&[(XFF, "2001:db8::1")], ("2001:db8::1", false)),
+            (&[(XFF, "192.0.2.1, ::ffff:10.0.0.9")], ("192.0.2.1", false)),
+        ];
+        for (given, is) in cases {
+            check(XForwarded, PROXY, given, *is);
+        }
+        check(XForwarded, "::ffff:10.0.0.1", &[(XFF, "192.0.2.1")], ("192.0.2.1", false));
+        check(XForwarded, "2001:db8:ffff::1", &[(XFF, "192.0.2.1")], ("192.0.2.1", false));
+    }
+
+    #[test]
+    fn forwarded_is_read_from_its_end() {
+        let cases: &[(&str, Is<'_>)] = &[
+            ("for=192.0.2.1;proto=https;by=10.0.0.1", ("192.0.2.1", true)),
+            ("FOR=\"[2001:db8::1]:4711\"; Proto=HTTPS", ("2001:db8::1", true)),
+            ("for=192.0.2.66;proto=https, for=192.0.2.1", ("192.0.2.1", false)),
+            ("for=192.0.2.1;proto=https, for=10.0.0.9;proto=http", ("192.0.2.1", true)),
+            // A quote that the caller left open changes nothing of what the proxy appended.
+            ("for=\"192.0.2.66, for=192.0.2.1", ("192.0.2.1", false)),
+            ("for=\"192.0.2.66, for=192.0.2.1;host=\"a\"", ("192.0.2.1", false)),
+            // What a caller may get into the proxy's own element with the name of a host.
+            ("for=192.0.2.1;host=\"x, for=192.0.2.66\"", (PROXY, false)),
+            ("for=192.0.2.1;host=\"x, for=192.0.2.66;y=\"", (PROXY, false)),
+            ("for=192.0.2.1;host=\"x, for=192.0.2.66;y=\\\"\"", (PROXY, false)),
+            ("for=192.0.2.66;for=192.0.2.67", (PROXY, false)),
+            ("for=192.0.2.1;proto=http;proto=https", (PROXY, false)),
+            ("for=192.0.2.1;;", (PROXY, false)),
+            ("for=_hidden", (PROXY, false)),
+            ("for=unknown;proto=https", (PROXY, false)),
+            ("host=a;proto=https", (PROXY, false)),
+            ("", (PROXY, false)),
+        ];
+        for (value, is) in cases {
+            check(Forwarded, PROXY, &[(FWD, value)], *is);
+        }
+        check(Forwarded, PROXY, &[(XFF, "192.0.2.66"), (XFP, "https")], (PROXY, false));
     }
 
     #[test]

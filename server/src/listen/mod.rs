@@ -10,7 +10,17 @@ mod local;
 mod tests;
 mod tls;
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -18,14 +28,12 @@ use axum::{
     http::{HeaderValue, Request, Response, StatusCode, header},
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::{GracefulShutdown, Watcher},
-};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
 };
 use tower::ServiceExt;
 
@@ -152,7 +160,8 @@ impl Front {
 
     /// Serves a socket until `stop`. Returns whether all requests in flight were answered in time.
     pub async fn serve(&self, listener: Listener, mut stop: Stop) -> bool {
-        let graceful = GracefulShutdown::new();
+        // What still runs when this is dropped is aborted.
+        let mut connections = JoinSet::new();
         let permits = Arc::new(Semaphore::new(self.0.bounds.connections_max as usize));
         loop {
             let permit = tokio::select! {
@@ -165,11 +174,12 @@ impl Front {
                 () = stop.wait() => break,
                 accepted = listener.accept() => accepted,
             };
+            while connections.try_join_next().is_some() {}
             match accepted {
                 Ok(socket) => {
-                    let (front, watcher) = (self.clone(), graceful.watcher());
-                    tokio::spawn(async move {
-                        front.connection(socket, watcher).await;
+                    let (front, stop) = (self.clone(), stop.clone());
+                    connections.spawn(async move {
+                        front.connection(socket, stop).await;
                         drop(permit);
                     });
                 }
@@ -181,25 +191,29 @@ impl Front {
             }
         }
         drop(listener);
-        let finished = tokio::time::timeout(self.0.bounds.shutdown_timeout, graceful.shutdown());
-        let in_time = finished.await.is_ok();
+        let finished = async { while connections.join_next().await.is_some() {} };
+        let in_time = tokio::time::timeout(self.0.bounds.shutdown_timeout, finished).await.is_ok();
         if !in_time {
-            tracing::warn!("requests in flight did not finish in time");
+            tracing::warn!(connections = connections.len(), "requests in flight were cut off");
         }
         in_time
     }
 
-    async fn connection(self, socket: Socket, watcher: Watcher) {
+    async fn connection(self, socket: Socket, mut stop: Stop) {
         match socket {
-            Socket::Local(stream) => self.drive(stream, Caller::Local, watcher).await,
+            Socket::Local(stream) => self.drive(stream, Caller::Local, stop).await,
             Socket::Tcp(stream, address, None) => {
-                self.drive(stream, Caller::Remote(address, false), watcher).await;
+                self.drive(stream, Caller::Remote(address, false), stop).await;
             }
             Socket::Tcp(stream, address, Some(certificates)) => {
                 let handshake = certificates.acceptor().accept(stream);
-                match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+                let done = tokio::select! {
+                    done = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => done,
+                    () = stop.wait() => return,
+                };
+                match done {
                     Ok(Ok(stream)) => {
-                        self.drive(stream, Caller::Remote(address, true), watcher).await;
+                        self.drive(stream, Caller::Remote(address, true), stop).await;
                     }
                     Ok(Err(error)) => tracing::debug!(%error, %address, "no TLS handshake"),
                     Err(_) => tracing::debug!(%address, "the TLS handshake took too long"),
@@ -208,14 +222,28 @@ impl Front {
         }
     }
 
-    async fn drive<S>(self, stream: S, caller: Caller, watcher: Watcher)
+    async fn drive<S>(self, stream: S, caller: Caller, mut stop: Stop)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let front = self.clone();
-        let service = service_fn(move |request| front.clone().answer(request, caller));
-        let connection = self.0.http.serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = watcher.watch(connection).await {
+        let asked = AtomicBool::new(false);
+        let service = service_fn(|request| {
+            asked.store(true, Ordering::Relaxed);
+            self.clone().answer(request, caller)
+        });
+        let mut connection = pin!(self.0.http.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.wait() => {
+                // Hyper would wait for the first request of a connection, however long it does not come.
+                if !asked.load(Ordering::Relaxed) {
+                    return;
+                }
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
             // Clients go away and send nonsense all day long.
             tracing::debug!(%error, "a connection ended early");
         }

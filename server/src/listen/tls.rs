@@ -35,7 +35,7 @@ pub enum TlsError {
         /// Why.
         cause: io::Error,
     },
-    /// A file is not what it should be.
+    /// The certificate file is no PEM.
     #[error("{path}: {cause}")]
     Pem {
         /// Which.
@@ -43,6 +43,9 @@ pub enum TlsError {
         /// Why.
         cause: rustls::pki_types::pem::Error,
     },
+    /// The key file has no key. What is wrong with it is not told: that would quote it.
+    #[error("{0}: there is no PEM private key in it")]
+    NoKey(PathBuf),
     /// The certificate file has no certificate.
     #[error("{0}: there is no certificate in it")]
     Empty(PathBuf),
@@ -167,16 +170,16 @@ fn pair(
     key_file: &Path,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, TlsError> {
-    let pem = |path: &Path, cause| TlsError::Pem { path: path.to_owned(), cause };
+    let pem = |cause| TlsError::Pem { path: certificate_file.to_owned(), cause };
     let text = bytes(certificate_file)?;
-    let chain = CertificateDer::pem_slice_iter(&text)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|cause| pem(certificate_file, cause))?;
+    let chain =
+        CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>().map_err(pem)?;
     if chain.is_empty() {
         return Err(TlsError::Empty(certificate_file.to_owned()));
     }
     let key = zeroize::Zeroizing::new(bytes(key_file)?);
-    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|cause| pem(key_file, cause))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(&key).map_err(|_| TlsError::NoKey(key_file.to_owned()))?;
     CertifiedKey::from_der(chain, key, provider).map_err(TlsError::Pair)
 }
 

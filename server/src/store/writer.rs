@@ -4,7 +4,7 @@
 use std::sync::{Arc, RwLock};
 
 use rand_core::Rng;
-use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Executor, SqliteConnection, sqlite::SqliteRow};
 use symbolon_core::{
     audit::Event,
     change::{Change, Write},
@@ -110,23 +110,42 @@ fn is_fatal(error: &StoreError) -> bool {
     code.is_some_and(|code| [IOERR, CORRUPT, NOTADB].contains(&(code & 0xff)))
 }
 
+/// One transaction. SQLite itself rolls back when the disk is full, so the way back is taken by hand: what the driver
+/// thinks of transactions would not fit any more.
 async fn apply(
     connection: &mut SqliteConnection,
     batch: &[Job],
 ) -> Result<Vec<Outcome>, StoreError> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    connection.execute("BEGIN IMMEDIATE").await?;
+    let applied = apply_all(connection, batch).await;
+    let committed = match applied {
+        Ok(outcomes) => {
+            connection.execute("COMMIT").await.map(|_| outcomes).map_err(StoreError::from)
+        }
+        Err(error) => Err(error),
+    };
+    if committed.is_err() {
+        // It fails where SQLite was faster; then nothing is left to undo.
+        let _ = connection.execute("ROLLBACK").await;
+    }
+    committed
+}
+
+async fn apply_all(
+    connection: &mut SqliteConnection,
+    batch: &[Job],
+) -> Result<Vec<Outcome>, StoreError> {
     let mut outcomes = Vec::with_capacity(batch.len());
     for job in batch {
         let outcome = match &job.work {
-            Work::Change(change) => apply_change(&mut transaction, change).await?,
-            Work::Touch(seen) => touch(&mut transaction, seen).await?,
+            Work::Change(change) => apply_change(connection, change).await?,
+            Work::Touch(seen) => touch(connection, seen).await?,
             Work::Sweep { entries_before, sessions_before } => {
-                sweep(&mut transaction, *entries_before, *sessions_before).await?
+                sweep(connection, *entries_before, *sessions_before).await?
             }
         };
         outcomes.push(outcome);
     }
-    transaction.commit().await?;
     Ok(outcomes)
 }
 

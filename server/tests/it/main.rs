@@ -4,11 +4,15 @@
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
 mod kill;
+#[cfg(test)]
+mod listen;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

@@ -1,0 +1,247 @@
+//! Hostile input at the door: a clear 4xx, and nothing has changed.
+
+use serde_json::json;
+
+use crate::world::{ORIGIN, PASSWORD, World, ask};
+
+#[tokio::test]
+async fn bodies_that_nobody_should_read() {
+    let world = World::new().await;
+    let limit = world.app.config.limits.body_bytes_max;
+    let login = |body: Vec<u8>| {
+        ask("POST", "/api/v1/login").header("content-type", "application/json").raw(body)
+    };
+    let nested = "[".repeat(10_000);
+    for (what, body, status) in [
+        ("over the limit", vec![b' '; limit + 1], 413),
+        ("no JSON", b"{".to_vec(), 400),
+        ("invalid UTF-8", b"{\"username\":\"\xff\",\"password\":\"x\"}".to_vec(), 400),
+        (
+            "a member twice",
+            br#"{"username":"user","username":"user","password":"x"}"#.to_vec(),
+            400,
+        ),
+        ("a member too many", br#"{"username":"user","password":"x","admin":true}"#.to_vec(), 400),
+        ("a member missing", br#"{"username":"user"}"#.to_vec(), 400),
+        ("another type", br#"{"username":["user"],"password":"x"}"#.to_vec(), 400),
+        ("deep nesting", format!("{{\"username\":{nested}").into_bytes(), 400),
+        ("no name", br#"{"username":"","password":"x"}"#.to_vec(), 401),
+        ("a control character", b"{\"username\":\"us\\u0000er\",\"password\":\"x\"}".to_vec(), 401),
+        (
+            "a name without end",
+            format!(r#"{{"username":"{}","password":"x"}}"#, "a".repeat(100_000)).into_bytes(),
+            401,
+        ),
+        (
+            "a password without end",
+            format!(r#"{{"username":"user","password":"{}"}}"#, "a".repeat(100_000)).into_bytes(),
+            401,
+        ),
+    ] {
+        let answer = world.send(login(body)).await;
+        assert_eq!(answer.status, status, "{what}: {}", answer.text);
+        assert!(
+            answer.json()["code"].is_string() && answer.headers.get("set-cookie").is_none(),
+            "{what}"
+        );
+    }
+    for content_type in
+        ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
+    {
+        let body = json!({ "username": "user", "password": PASSWORD }).to_string();
+        let simple = ask("POST", "/api/v1/login").header("content-type", content_type).raw(body);
+        assert_eq!(world.send(simple).await.expect(415).code(), "not_json", "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn cookies_that_nobody_set() {
+    let world = World::new().await;
+    let cookie = world.cookie("user").await;
+    let with = |value: &str| ask("GET", "/api/v1/session").header("cookie", value);
+    let twice = format!("symbolon={cookie}; symbolon={cookie}");
+    let flood = format!("symbolon={cookie}; {}", "a=b; ".repeat(200));
+    let huge = format!("symbolon={cookie}; a={}", "x".repeat(20_000));
+    for (value, status) in [(twice.as_str(), 400), (&flood, 431), (&huge, 431)] {
+        world.send(with(value)).await.expect(status);
+    }
+    let split = ask("GET", "/api/v1/session").cookie(&cookie).cookie(&cookie);
+    world.send(split).await.expect(400);
+    assert!(world.cookie_counts(&cookie).await);
+}
+
+#[tokio::test]
+async fn halves_that_were_touched() {
+    let world = World::new().await;
+    let (cookie, tokens) = (world.cookie("user").await, world.tokens("user").await);
+    let flip = |text: &str, at: usize| {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        String::from_utf8(bytes).unwrap()
+    };
+    for at in (5..cookie.len()).step_by(3) {
+        assert!(!world.cookie_counts(&flip(&cookie, at)).await, "{at}");
+        assert!(!world.cookie_counts(&cookie[..at]).await, "{at}");
+        world.refresh(&flip(&tokens.refresh, at)).await.expect(400);
+        world.refresh(&tokens.refresh[..at]).await.expect(400);
+    }
+    for at in (0..tokens.access.len()).step_by(7) {
+        assert!(!world.access_counts(&flip(&tokens.access, at)).await, "{at}");
+        assert!(!world.access_counts(&tokens.access[..at]).await, "{at}");
+    }
+    // Another server's halves, made for the same names.
+    let other = World::new().await;
+    let (foreign, foreign_tokens) = (other.cookie("user").await, other.tokens("user").await);
+    assert!(
+        !world.cookie_counts(&foreign).await && !world.access_counts(&foreign_tokens.access).await
+    );
+    world.refresh(&foreign_tokens.refresh).await.expect(400);
+    // None of it had an effect.
+    assert!(world.cookie_counts(&cookie).await && world.access_counts(&tokens.access).await);
+    world.refresh(&tokens.refresh).await.expect(200);
+}
+
+#[tokio::test]
+async fn forms_of_other_sites() {
+    let world = World::new().await;
+    let cookie = world.cookie("user").await;
+    let evil = |method: &str, path: &str| {
+        ask(method, path)
+            .cookie(&cookie)
+            .header("origin", "https://evil.example")
+            .header("sec-fetch-site", "cross-site")
+    };
+    for (method, path) in [
+        ("POST", "/logout"),
+        ("POST", "/account/sessions/end-all"),
+        ("POST", "/account/password"),
+        ("POST", "/api/v1/logout"),
+        ("POST", "/api/v1/password"),
+        ("POST", "/api/v1/handover"),
+        ("DELETE", "/api/v1/sessions"),
+        ("POST", "/api/v1/refresh"),
+        ("POST", "/api/v1/refresh/continue"),
+    ] {
+        let answer = world.send(evil(method, path).form(&[("csrf_token", "none")])).await;
+        assert_eq!(answer.status, 403, "{method} {path}: {}", answer.text);
+    }
+    // Logging a visitor in as somebody else is an attack, too.
+    let login = json!({ "username": "other", "password": PASSWORD });
+    world.send(evil("POST", "/api/v1/login").json(&login)).await.expect(403);
+    let form = evil("POST", "/login").form(&[("username", "other"), ("password", PASSWORD)]);
+    assert!(world.send(form).await.expect(403).cookie("symbolon").is_none());
+    assert!(world.cookie_counts(&cookie).await);
+}
+
+#[tokio::test]
+async fn a_login_form_needs_its_token_and_leads_nowhere_else() {
+    let world = World::new().await;
+    let page = world.send(ask("GET", "/login")).await.expect(200);
+    let held = page.cookie("symbolon-form").unwrap();
+    let token = page
+        .text
+        .split("name=\"csrf_token\" value=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .to_owned();
+    let post = |held: &str, token: &str, next: &str| {
+        ask("POST", "/login").by_our_page().header("cookie", &format!("symbolon-form={held}")).form(
+            &[("csrf_token", token), ("next", next), ("username", "user"), ("password", PASSWORD)],
+        )
+    };
+    world.send(post("AAAAAAAAAAAAAAAAAAAAAA", &token, "")).await.expect(403);
+    world.send(post(&held, "AAAAAAAAAAAAAAAAAAAAAA", "")).await.expect(403);
+    for (next, leads) in [
+        ("/account/password", "/account/password"),
+        ("//evil.example/", "/account"),
+        ("/\\evil.example/", "/account"),
+        ("https://evil.example/", "/account"),
+        ("http://localhost:8080.evil.example/", "/account"),
+        ("http://localhost:8080@evil.example/", "/account"),
+        ("javascript:alert(1)", "/account"),
+        ("/\r\nlocation: https://evil.example", "/account"),
+    ] {
+        let answer = world.send(post(&held, &token, next)).await.expect(303);
+        assert_eq!(answer.location(), leads, "{next:?}");
+        assert!(answer.cookie("symbolon").is_some());
+    }
+}
+
+#[tokio::test]
+async fn origins_are_exact() {
+    let world = World::new().await;
+    let listed = "https://app.example";
+    world.add_client("app", "public", json!({ "first_party": true, "origins": [listed] })).await;
+    let preflight = |origin: &str| {
+        ask("OPTIONS", "/api/v1/login")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+    };
+    let allowed = world.send(preflight(listed)).await.expect(204);
+    assert_eq!(allowed.headers["access-control-allow-origin"], listed);
+    for other in
+        ["https://app.example.evil.example", "https://evil.example", "http://app.example", "null"]
+    {
+        let refused = world.send(preflight(other)).await.expect(403);
+        assert!(!refused.headers.contains_key("access-control-allow-origin"), "{other}");
+        let read = ask("GET", "/api/v1/session").header("origin", other);
+        assert!(
+            !world.send(read).await.headers.contains_key("access-control-allow-origin"),
+            "{other}"
+        );
+    }
+    // Pages are nobody's API.
+    let page = ask("OPTIONS", "/account")
+        .header("origin", listed)
+        .header("access-control-request-method", "POST");
+    assert!(!world.send(page).await.headers.contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn a_stranger_hands_nothing_over() {
+    let world = World::new().await;
+    let (cookie, tokens) = (world.cookie("user").await, world.tokens("user").await);
+    world
+        .add_client(
+            "app",
+            "public",
+            json!({ "first_party": true, "origins": ["https://app.example"] }),
+        )
+        .await;
+    world.add_client("third", "public", json!({ "origins": ["https://third.example"] })).await;
+    let to_token = |client: &str| {
+        let body = json!({ "to": "token", "client_id": client });
+        ask("POST", "/api/v1/handover")
+            .cookie(&cookie)
+            .header("sec-fetch-site", "same-origin")
+            .json(&body)
+    };
+    // A client that is not ours gets nothing, from wherever it asks.
+    world.send(to_token("third").header("origin", ORIGIN)).await.expect(403);
+    world.send(to_token("third").header("origin", "https://third.example")).await.expect(403);
+    let given = world.send(to_token("app").header("origin", ORIGIN)).await.expect(200);
+    assert!(given.json().get("refresh_token").is_none(), "an access token alone");
+    // Tokens → cookie: nobody plants the cookie of his own login in another browser.
+    for origin in ["https://evil.example", "https://third.example"] {
+        let body = json!({ "to": "session" });
+        let plant = ask("POST", "/api/v1/handover")
+            .bearer(&tokens.access)
+            .header("origin", origin)
+            .json(&body);
+        assert!(world.send(plant).await.expect(403).cookie("symbolon").is_none());
+    }
+}
+
+/// Every other test sets Argon2 to its least cost: this one uses the defaults.
+#[tokio::test]
+async fn the_default_cost_of_a_password() {
+    let world =
+        World::with(|config| config.password.cost = symbolon::password::Cost::DEFAULT).await;
+    let before = world.app.passwords.stats();
+    world.login("user", "session").await;
+    let after = world.app.passwords.stats();
+    assert_eq!((after.runs - before.runs, after.blocks - before.blocks), (1, 2 * 19 * 1024));
+}
