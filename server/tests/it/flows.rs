@@ -458,12 +458,15 @@ async fn no_write_brings_an_ended_session_back() {
 #[tokio::test]
 async fn a_login_on_the_way_to_a_client_looks_like_that_client() {
     let shop = "https://shop.example";
-    let brand = symbolon::ui::Brand::new("Corner Shop", None, "#b00020".parse().unwrap(), vec![]).unwrap();
+    let brand =
+        symbolon::ui::Brand::new("Corner Shop", None, "#b00020".parse().unwrap(), vec![]).unwrap();
     let world = World::with(|config| {
         config.client_brands.insert("shop".parse().unwrap(), brand);
     })
     .await;
-    world.add_client("shop", "confidential", json!({ "first_party": true, "origins": [shop] })).await;
+    world
+        .add_client("shop", "confidential", json!({ "first_party": true, "origins": [shop] }))
+        .await;
     let plain = world.send(ask("GET", "/login")).await.expect(200);
     assert!(!plain.text.contains("Corner Shop"));
     let branded = world.send(ask("GET", &format!("/login?next={shop}/cart"))).await.expect(200);
