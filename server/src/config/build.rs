@@ -21,7 +21,7 @@ const SECRET_BYTES_MIN: usize = 32;
 
 /// Makes the configuration.
 pub(super) fn build(layers: &mut Layers, read: ReadFile<'_>) -> Result<Config, Vec<ConfigError>> {
-    let names = layers.names("client");
+    let names = layers.clients();
     let mut reader = layers.reader();
     let config = config(&mut reader, names.iter().map(String::as_str), read);
     let Reader { errors, shown, .. } = reader;
@@ -61,8 +61,9 @@ fn config<'n>(
     let log = Log::read(reader, &["log"]);
     let keys = Keys::read(reader, &["keys"]);
     let (top, public_url) = (top?, public_url?);
-    if clients.iter().all(|client| client.id != top.default_client) {
-        clients.push(default_client(top.default_client.clone(), &public_url));
+    match clients.iter().find(|client| client.id == top.default_client) {
+        Some(client) => check_default_client(reader, client),
+        None => clients.push(default_client(top.default_client.clone(), &public_url)),
     }
     let master_key_file = keys?.master_key_file;
     Some(Config {
@@ -86,13 +87,18 @@ fn config<'n>(
 
 fn listen(reader: &mut Reader<'_>) -> Option<Listen> {
     let listen = Listen::read(reader, &["listen"])?;
-    let missing = match (&listen.tls_certificate_file, &listen.tls_key_file) {
-        (Some(_), None) => "tls_key_file",
-        (None, Some(_)) => "tls_certificate_file",
+    let (missing, given) = match (&listen.tls_certificate_file, &listen.tls_key_file) {
+        (Some(_), None) => ("tls_key_file", "tls_certificate_file"),
+        (None, Some(_)) => ("tls_certificate_file", "tls_key_file"),
         _ => return Some(listen),
     };
-    let cause = "TLS needs a certificate and its key";
-    reader.refuse(&["listen", missing], cause, "Give both files, or none to speak plain http.");
+    let error = ConfigError::new(
+        "config_invalid_value",
+        "TLS needs a certificate and its key",
+        "Give both files, or none to speak plain http.",
+    );
+    let origin = reader.origin(&["listen", given]);
+    reader.errors.push(error.at(written(&["listen", missing]), Some(origin)));
     None
 }
 
@@ -121,8 +127,15 @@ fn lifetimes(reader: &mut Reader<'_>) -> Option<Timings> {
     let timings = Timings::read(reader, &["lifetimes"])?;
     let mut ordered = true;
     let mut order = |(short, span): (&str, Duration), (long, limit): (&str, Duration)| {
-        if span > limit {
-            ordered = false;
+        if span <= limit {
+            return;
+        }
+        ordered = false;
+        // A default is not to blame.
+        if reader.origin(&["lifetimes", short]) == Origin::Default {
+            let cause = format!("it is shorter than {short}");
+            reader.refuse(&["lifetimes", long], cause, format!("Lengthen it, or shorten {short}."));
+        } else {
             let cause = format!("it is longer than {long}");
             reader.refuse(&["lifetimes", short], cause, format!("Shorten it, or lengthen {long}."));
         }
@@ -262,7 +275,8 @@ fn secret(
                 "a client of this kind needs a secret",
                 "Give secret_sha256 or secret_file, or make it a public client.",
             );
-            reader.errors.push(error.at(written(&join(at, "secret_sha256")), None));
+            let key = written(&join(at, "secret_sha256"));
+            reader.errors.push(error.at(key, Some(reader.origin(at))));
             None
         }
         _ => {
@@ -290,6 +304,17 @@ fn secret_in(
     let fix = "Put 32 random bytes in it, in hexadecimal or base64url.";
     reader.refuse(&join(at, "secret_file"), cause, fix);
     None
+}
+
+/// Who names no client shows no secret, and the login page takes passwords for this client.
+fn check_default_client(reader: &mut Reader<'_>, client: &Client) {
+    if client.kind != ClientKind::Public || !client.first_party {
+        let at = ["client", client.id.as_str()];
+        let cause = "requests that name no client mean this one, so nobody could log in";
+        let fix =
+            "Give it kind = \"public\" and first_party = true, or name another default_client.";
+        reader.refuse(&at, cause, fix);
+    }
 }
 
 /// The client that needs no declaration: what has no `client_id` of its own speaks as it.

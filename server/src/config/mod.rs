@@ -26,6 +26,7 @@ mod value;
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt, io,
     path::{Path, PathBuf},
     str::FromStr,
@@ -129,13 +130,34 @@ pub fn read(
     let sources = Sources {
         defaults: defaults.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
         file: read_file(file).map_err(|error| vec![error])?,
-        // A variable that is no text is none of ours, or its setting will be missed.
-        environment: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
+        environment: texts(std::env::vars_os())?,
         flags: flags.to_vec(),
     };
     Config::load(&sources, &|path| std::fs::read_to_string(path))
+}
+
+/// The variables that are ours, as text. One that is no text must not be passed over: its setting would be another.
+fn texts(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, Vec<ConfigError>> {
+    let mut texts = Vec::new();
+    let mut errors = Vec::new();
+    for (name, value) in variables {
+        let Ok(name) = name.into_string() else { continue };
+        // `read_file` takes this one as a path.
+        if !name.starts_with(reader::PREFIX) || name == "SYMBOLON_CONFIG" {
+            continue;
+        }
+        match value.into_string() {
+            Ok(value) => texts.push((name, value)),
+            Err(_) => {
+                let cause = format!("the value of {name} is no UTF-8 text");
+                let fix = "Write it in UTF-8, or unset the variable.";
+                errors.push(ConfigError::new("config_invalid_value", cause, fix));
+            }
+        }
+    }
+    if errors.is_empty() { Ok(texts) } else { Err(errors) }
 }
 
 fn read_file(asked: Option<&Path>) -> Result<Option<(PathBuf, String)>, ConfigError> {

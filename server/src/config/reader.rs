@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Variables begin with this.
-const PREFIX: &str = "SYMBOLON_";
+pub(super) const PREFIX: &str = "SYMBOLON_";
 /// How deep tables can be.
 const DEPTH_MAX: usize = 4;
 /// The most clients that a file declares.
@@ -75,7 +75,8 @@ impl Layers {
             Ok(parsed) => parsed,
             Err(error) => {
                 // The error's own text shows the line, and the line may hold a secret.
-                let line = error.span().map_or(1, |span| line_of(text, span.start));
+                let before = error.span().and_then(|span| text.as_bytes().get(..span.start));
+                let line = before.unwrap_or_default().iter().filter(|b| **b == b'\n').count() + 1;
                 self.errors.push(ConfigError {
                     origin: Some(Origin::File { path: path.to_owned(), line }),
                     ..ConfigError::new(
@@ -87,8 +88,9 @@ impl Layers {
                 return;
             }
         };
+        let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
         let mut lines = BTreeMap::new();
-        number(spans.get_ref(), text, &mut Vec::new(), &mut lines);
+        number(spans.get_ref(), &ends, &mut Vec::new(), &mut lines);
         self.table(table, &mut Vec::new(), &|key| Origin::File {
             path: path.to_owned(),
             line: lines.get(key).copied().unwrap_or(1),
@@ -160,10 +162,18 @@ impl Layers {
         self.errors.push(error.at(written(&key), Some(origin)));
     }
 
-    /// The names that stand for the `*` after `table`.
-    pub(super) fn names(&self, table: &str) -> BTreeSet<String> {
-        let here = self.given.keys().filter(|key| key.len() > 1 && key[0] == table);
-        here.map(|key| key[1].clone()).take(CLIENTS_MAX).collect()
+    /// The names of the clients. Too many are an error and never left out: a client that is not declared is removed.
+    pub(super) fn clients(&mut self) -> BTreeSet<String> {
+        let here = self.given.keys().filter(|key| key.len() > 1 && key[0] == "client");
+        let names: BTreeSet<String> = here.map(|key| key[1].clone()).collect();
+        if names.len() > CLIENTS_MAX {
+            let cause = format!("{} clients are more than {CLIENTS_MAX}", names.len());
+            let fix = "Declare fewer here, and make the others with `symbolon client add`.";
+            let error = ConfigError::new("config_invalid_value", cause, fix);
+            self.errors.push(error.at("client", None));
+            return BTreeSet::new();
+        }
+        names
     }
 
     /// Reads the values.
@@ -178,16 +188,13 @@ fn is_service_link(rest: &str) -> bool {
     rest.starts_with("SERVICE_") || rest == "PORT" || rest.starts_with("PORT_")
 }
 
-fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes()[..at.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1
-}
-
-fn number(table: &DeTable<'_>, text: &str, at: &mut Key, lines: &mut BTreeMap<Key, usize>) {
+/// Finds the line of every key; `ends` is where lines end.
+fn number(table: &DeTable<'_>, ends: &[usize], at: &mut Key, lines: &mut BTreeMap<Key, usize>) {
     for (name, value) in table {
         at.push(name.get_ref().to_string());
-        lines.insert(at.clone(), line_of(text, name.span().start));
+        lines.insert(at.clone(), ends.partition_point(|end| *end < name.span().start) + 1);
         if let Some(inner) = value.get_ref().as_table().filter(|_| at.len() < DEPTH_MAX) {
-            number(inner, text, at, lines);
+            number(inner, ends, at, lines);
         }
         at.pop();
     }
@@ -243,10 +250,12 @@ impl Reader<'_> {
         at.iter().copied().chain([setting.name]).map(str::to_owned).collect()
     }
 
-    /// Where the value of a setting comes from.
+    /// Where the value of a setting comes from; of a table, where it begins.
     pub(super) fn origin(&self, key: &[&str]) -> Origin {
         let key: Key = key.iter().copied().map(str::to_owned).collect();
-        self.layers.given.get(&key).map_or(Origin::Default, |given| given.origin.clone())
+        let inside =
+            self.layers.given.range(key.clone()..).take_while(|(at, _)| at.starts_with(&key));
+        inside.map(|(_, given)| given.origin.clone()).min().unwrap_or(Origin::Default)
     }
 
     /// Reports that a value, or several together, cannot be.
@@ -272,12 +281,15 @@ impl Reader<'_> {
             value => value.as_ref().map(Value::to_string),
         };
         self.shown.push(Shown { key: written(&key), value: text, origin: origin.clone() });
-        let (code, cause) = match value.as_ref().map(T::from_value) {
+        let (code, cause, origin) = match value.as_ref().map(T::from_value) {
             Some(Ok(value)) => return Some(value),
-            Some(Err(cause)) => ("config_invalid_value", cause),
+            Some(Err(cause)) => ("config_invalid_value", cause, origin),
             None => match T::missing() {
                 Some(value) => return Some(value),
-                None => ("config_missing", "this setting has no default".to_owned()),
+                None => {
+                    let cause = "this setting has no default".to_owned();
+                    ("config_missing", cause, self.origin(at))
+                }
             },
         };
         let example = setting.default.unwrap_or(setting.example);

@@ -3,7 +3,9 @@
 use super::{Config, ConfigError, Origin, Registration};
 
 /// OWASP's least work of Argon2id: every one of its choices computes at least this many KiB in all passes together.
-const HASH_WORK_MIN: u64 = 7168 * 5;
+const HASH_WORK_MIN: u64 = HASH_MEMORY_KIB_MIN as u64 * 5;
+/// OWASP's least memory of Argon2id. No number of passes makes up for less: memory is what a guesser's card lacks.
+const HASH_MEMORY_KIB_MIN: u32 = 7168;
 
 impl Config {
     fn origin(&self, key: &str) -> Origin {
@@ -55,7 +57,9 @@ impl Config {
             );
         }
         // A server that is only tried out may hash cheaply.
-        if password.cost.blocks() < HASH_WORK_MIN && !public_url.is_local() {
+        let cheap = password.cost.blocks() < HASH_WORK_MIN
+            || password.cost.memory_kib() < HASH_MEMORY_KIB_MIN;
+        if cheap && !public_url.is_local() {
             refuse(
                 "unsafe_password_hash",
                 "password.memory_kib",

@@ -23,7 +23,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use symbolon_core::{client::ClientId, secret::SecretText};
+use symbolon_core::{
+    client::{Client, ClientId},
+    secret::SecretText,
+};
 use symbolon_guard::{
     Rules,
     cookie::{Cookie, InvalidPublicUrl},
@@ -99,15 +102,16 @@ impl Http {
         Ok(cookies.get(Cookie::Session))
     }
 
+    /// The first-party client whose pages live on this origin. Where there are several, the first by name.
+    pub fn owner_of(&self, origin: &str) -> Option<ClientId> {
+        let clients = self.app.clients();
+        let owns = |client: &&Arc<Client>| client.first_party && client.owns_origin(origin);
+        clients.values().filter(owns).map(|client| client.id.clone()).min()
+    }
+
     /// Where to go after a login, if that is a place of ours or of a first-party client.
     pub fn next(&self, text: &str) -> Option<Next> {
-        let owned = |origin: &str| {
-            self.app
-                .clients()
-                .values()
-                .any(|client| client.first_party && client.owns_origin(origin))
-        };
-        Next::parse_listed(text, owned)
+        Next::parse_listed(text, |origin| self.owner_of(origin).is_some())
     }
 
     /// Refuses what a browser says comes from elsewhere. Where a secret in the body carries the request and not a

@@ -454,3 +454,25 @@ async fn no_write_brings_an_ended_session_back() {
         world.send(ask("GET", &data).basic(&shop)).await.expect(404);
     }
 }
+
+#[tokio::test]
+async fn a_login_on_the_way_to_a_client_looks_like_that_client() {
+    let shop = "https://shop.example";
+    let brand =
+        symbolon::ui::Brand::new("Corner Shop", None, "#b00020".parse().unwrap(), vec![]).unwrap();
+    let world = World::with(|config| {
+        config.client_brands.insert("shop".parse().unwrap(), brand);
+    })
+    .await;
+    world
+        .add_client("shop", "confidential", json!({ "first_party": true, "origins": [shop] }))
+        .await;
+    let plain = world.send(ask("GET", "/login")).await.expect(200);
+    assert!(!plain.text.contains("Corner Shop"));
+    let branded = world.send(ask("GET", &format!("/login?next={shop}/cart"))).await.expect(200);
+    assert!(branded.text.contains("Corner Shop"));
+    let policy = branded.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains(&format!("form-action 'self' {shop}")), "{policy}");
+    let style = branded.text.split("href=\"").find(|part| part.contains("/assets/brand-")).unwrap();
+    world.send(ask("GET", style.split('"').next().unwrap())).await.expect(200);
+}

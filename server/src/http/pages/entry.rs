@@ -64,7 +64,7 @@ fn show_login(
     status: StatusCode,
 ) -> Response {
     let (csrf_token, set) = view.form_token(http);
-    let page = view.page(http, None);
+    let page = view.page_towards(http, &view.here, next, None);
     let template = ui::Login {
         page: &page,
         csrf_token: &csrf_token,
@@ -183,7 +183,8 @@ fn show_register(
     status: StatusCode,
 ) -> Response {
     let (csrf_token, set) = view.form_token(http);
-    let page = view.page(http, None);
+    let next = http.next(&typed.next);
+    let page = view.page_towards(http, &view.here, next.as_ref(), None);
     let needs_invitation = http.app.config.registration == Registration::Invitation;
     let nothing = SecretText::default();
     let invitation = typed.invitation.as_ref().unwrap_or(&nothing);
@@ -239,7 +240,7 @@ pub async fn register_form(
     let wrong = match ops::register::register(&http.app, application, now()).await {
         Ok(()) => {
             let next = http.next(&form.next);
-            let page = view.page_at(&http, "/login", None);
+            let page = view.page_towards(&http, "/login", next.as_ref(), None);
             let template =
                 ui::Registered { page: &page, next: next.as_ref().map_or("", Next::as_str) };
             return view.html(&http, StatusCode::OK, &template, None);
@@ -259,8 +260,8 @@ pub async fn logout(State(http): State<Http>, view: View) -> Response {
         return logged_out(&http, &view, false, None, HeaderMap::new());
     };
     let name = username(&http, Some(identity)).await;
-    let page = view.page(&http, name.as_deref());
     let next = view.next(&http);
+    let page = view.page_towards(&http, &view.here, next.as_ref(), name.as_deref());
     let csrf_token = SecretText::new(identity.csrf_token());
     let to = next.as_ref().map_or("", Next::as_str);
     let template = ui::Logout { page: &page, csrf_token: &csrf_token, next: to };

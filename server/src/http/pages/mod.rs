@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use symbolon_core::{
+    client::ClientId,
     csrf,
     secret::{SecretBytes, SecretText},
 };
@@ -32,7 +33,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Pages {
     site: Site,
-    assets: HashMap<String, usize>,
+    /// The pages of clients that have a brand of their own.
+    of_clients: HashMap<ClientId, Site>,
     form_cookie: &'static str,
     secure: bool,
 }
@@ -41,11 +43,19 @@ impl Pages {
     /// Prepares the pages.
     pub fn new(config: &Config, rules: &Rules) -> Self {
         let secure = rules.layout().origin().is_secure();
-        let site = Site::new(rules.layout().base(), config.brand.clone());
-        let assets =
-            site.assets().iter().enumerate().map(|(at, asset)| (asset.path.clone(), at)).collect();
-        let form_cookie = if secure { "__Host-symbolon-form" } else { "symbolon-form" };
-        Self { site, assets, form_cookie, secure }
+        let site = |brand: &ui::Brand| Site::new(rules.layout().base(), brand.clone());
+        let of_client = |(id, brand): (&ClientId, &ui::Brand)| (id.clone(), site(brand));
+        Self {
+            site: site(&config.brand),
+            of_clients: config.client_brands.iter().map(of_client).collect(),
+            form_cookie: if secure { "__Host-symbolon-form" } else { "symbolon-form" },
+            secure,
+        }
+    }
+
+    fn asset(&self, path: &str) -> Option<&ui::Asset> {
+        let sites = self.of_clients.values().chain([&self.site]);
+        sites.flat_map(Site::assets).find(|asset| asset.path == path)
     }
 }
 
@@ -115,6 +125,19 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 impl View {
     fn page<'a>(&'a self, http: &'a Http, user: Option<&'a str>) -> Page<'a> {
         Page::new(&http.pages.site, self.locale, &self.here, user)
+    }
+
+    /// A page on the way to `next`: it looks like the client that `next` belongs to.
+    fn page_towards<'a>(
+        &'a self,
+        http: &'a Http,
+        here: &'a str,
+        next: Option<&Next>,
+        user: Option<&'a str>,
+    ) -> Page<'a> {
+        let owner = next.and_then(Next::origin).and_then(|origin| http.owner_of(origin));
+        let site = owner.and_then(|client| http.pages.of_clients.get(&client));
+        Page::new(site.unwrap_or(&http.pages.site), self.locale, here, user)
     }
 
     /// A page of the same address under another path, for forms whose address cannot be shown by `GET`.
@@ -252,9 +275,9 @@ pub async fn home(State(http): State<Http>, view: View) -> Response {
 
 /// `GET /assets/{file}`.
 pub async fn asset(State(http): State<Http>, Path(file): Path<String>) -> Response {
-    let assets = http.pages.site.assets();
-    let found = http.pages.assets.get(&format!("/assets/{file}")).and_then(|at| assets.get(*at));
-    let Some(asset) = found else { return Problem::from(problem::NOT_FOUND).into_response() };
+    let Some(asset) = http.pages.asset(&format!("/assets/{file}")) else {
+        return Problem::from(problem::NOT_FOUND).into_response();
+    };
     let headers = [
         (header::CONTENT_TYPE, asset.content_type),
         (header::CACHE_CONTROL, ui::ASSET_CACHE_CONTROL),
