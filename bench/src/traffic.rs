@@ -53,16 +53,17 @@ impl Measured {
 }
 
 /// Runs the jobs in turn, round by round, after one round that warms up.
-fn alternate<const N: usize>(load: &mut Load, jobs: &[Job; N]) -> Result<[Measured; N]> {
+fn alternate<const N: usize>(load: &mut Load, mut jobs: [Job; N]) -> Result<[Measured; N]> {
     let mut all = [(); N].map(|()| Measured::default());
     for round in 0..=ROUNDS {
-        for (job, measured) in jobs.iter().zip(&mut all) {
+        for (job, measured) in jobs.iter_mut().zip(&mut all) {
             let before = process_cpu();
-            let done = load.run(job)?;
+            let Done { answers, secs, tokens, .. } = load.run(job)?;
             let cpu = process_cpu().saturating_sub(before);
+            job.refresh = job.refresh.as_ref().map(|_| tokens);
             if round > 0 {
-                measured.per_sec.push(done.answers as f64 / done.secs);
-                measured.cpu_us.push(cpu.as_secs_f64() * 1e6 / done.answers as f64);
+                measured.per_sec.push(answers as f64 / secs);
+                measured.cpu_us.push(cpu.as_secs_f64() * 1e6 / answers as f64);
             }
         }
     }
@@ -113,7 +114,7 @@ pub(crate) fn session_check(table: &mut Table) -> Result<()> {
         job(world.serve_axum(world.router.clone())?, requests.clone()),
         job(world.serve()?, requests),
     ];
-    let [bare, any_layer, guarded, router, node] = alternate(&mut load, &jobs)?;
+    let [bare, any_layer, guarded, router, node] = alternate(&mut load, jobs)?;
     table.row(&Row {
         figure: "for comparison: an axum layer that does nothing",
         measured: any_layer.beside(&bare),
@@ -177,7 +178,7 @@ pub(crate) fn introspection(table: &mut Table) -> Result<()> {
         let requests = vec![request; CONNECTIONS];
         let jobs =
             [job(world.serve_axum(bare(PATH, answer))?, requests.clone()), job(node, requests)];
-        let [bare, node] = alternate(&mut load, &jobs)?;
+        let [bare, node] = alternate(&mut load, jobs)?;
         table.row(&Row {
             figure,
             measured: node.beside(&bare),
@@ -198,25 +199,14 @@ pub(crate) fn refresh(table: &mut Table) -> Result<()> {
     let bare = world.serve_axum(bare(SESSION, serde_json::json!({ "ok": true })))?;
     let head = "POST /api/v1/refresh HTTP/1.1\r\nhost: localhost:8080\r\ncontent-type: application/json\r\n";
     let with = |tokens: &[String]| Job {
-        for_ms: 1000,
+        for_ms: 500,
         refresh: Some(tokens.to_vec()),
         ..job(node, vec![head.to_owned(); tokens.len()])
     };
     let mut load = Load::start()?;
     let (one, many) = tokens.split_at(1);
-    let mut jobs =
-        [with(many), with(one), job(bare, vec![get_session("accept: */*"); CONNECTIONS])];
-    let [mut many, mut one, mut plain] = [(); 3].map(|()| Measured::default());
-    for _ in 0..7 {
-        for (job, measured) in jobs.iter_mut().zip([&mut many, &mut one, &mut plain]) {
-            let before = process_cpu();
-            let Done { answers, secs, tokens, .. } = load.run(job)?;
-            let cpu = process_cpu().saturating_sub(before);
-            measured.per_sec.push(answers as f64 / secs);
-            measured.cpu_us.push(cpu.as_secs_f64() * 1e6 / answers as f64);
-            job.refresh = job.refresh.as_ref().map(|_| tokens);
-        }
-    }
+    let plain = job(bare, vec![get_session("accept: */*"); CONNECTIONS]);
+    let [many, one, plain] = alternate(&mut load, [with(many), with(one), plain])?;
     let bare_answers = many.cpu_us.over(&plain.cpu_us);
     table.row(&Row {
         figure: "refresh rotation, durable",
