@@ -10,13 +10,13 @@ use axum::{
     Json, Router,
     body::{Body, Bytes},
     http::{Request, header},
-    middleware, routing,
+    routing,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use symbolon::{
     app::App,
-    config::{Config, Flag, Sources},
+    config::{Config, Sources},
     http,
     listen::{Bounds, Front, Listener, Peer, Proxies, Stop},
     ops,
@@ -72,17 +72,14 @@ impl World {
     fn on(runtime: Runtime) -> Result<Self> {
         let folder = Folder::new()?;
         let data_dir = folder.0.display().to_string();
-        let flag = |key: &str, value: &str| Flag {
-            name: "--set",
-            key: key.to_owned(),
-            value: value.to_owned(),
-        };
-        let flags = vec![flag("data_dir", &data_dir), flag("public_url", ORIGIN)];
+        let flags =
+            [("data_dir", data_dir), ("public_url", ORIGIN.into()), ("log.level", "warn".into())];
+        let flags = flags.map(|(key, value)| (key.to_owned(), value)).into();
         let sources = Sources { flags, ..Sources::default() };
-        let loaded = Config::load(&sources, &|path| std::fs::read_to_string(path));
-        let config = loaded.map_err(|errors| format!("{errors:?}"))?.config;
+        let config = Config::load(&sources, &|path| std::fs::read_to_string(path))
+            .map_err(|errors| format!("{errors:?}"))?;
         let app = runtime.block_on(App::open(config))?;
-        let router = http::router(Arc::clone(&app), None)?;
+        let router = http::router(Arc::clone(&app))?;
         let world = Self { app, router, runtime, _folder: folder };
         world.add_user("user")?;
         Ok(world)
@@ -117,9 +114,12 @@ impl World {
         let settings = &self.app.config.listen;
         // Once per process: what is there already serves as well.
         let _ = telemetry::init_logs(&self.app.config.log);
-        let _ = Metrics::install();
-        let router = self.router.clone().layer(middleware::from_fn(telemetry::observe));
+        let metrics = Metrics::install().ok();
+        if let Some(metrics) = metrics.clone() {
+            self.runtime.spawn(metrics.keep_small());
+        }
         let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.forwarded);
+        let router = telemetry::observe(self.router.clone(), metrics);
         let front = Front::new(router, proxies, Bounds::from(settings));
         let (listener, address) = self.listen()?;
         self.runtime.spawn(async move {
