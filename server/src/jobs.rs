@@ -21,7 +21,7 @@ pub async fn run(app: Arc<App>) {
     loop {
         second.tick().await;
         write_seen(&app).await;
-        if ticks.is_multiple_of(60) {
+        if ticks.is_multiple_of(10) {
             sweep(&app).await;
         }
         if ticks.is_multiple_of(600) {

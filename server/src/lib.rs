@@ -10,6 +10,7 @@ pub mod jobs;
 pub mod listen;
 pub mod live;
 pub mod ops;
+pub mod os;
 pub mod password;
 pub mod store;
 pub mod telemetry;

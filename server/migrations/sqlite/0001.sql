@@ -39,6 +39,7 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_of_user ON sessions (user_id, opened_at) WHERE ended_at IS NULL;
 CREATE INDEX sessions_of_parent ON sessions (parent) WHERE parent IS NOT NULL;
 CREATE INDEX sessions_by_end ON sessions (ends_at);
+CREATE INDEX tombstones_by_age ON sessions (ended_at) WHERE ended_at IS NOT NULL;
 
 CREATE TABLE session_data (
     session  BLOB   NOT NULL,

@@ -86,16 +86,19 @@ pub async fn load(app: &App, id: SessionId, now: Time) -> Result<Arc<Live>, Refu
 }
 
 fn verify(app: &App, live: &Live, handle: Handle, now: Time) -> Result<(), Refused> {
-    let [session, parent, client] = live.entries();
-    if app.store.is_ended(&[session, parent, client, handle.name().id().entry()]) {
+    if app.store.is_ended(&live.entries()) {
         return Err(Refused::Revoked);
     }
+    let generation = handle.name().id().entry();
     let proven = prove(app, live, handle, now)?;
     stands(live, now)?;
-    live.session.admits(proven).map_err(|lapse| match lapse {
-        Lapse::Renewed => Refused::Renewed,
-        lapse => Refused::Lapsed(lapse),
-    })
+    match live.session.admits(proven) {
+        // The copy does not know yet that this generation was replaced: ask the row.
+        Ok(()) if app.store.is_ended(&[generation]) => Err(Refused::Lapsed(Lapse::Renewed)),
+        Ok(()) => Ok(()),
+        Err(Lapse::Renewed) => Err(Refused::Renewed),
+        Err(lapse) => Err(Refused::Lapsed(lapse)),
+    }
 }
 
 fn prove(app: &App, live: &Live, handle: Handle, now: Time) -> Result<Proven, Refused> {

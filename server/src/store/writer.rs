@@ -1,7 +1,10 @@
 //! The one writer. It takes every change that waits, applies them in one transaction, and acknowledges each only when
 //! that transaction is durable: many logins share one `fsync`.
 
-use std::sync::{Arc, RwLock};
+use std::{
+    sync::{Arc, RwLock},
+    time::Duration,
+};
 
 use rand_core::Rng;
 use sqlx::{Executor, SqliteConnection, sqlite::SqliteRow};
@@ -165,6 +168,9 @@ async fn touch(
     Ok(Outcome::Applied(Vec::new()))
 }
 
+/// How long the audit trail goes back.
+const AUDIT_KEPT: Duration = Duration::from_hours(24 * 400);
+
 /// The most rows of each kind that one sweep removes, so that nobody waits long behind it.
 const SWEEP_MAX: i64 = 2000;
 
@@ -180,8 +186,10 @@ async fn sweep(
         .bind(SWEEP_MAX)
         .execute(&mut *connection)
         .await?;
-    let query = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE ended_at < $1 OR ends_at < $1 \
-                 OR seen_at + idle_ms < $1 LIMIT $2) RETURNING id";
+    // A session that was silent too long stays until its absolute limit: that bounds the rows, and needs no index that
+    // every touch would have to move.
+    let query = "DELETE FROM sessions WHERE id IN \
+                 (SELECT id FROM sessions WHERE ended_at < $1 OR ends_at < $1 LIMIT $2) RETURNING id";
     let rows = sqlx::query(query)
         .bind(sessions_before.millis())
         .bind(SWEEP_MAX)
@@ -195,6 +203,11 @@ async fn sweep(
     let query =
         sqlx::query("DELETE FROM invitations WHERE expires_at < $1").bind(entries_before.millis());
     query.execute(&mut *connection).await?;
+    // The trail is in the order of time: only its beginning is looked at.
+    let query = "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM \
+                 (SELECT sequence, at FROM audit ORDER BY sequence LIMIT $2) WHERE at < $1)";
+    let before = (entries_before - AUDIT_KEPT).millis();
+    sqlx::query(query).bind(before).bind(SWEEP_MAX).execute(&mut *connection).await?;
     Ok(Outcome::Applied(Vec::new()))
 }
 
@@ -247,7 +260,7 @@ async fn write_all(
     }
     for id in log.iter() {
         let mut tag = [0; 8];
-        crate::app::Os.fill_bytes(&mut tag);
+        crate::os::Os.fill_bytes(&mut tag);
         let query = sqlx::query("INSERT INTO revocations (tag, entry, at) VALUES ($1, $2, $3)");
         query
             .bind(&tag[..])

@@ -22,6 +22,7 @@ async fn one_act_ends_both_halves() {
     let stepped_up = answer.cookie("symbolon").unwrap();
     let old = world.send(ask("GET", "/api/v1/session").cookie(&cookie)).await.expect(401);
     assert!(old.cookie("symbolon").is_none());
+    assert_eq!(old.code(), "renewed", "who is still in flight learns why, and nothing else");
     assert!(world.cookie_counts(&stepped_up).await && world.access_counts(&tokens.access).await);
     world.send(ask("POST", "/api/v1/logout").cookie(&stepped_up).by_our_page()).await.expect(204);
     assert!(!world.cookie_counts(&stepped_up).await);
