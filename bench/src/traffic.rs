@@ -183,7 +183,7 @@ pub(crate) fn introspection(table: &mut Table) -> Result<()> {
             figure,
             measured: node.beside(&bare),
             budget: "≥ 60 %",
-            how: "as `serve` runs it, against a bare axum route that reads the body and answers the same JSON",
+            how: "with all that `serve` puts around it, against a bare axum route that reads the body and answers the same JSON",
         })?;
     }
     Ok(())
