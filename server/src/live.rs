@@ -28,6 +28,7 @@ pub struct Live {
     pub session: Session,
     /// Its user's row.
     pub user: Option<User>,
+    entries: [EntryId; 3],
     asked_at: Time,
     seen_ms: AtomicI64,
 }
@@ -36,7 +37,9 @@ impl Live {
     /// A copy that was asked for at `asked_at`.
     pub fn new(session: Session, user: Option<User>, asked_at: Time) -> Self {
         let seen_ms = AtomicI64::new(session.seen_at.millis());
-        Self { session, user, asked_at, seen_ms }
+        let parent = session.parent.unwrap_or(session.id);
+        let entries = [session.id.entry(), parent.entry(), session.client.entry()];
+        Self { session, user, entries, asked_at, seen_ms }
     }
 
     /// When the session was last seen, by the row or by this process.
@@ -44,10 +47,9 @@ impl Live {
         Time::from_millis(self.seen_ms.load(Ordering::Relaxed))
     }
 
-    /// The ids that must not have ended, besides that of the handle.
-    pub fn entries(&self) -> [EntryId; 3] {
-        let session = &self.session;
-        [session.id.entry(), session.parent.unwrap_or(session.id).entry(), session.client.entry()]
+    /// The ids that must not have ended, besides that of the handle: session, parent and client.
+    pub const fn entries(&self) -> [EntryId; 3] {
+        self.entries
     }
 }
 

@@ -142,8 +142,7 @@ pub fn router(app: Arc<App>) -> Result<Router, InvalidPublicUrl> {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(body_bytes_max))
         .layer(middleware::from_fn_with_state(http.clone(), cors))
-        .layer(middleware::map_response(harden))
-        .layer(middleware::map_response_with_state(http.clone(), insist_on_tls))
+        .layer(middleware::map_response_with_state(http.clone(), harden))
         .with_state(http.clone());
     if base.is_empty() {
         return Ok(routes);
@@ -155,7 +154,7 @@ pub fn router(app: Arc<App>) -> Result<Router, InvalidPublicUrl> {
         .route("/readyz", get(health::readyz))
         .route(&metadata, get(oauth::metadata))
         .fallback(not_found)
-        .layer(middleware::map_response(harden))
+        .layer(middleware::map_response_with_state(http.clone(), harden))
         .with_state(http);
     Ok(Router::new().nest(&base, routes).merge(outside))
 }
@@ -169,7 +168,7 @@ async fn method_not_allowed() -> Problem {
 }
 
 /// What every answer says, unless its route knows better.
-async fn harden(mut response: Response) -> Response {
+async fn harden(State(http): State<Http>, mut response: Response) -> Response {
     let defaults = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
@@ -181,14 +180,10 @@ async fn harden(mut response: Response) -> Response {
     for (name, value) in defaults {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    response
-}
-
-/// Where the public URL is `https`, browsers shall not try anything else for a year (RFC 6797).
-async fn insist_on_tls(State(http): State<Http>, mut response: Response) -> Response {
+    // Where the public URL is `https`, browsers shall not try anything else for a year (RFC 6797).
     if http.rules.layout().origin().is_secure() {
         let year = HeaderValue::from_static("max-age=31536000");
-        response.headers_mut().entry(header::STRICT_TRANSPORT_SECURITY).or_insert(year);
+        headers.entry(header::STRICT_TRANSPORT_SECURITY).or_insert(year);
     }
     response
 }
