@@ -138,7 +138,7 @@ pub fn router(app: Arc<App>) -> Result<Router, InvalidPublicUrl> {
     let http = Http::new(app)?;
     let base = http.rules.layout().base().to_owned();
     let routes = routes::build(&http)
-        .fallback(not_found)
+        .fallback(pages::not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(body_bytes_max))
         .layer(middleware::from_fn_with_state(http.clone(), cors))

@@ -103,12 +103,17 @@ fn enter(http: &Http, path: &str, access: Access, route: Method) -> Method {
     let rules = if path.starts_with("/api/") { &http.api_rules } else { &http.rules };
     let optional = || Guard::optional(rules.clone(), InProcess(http.app.clone()));
     let required = || Guard::required(rules.clone(), InProcess(http.app.clone()));
-    match access {
+    let route = match access {
         // A client authenticates in its handler: `Authenticated` is the extractor of such routes.
         Access::Public | Access::Client => route,
         Access::Anyone => route.layer(optional()),
         Access::Session => route.layer(required()),
         Access::Login => route.layer::<_, Infallible>(Require::login()).layer(required()),
         Access::ClientOrSession => route.layer(from_fn_with_state(http.clone(), unless_basic)),
+    };
+    if pages::is_page(path) {
+        route.layer(from_fn_with_state(http.clone(), pages::explain))
+    } else {
+        route
     }
 }

@@ -245,3 +245,29 @@ async fn the_default_cost_of_a_password() {
     let after = world.app.passwords.stats();
     assert_eq!((after.runs - before.runs, after.blocks - before.blocks), (1, 2 * 19 * 1024));
 }
+
+#[tokio::test]
+async fn people_get_pages_and_programs_get_problems() {
+    let world = World::new().await;
+    let ended = world.cookie("user").await;
+    world.send(ask("POST", "/api/v1/logout").cookie(&ended).by_our_page()).await.expect(204);
+    let cookie = world.cookie("user").await;
+    let person =
+        |method: &str, path: &str| ask(method, path).header("accept", "text/html,*/*;q=0.8");
+    let button = [("csrf_token", "none")];
+    let page = world.send(person("GET", "/nowhere")).await.expect(404);
+    assert!(page.text.contains("<html"), "{}", page.text);
+    let dead =
+        person("POST", "/account/sessions/end-all").cookie(&ended).by_our_page().form(&button);
+    assert_eq!(world.send(dead).await.expect(303).location(), "/login");
+    let foreign = person("POST", "/logout")
+        .cookie(&cookie)
+        .header("origin", "https://evil.example")
+        .form(&button);
+    assert!(world.send(foreign).await.expect(403).text.contains("<html"));
+    let twice = person("GET", "/account").cookie(&cookie).cookie(&cookie);
+    assert!(world.send(twice).await.expect(400).text.contains("<html"));
+    assert_eq!(world.send(ask("GET", "/nowhere")).await.expect(404).code(), "not_found");
+    let api = person("GET", "/api/v1/session").cookie(&ended);
+    assert_eq!(world.send(api).await.expect(401).code(), "invalid_token");
+}

@@ -6,8 +6,9 @@ pub mod entry;
 use std::collections::HashMap;
 
 use axum::{
-    extract::{FromRequestParts, Path, State},
+    extract::{FromRequestParts, Path, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    middleware::Next as Then,
     response::{IntoResponse, Response},
 };
 use symbolon_core::{
@@ -123,6 +124,12 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 }
 
 impl View {
+    /// Whether a person reads the answer, in a browser.
+    fn is_person(&self) -> bool {
+        let accept = self.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        accept.is_some_and(|accept| accept.contains("text/html"))
+    }
+
     fn page<'a>(&'a self, http: &'a Http, user: Option<&'a str>) -> Page<'a> {
         Page::new(&http.pages.site, self.locale, &self.here, user)
     }
@@ -228,23 +235,84 @@ impl View {
         let refusal = match code.status {
             _ if code == problem::REGISTRATION_CLOSED => Why::RegistrationClosed,
             _ if code == problem::FORM_TOKEN || code == problem::CROSS_SITE => Why::ForeignForm,
-            403 => Why::Forbidden,
-            404 | 405 => Why::NotFound,
-            413 => Why::TooLarge,
-            429 => Why::TooManyRequests,
-            503 => Why::Unavailable,
-            500 => Why::Internal,
-            _ => Why::BadRequest,
+            status => why(status),
         };
+        self.refused(http, code.status, refusal, problem.retry_after_secs())
+    }
+
+    fn refused(
+        &self,
+        http: &Http,
+        status: u16,
+        refusal: ui::Refusal,
+        retry_after_secs: Option<u64>,
+    ) -> Response {
         let page = self.page_at(http, "/", None);
-        let status = StatusCode::from_u16(code.status).unwrap_or(StatusCode::BAD_REQUEST);
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
         let template = ui::Refused { page: &page, refusal, request_id: &self.request_id };
         let mut response = self.html(http, status, &template, None);
-        if let Some(after) = problem.retry_after_secs() {
+        if let Some(after) = retry_after_secs {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after));
         }
         response
     }
+}
+
+const fn why(status: u16) -> ui::Refusal {
+    use ui::Refusal as Why;
+    match status {
+        403 => Why::Forbidden,
+        404 | 405 => Why::NotFound,
+        413 | 414 | 431 => Why::TooLarge,
+        429 => Why::TooManyRequests,
+        503 => Why::Unavailable,
+        500 => Why::Internal,
+        _ => Why::BadRequest,
+    }
+}
+
+/// Whether a route answers with pages.
+pub fn is_page(path: &str) -> bool {
+    matches!(path, "/" | "/login" | "/register" | "/logout") || path.starts_with("/account")
+}
+
+/// Turns a refusal for programs into what a person can use: the login, or a page that says what happened. What the guard
+/// refuses in front of a page passes here.
+pub async fn explain(State(http): State<Http>, request: Request, then: Then) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let view = View::from_request_parts(&mut parts, &http).await;
+    let may_return = parts.method == Method::GET;
+    let response = then.run(Request::from_parts(parts, body)).await;
+    match view {
+        Ok(view) if view.is_person() && is_problem(&response) => {
+            let status = response.status().as_u16();
+            let retry_after = response.headers().get(header::RETRY_AFTER);
+            let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+            match status {
+                401 => {
+                    let here = Next::parse(&http.path(&view.here)).filter(|_| may_return);
+                    see_other(&login_url(&http, here.as_ref()), HeaderMap::new())
+                }
+                // In front of a page, this is a missing proof of origin.
+                403 => view.refused(&http, status, ui::Refusal::ForeignForm, None),
+                _ => view.refused(&http, status, why(status), retry_after),
+            }
+        }
+        _ => response,
+    }
+}
+
+fn is_problem(response: &Response) -> bool {
+    response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind == "application/problem+json")
+}
+
+/// What does not exist: a page for people, a problem for programs.
+pub async fn not_found(State(http): State<Http>, view: View) -> Response {
+    let problem = Problem::from(problem::NOT_FOUND);
+    if view.is_person() { view.refuse(&http, &problem) } else { problem.into_response() }
 }
 
 /// 303 to a path of ours, setting cookies.
