@@ -86,12 +86,14 @@ async fn commit(app: &App, live: &Live, hash: SecretText, now: Time) -> Result<C
         }
         let id = user.id;
         let (change, keep) = user.change_password(hash.clone(), Some(*session), key, now);
+        // Halves of the session that stays are no sessions that ended.
+        let halves = change.entries.len();
         if let Outcome::Applied(ended) =
             app.store.commit(change).await.map_err(Unavailable::from)?
         {
             let except = Some(live.session.id);
-            let ended =
-                end::finish(app, id, except, Reason::PasswordChanged, ended.len(), now).await?;
+            let ended = ended.len().saturating_sub(halves);
+            let ended = end::finish(app, id, except, Reason::PasswordChanged, ended, now).await?;
             let session = keep.unwrap_or_else(|| live.session.clone());
             let cookie = issue::cookie(app, &session, now)?;
             return Ok(Changed { session, cookie, ended });

@@ -16,6 +16,8 @@ mod listen;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod replaced;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod secrets;

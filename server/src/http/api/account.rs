@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use symbolon_core::{csrf, password, secret::SecretText};
-use symbolon_guard::Identity;
+use symbolon_guard::{Half, Identity};
 use utoipa::ToSchema;
 
 use crate::{
@@ -96,7 +96,8 @@ pub struct PasswordAnswer {
     csrf_token: Option<String>,
 }
 
-/// Changes the password. Every other session ends; this one gets a new cookie, and its refresh tokens are void.
+/// Changes the password. Every other session ends; in this one every half of before is void. Who came with the session
+/// cookie gets a new one; who came with an access token logs in again.
 #[utoipa::path(post, path = "/api/v1/password", tag = "account", request_body = PasswordRequest, responses(
     (status = 200, body = PasswordAnswer), (status = 401, description = "`invalid_credentials`")))]
 pub async fn change_password(
@@ -111,11 +112,13 @@ pub async fn change_password(
     let changed =
         ops::password::change(&http.app, &live, &body.current_password, &body.new_password, now)
             .await?;
+    // Token → cookie would be a handover, which asks for more than this.
+    let cookie = changed.cookie.filter(|_| identity.half() == Some(Half::SessionCookie));
     let mut set = HeaderMap::new();
-    if let Some(cookie) = &changed.cookie {
+    if let Some(cookie) = &cookie {
         output::set_session(&http, &mut set, &changed.session, cookie, now)?;
     }
-    let csrf_token = changed.cookie.as_ref().map(|cookie| csrf::token(cookie.expose()));
+    let csrf_token = cookie.as_ref().map(|cookie| csrf::token(cookie.expose()));
     Ok(output::json(set, PasswordAnswer { ended: changed.ended, csrf_token }))
 }
 
