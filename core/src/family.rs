@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::{
     client::ClientId,
-    handle::{FamilyNumber, Generation, Kind, Name, Salt},
-    id::{KeyId, SessionId, TokenId},
+    handle::{FamilyNumber, Generation, Kind, Name},
+    id::{KeyId, SessionId},
     time::Time,
     user::Role,
 };
@@ -135,17 +135,6 @@ impl Family {
         Name { kind: Kind::Refresh, session, family: self.number, generation: self.generation }
     }
 
-    /// The id of the current access token. It follows from the row, so a repeat carries the same `jti`.
-    pub fn token(&self, session: SessionId, salt: &Salt) -> TokenId {
-        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        hash.update(b"symbolon jti\0");
-        hash.update(salt.expose());
-        hash.update(self.handle(session).id().as_bytes());
-        let mut id = [0; 16];
-        id.copy_from_slice(&hash.finish().as_ref()[..16]);
-        TokenId::from_bytes(id)
-    }
-
     /// How long ago the current generation was made.
     pub fn age(&self, now: Time) -> Duration {
         now.since(self.issued.at)
@@ -157,11 +146,14 @@ impl Family {
 pub struct Families {
     next: u32,
     open: Vec<Family>,
+    /// How often all were closed.
+    #[serde(default)]
+    era: u32,
 }
 
 impl Default for Families {
     fn default() -> Self {
-        Self { next: FamilyNumber::COOKIE.0 + 1, open: Vec::new() }
+        Self { next: FamilyNumber::COOKIE.0 + 1, open: Vec::new(), era: 0 }
     }
 }
 
@@ -205,7 +197,14 @@ impl Families {
         number
     }
 
-    pub(crate) fn close_all(&mut self) -> Vec<Family> {
-        std::mem::take(&mut self.open)
+    /// Closes all; another era of access tokens begins.
+    pub(crate) fn close_all(&mut self) {
+        self.open.clear();
+        self.era = self.era.saturating_add(1);
+    }
+
+    /// How often all were closed.
+    pub(crate) const fn era(&self) -> u32 {
+        self.era
     }
 }

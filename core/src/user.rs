@@ -145,8 +145,8 @@ impl User {
         change
     }
 
-    /// The decision to change the password: every other session ends, and in `keep` every half of before dies. The
-    /// caller gives out the halves of after.
+    /// The decision to change the password: every other session ends, and in `keep` every half of before dies, and
+    /// every access token. The caller gives out the halves of after.
     pub fn change_password(
         mut self,
         hash: SecretText,
@@ -161,9 +161,7 @@ impl User {
             if session.cookie.is_some() {
                 ended.extend(session.give_cookie(key).map(|name| name.id().entry()));
             }
-            for family in session.families.close_all() {
-                ended.push(family.token(session.id, &session.salt).entry());
-            }
+            ended.push(session.close_families());
             session
         });
         let mut change = self.end_sessions(keep.clone(), Reason::PasswordChanged, now);

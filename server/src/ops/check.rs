@@ -141,7 +141,5 @@ pub fn stands(live: &Live, now: Time) -> Result<(), Refused> {
 pub fn token(app: &App, text: &SecretText, now: Time) -> Result<AccessToken, Refused> {
     let keys = app.keys();
     let token = keys.verifier.verify(text.expose(), now)?;
-    let claims = &token.claims;
-    let ids = [claims.sid.entry(), claims.jti.entry(), claims.client_id.entry(), token.key.entry()];
-    if app.store.is_ended(&ids) { Err(Refused::Revoked) } else { Ok(token) }
+    if app.store.is_ended(&token.entries()) { Err(Refused::Revoked) } else { Ok(token) }
 }

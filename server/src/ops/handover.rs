@@ -27,7 +27,9 @@ pub enum Refused {
     #[error("there is no login to hand over")]
     NoLogin,
     /// The access token is not what an unbound refresh token of the session gave last.
-    #[error("refresh first: the latest access token of a refresh token becomes a cookie, and no other")]
+    #[error(
+        "refresh first: the latest access token of a refresh token becomes a cookie, and no other"
+    )]
     NotLatest,
     /// The typed password is wrong.
     #[error("the password is wrong")]
@@ -137,8 +139,7 @@ pub async fn to_cookie(
     for _ in 0..TRIES_MAX {
         let mut session = reload(app, claims.sid, now).await?;
         let gave = |family: &Family| {
-            family.binding == Binding::None
-                && family.token(session.id, &session.salt) == claims.jti
+            family.binding == Binding::None && session.token_of(family) == claims.jti
         };
         if !session.families.iter().any(gave) {
             return Err(Refused::NotLatest);
