@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -186,7 +186,10 @@ pub async fn logout(
         }
     }
     let mut cleared = HeaderMap::new();
-    if headers.contains_key(header::COOKIE) {
+    // A page of another site removes no cookies either.
+    if headers.contains_key(header::COOKIE)
+        && http.api_rules.check_origin(&Method::POST, &headers).is_ok()
+    {
         output::clear_all(&http, &mut cleared);
     }
     Ok((StatusCode::NO_CONTENT, cleared).into_response())
