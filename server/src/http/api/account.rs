@@ -35,9 +35,11 @@ pub struct RegisterRequest {
     pub invitation: Option<SecretText>,
 }
 
-/// Registers a user. The answer is the same if the name is taken: log in to find out.
+/// Registers a user. The answer is the same if the name is taken: log in to find out. Only who holds an invitation is
+/// told.
 #[utoipa::path(post, path = "/api/v1/register", tag = "account", request_body = RegisterRequest, responses(
-    (status = 202, description = "If the name was free, the account exists now")))]
+    (status = 202, description = "If the name was free, the account exists now"),
+    (status = 409, description = "`taken`, said to the holder of an invitation, which is still good")))]
 pub async fn register(
     State(http): State<Http>,
     headers: HeaderMap,
@@ -66,6 +68,7 @@ impl From<ops::register::Refused> for Problem {
         match refused {
             Refused::Closed => problem::REGISTRATION_CLOSED.into(),
             Refused::Invitation => problem::INVITATION.into(),
+            Refused::Taken => problem::TAKEN.into(),
             Refused::Username(error) => Self::from(problem::USERNAME).detail(error.to_string()),
             Refused::Policy(refused) => policy(refused),
             Refused::Limited(limited) => limited.into(),
