@@ -302,12 +302,15 @@ impl Store {
 }
 
 fn lock(folder: &Path) -> Result<File, StoreError> {
+    use std::os::unix::fs::OpenOptionsExt;
     let path = folder.join("lock");
     let file_error = |cause| StoreError::File { path: path.clone(), cause: Arc::new(cause) };
     let file = fs::OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
+        // Whoever can open it can hold it.
+        .mode(0o600)
         .open(&path)
         .map_err(file_error)?;
     match file.try_lock() {
