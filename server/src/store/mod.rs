@@ -24,7 +24,7 @@ use symbolon_core::{
     keys::KeyRecord,
     revocation::Ended,
     secret::SecretText,
-    session::{Reason, Session},
+    session::{Device, Reason, Session},
     time::Time,
     user::{User, Username},
 };
@@ -215,6 +215,18 @@ impl Store {
         let query = "SELECT * FROM sessions WHERE user_id = $1 AND ended_at IS NULL ORDER BY opened_at DESC LIMIT 1000";
         let rows = sqlx::query(query).bind(&user.as_bytes()[..]).fetch_all(&self.readers).await?;
         rows.iter().map(rows::session).collect()
+    }
+
+    /// Where the latest sessions of a user are that count at `now`: few, so that the question takes as long for a user
+    /// with many sessions as for nobody.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn devices_of(&self, user: UserId, now: Time) -> Result<Vec<Device>, StoreError> {
+        let query = "SELECT device FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND ends_at > $2 \
+                     ORDER BY opened_at DESC LIMIT 16";
+        let query = sqlx::query(query).bind(&user.as_bytes()[..]).bind(now.millis());
+        query.fetch_all(&self.readers).await?.iter().map(rows::device).collect()
     }
 
     /// The user of this id.
