@@ -87,8 +87,13 @@ pub async fn register(app: &App, application: Application<'_>, now: Time) -> Res
         Outcome::Applied(_) => Ok(()),
         Outcome::Gone => Err(Refused::Invitation),
         Outcome::Conflict if invitation.is_some() => Err(Refused::Taken),
-        // The name is taken. Whoever has it is not named to a stranger.
-        Outcome::Conflict => Ok(()),
+        // The name is taken. Whoever has it is not named to a stranger, who waits for the disk as for a free name.
+        Outcome::Conflict => {
+            let mut change = Change::at(now);
+            change.record(Event::of_server(Act::NameTaken));
+            app.store.commit(change).await.map_err(Unavailable::from)?;
+            Ok(())
+        }
     }
 }
 
