@@ -139,3 +139,53 @@ async fn no_access_token_of_before_counts_after_a_changed_password() {
     assert!(world.access_counts(&after.text_of("access_token")).await);
     assert_eq!(changed.json()["ended"], 0, "no other session was there");
 }
+
+/// Everything at once: whatever came out of a half or a password of before is dead when the change has returned, also
+/// what was answered while it went on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_of_before_outlives_a_changed_password() {
+    let world = World::new().await;
+    for n in 0..crate::races() / 50 {
+        let name = format!("racer{n}");
+        world.add_user(&name).await;
+        let cookie = world.cookie(&name).await;
+        let body = json!({ "to": "token", "password": PASSWORD });
+        let step_up = ask("POST", "/api/v1/handover").cookie(&cookie).by_our_page().json(&body);
+        let step_up = world.send(step_up).await.expect(200);
+        let (cookie, here) = (step_up.cookie("symbolon").unwrap(), Tokens::from(&step_up));
+        let elsewhere = world.tokens(&name).await;
+        let login = json!({ "username": name, "password": PASSWORD, "deliver": "token" });
+        let asks = |_| {
+            let by_cookie = handover("token").cookie(&cookie);
+            let again = ask("POST", "/api/v1/handover").cookie(&cookie).by_our_page().json(&body);
+            let to_cookie = handover("session").bearer(&elsewhere.access);
+            let login = ask("POST", "/api/v1/login").json(&login);
+            [by_cookie, again, to_cookie, login].map(|ask| world.send(ask))
+        };
+        let refreshes = [&here.refresh, &elsewhere.refresh].map(|token| world.refresh(token));
+        let all = (0..6).flat_map(asks);
+        let (changed, answers, refreshed) = tokio::join!(
+            change_password(&world, &cookie),
+            futures_util::future::join_all(all),
+            futures_util::future::join_all(refreshes),
+        );
+        // A step-up may have been first: then the cookie that wanted to change the password was replaced.
+        if changed.status != 200 {
+            continue;
+        }
+        let renewed = changed.cookie("symbolon").unwrap();
+        for answer in answers.iter().chain(&refreshed).filter(|a| a.status == 200) {
+            let given = answer.json();
+            if let Some(token) = given["access_token"].as_str() {
+                assert!(!world.access_counts(token).await, "{answer:?}");
+            }
+            if let Some(token) = given["refresh_token"].as_str() {
+                world.refresh(token).await.expect(400);
+            }
+            if let Some(cookie) = answer.cookie("symbolon") {
+                assert!(!world.cookie_counts(&cookie).await, "{answer:?}");
+            }
+        }
+        assert!(world.cookie_counts(&renewed).await);
+    }
+}
