@@ -201,7 +201,11 @@ async fn prove_password(
     let standing = Standing::KnownDevice(live.session.id);
     let taken = app.attempts.login(&user.name, device.address, standing, now)?;
     let password = Password::parse(password).map_err(|_| Refused::Credentials)?;
-    if !app.verify_password(Some(user), &password).await?.ok {
+    let verdict = app
+        .verify_password(Some(user), &password)
+        .await
+        .inspect_err(|_| app.attempts.refund(&taken))?;
+    if !verdict.ok {
         return Err(Refused::Credentials);
     }
     app.attempts.succeeded(&taken);

@@ -64,7 +64,11 @@ pub async fn change(
     let standing = Standing::KnownDevice(live.session.id);
     let taken = app.attempts.login(&user.name, live.session.device.address, standing, now)?;
     let current = Password::parse(current).map_err(|_| Refused::Credentials)?;
-    if !app.verify_password(Some(user), &current).await?.ok {
+    let verdict = app
+        .verify_password(Some(user), &current)
+        .await
+        .inspect_err(|_| app.attempts.refund(&taken))?;
+    if !verdict.ok {
         return Err(Refused::Credentials);
     }
     app.attempts.succeeded(&taken);

@@ -302,6 +302,24 @@ async fn token_cookies_need_their_csrf_token() {
 }
 
 #[tokio::test]
+async fn a_page_whose_access_cookie_expired_still_logs_out() {
+    let world = World::new().await;
+    let login = world.login("user", "token-cookie").await;
+    let (access, refresh) =
+        (login.cookie("symbolon-access").unwrap(), login.cookie("symbolon-refresh").unwrap());
+    let end = || {
+        ask("DELETE", "/api/v1/refresh").header("cookie", &format!("symbolon-refresh={refresh}"))
+    };
+    world.send(end()).await.expect(403);
+    world.send(end().header("origin", "https://evil.example")).await.expect(403);
+    assert!(world.access_counts(&access).await);
+    let ended = world.send(end().by_our_page()).await.expect(204);
+    assert!(ended.headers.contains_key("set-cookie"));
+    assert!(!world.access_counts(&access).await);
+    assert_eq!(world.refresh(&refresh).await.expect(400).code(), "invalid_grant");
+}
+
+#[tokio::test]
 async fn a_page_whose_access_cookie_expired_finds_its_way_back() {
     let world = World::new().await;
     let login = world.login("user", "token-cookie").await;

@@ -86,6 +86,23 @@ pub async fn refresh(
     Ok(output::json(set, CookieRefreshed { sid, csrf_token, expires_in }))
 }
 
+/// Logs out by the refresh cookie, which reaches this path and no other: for a page whose access cookie has expired.
+#[utoipa::path(delete, path = "/api/v1/refresh", tag = "token", responses(
+    (status = 204, description = "Ended, or there was nothing to end")))]
+pub async fn end_by_cookie(
+    State(http): State<Http>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    http.api_rules.check_origin(&Method::DELETE, &headers).map_err(|_| problem::CROSS_SITE)?;
+    let cookies = http.rules.layout().read(&headers).map_err(|_| problem::MALFORMED)?;
+    if let Some(token) = cookies.get(Cookie::Refresh) {
+        ops::end::by_refresh_token(&http.app, &token, now()).await?;
+    }
+    let mut cleared = HeaderMap::new();
+    output::clear_all(&http, &mut cleared);
+    Ok((StatusCode::NO_CONTENT, cleared).into_response())
+}
+
 async fn by_cookie(
     http: &Http,
     headers: &HeaderMap,
