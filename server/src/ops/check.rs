@@ -61,9 +61,10 @@ pub async fn cookie(app: &App, text: &SecretText, now: Time) -> Result<Arc<Live>
             }
         }
     }
+    let mark = app.live.mark();
     let live = at_store(app, handle, now).await?;
     app.live.saw(&live, now);
-    app.live.put(Arc::clone(&live));
+    app.live.put(Arc::clone(&live), mark);
     Ok(live)
 }
 
