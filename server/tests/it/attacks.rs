@@ -360,3 +360,42 @@ async fn pages_of_others_read_nothing_through_the_cookie() {
         }
     }
 }
+
+#[tokio::test]
+async fn patches_that_mean_two_things() {
+    let world = World::new().await;
+    let shop = world.add_client("shop", "confidential", json!({})).await;
+    let visitor =
+        world.send(ask("POST", "/api/v1/sessions").basic(&shop).json(&json!({}))).await.expect(201);
+    let data = format!("/api/v1/sessions/{}/data", visitor.text_of("sid"));
+    let patch = |body: &str| {
+        ask("PATCH", &data)
+            .basic(&shop)
+            .header("content-type", "application/json")
+            .raw(body.to_owned())
+    };
+    let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
+    for body in [
+        r#"{"a":1,"a":2}"#,
+        r#"{"a":1,"\u0061":2}"#,
+        r#"{"a":1e999}"#,
+        r#"{"\ud800":1}"#,
+        "[]",
+        "null",
+        &deep,
+    ] {
+        assert_eq!(world.send(patch(body)).await.expect(400).code(), "malformed_request", "{body}");
+    }
+    let long = format!(r#"{{"{}":1}}"#, "a".repeat(129));
+    for body in [r#"{"":1}"#, &long] {
+        assert_eq!(world.send(patch(body)).await.expect(400).code(), "invalid_key");
+    }
+    for versions in [&["*"][..], &["W/\"0\""], &["\"0\", \"1\""], &["\"0\"", "\"1\""], &["0"]] {
+        let conditional = patch(r#"{"a":1}"#);
+        let conditional =
+            versions.iter().fold(conditional, |ask, version| ask.header("if-match", version));
+        world.send(conditional).await.expect(400);
+    }
+    let read = world.send(ask("GET", &data).basic(&shop)).await.expect(200);
+    assert_eq!(read.json(), json!({}), "nothing has changed");
+}
