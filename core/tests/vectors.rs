@@ -7,6 +7,7 @@ use serde_json::Value;
 use symbolon_core::{
     client::ClientId,
     follower::{Answer, Follower, Standing},
+    id::{SessionId, TokenId},
     time::Tick,
 };
 
@@ -54,6 +55,12 @@ fn our_follower_does_what_the_vectors_say() {
     let histories = vectors["histories"].as_array().unwrap();
     assert!(histories.len() >= 8);
     histories.iter().for_each(run);
+    for token in vectors["tokens"].as_array().unwrap() {
+        let id = |name: &str| token[name].as_str().unwrap().to_owned();
+        let (sid, jti): (SessionId, TokenId) =
+            (id("sid").parse().unwrap(), id("jti").parse().unwrap());
+        assert_eq!(jti.era(sid).to_string(), id("era"));
+    }
     for client in vectors["clients"].as_array().unwrap() {
         let id: ClientId = client["client_id"].as_str().unwrap().parse().unwrap();
         assert_eq!(id.entry().to_string(), client["id"].as_str().unwrap());

@@ -23,6 +23,12 @@ export function clientEntry(clientId) {
   return hash.subarray(0, 16).toString("base64url");
 }
 
+/** The id under which all tokens end that a session was given before its user changed the password. */
+export function eraEntry(sid, jti) {
+  const [session, token] = [sid, jti].map((id) => Buffer.from(id, "base64url").subarray(0, 8));
+  return Buffer.concat([session, token]).toString("base64url");
+}
+
 /** What is held: the set of ended ids, the lease, the server's clock. Pure: times are handed in. */
 export class Follower {
   #id = randomId();
@@ -169,7 +175,9 @@ export class Verifier {
 
     // The clock is read after everything that could take time.
     const now = monotonicMs();
-    const ids = [claims.sid, claims.jti, header.kid, clientEntry(claims.client_id)];
+    const { sid, jti, client_id } = claims;
+    if (!isId(sid) || !isId(jti) || typeof client_id !== "string") return null;
+    const ids = [sid, jti, eraEntry(sid, jti), header.kid, clientEntry(client_id)];
     switch (this.#follower.standing(ids, now)) {
       case "live": {
         const secs = this.#follower.serverTime(now) / 1000;

@@ -3,13 +3,18 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { Follower, clientEntry } from "./follower.js";
+import { Follower, clientEntry, eraEntry } from "./follower.js";
 
 const vectors = JSON.parse(readFileSync(new URL("../../docs/protocol/vectors.json", import.meta.url)));
 
 test("ids of clients", () => {
   assert.ok(vectors.clients.length > 0);
   for (const { client_id, id } of vectors.clients) assert.equal(clientEntry(client_id), id);
+});
+
+test("ids of tokens", () => {
+  assert.ok(vectors.tokens.length > 0);
+  for (const { sid, jti, era } of vectors.tokens) assert.equal(eraEntry(sid, jti), era);
 });
 
 for (const { name, steps } of vectors.histories) {
