@@ -43,8 +43,8 @@ pub enum Write {
     /// otherwise *conflict*.
     RehashPassword { user: UserId, version: Version, hash: crate::secret::SecretText },
     /// Inserts an authorization code, and removes the oldest of its session over [`CODES_MAX`](crate::code::CODES_MAX).
-    /// Condition: the session is alive, otherwise *gone*.
-    IssueCode(Box<Code>),
+    /// Conditions: the session is alive, otherwise *gone*; its row is at this version, otherwise *conflict*.
+    IssueCode { code: Box<Code>, version: Version },
     /// Marks an authorization code as used, and by what. Condition: it is there, unused and not expired, otherwise
     /// *conflict*.
     UseCode { digest: CodeDigest, child: SessionId },

@@ -199,7 +199,7 @@ impl Code {
         let secret = SecretBytes::<32>::random(rng);
         let text = SecretText::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(secret.expose())));
         let mut change = Change::at(now);
-        change.write(Write::IssueCode(Box::new(Self {
+        let code = Self {
             digest: CodeDigest::of(&text),
             client: request.client.clone(),
             redirect_uri: request.redirect_uri.into(),
@@ -208,7 +208,8 @@ impl Code {
             epoch: login.epoch,
             expires_at: now + LIFE,
             child: None,
-        })));
+        };
+        change.write(Write::IssueCode { code: Box::new(code), version: session.version });
         Some((change, text))
     }
 

@@ -65,7 +65,7 @@ pub struct App {
     pub attempts: Attempts,
     /// Opens the keys at rest.
     pub master: Arc<MasterKey>,
-    /// Whoever changes keys has the turn.
+    /// Whoever changes keys, or reads keys or clients anew, has the turn.
     pub key_turn: tokio::sync::Mutex<()>,
     keys: RwLock<Arc<Keys>>,
     clients: RwLock<Arc<HashMap<ClientId, Arc<Client>>>>,
@@ -245,6 +245,8 @@ impl App {
     /// # Errors
     /// [`Unavailable`].
     pub async fn load_clients(&self) -> Result<(), Unavailable> {
+        // One after the other, lest an older read lands last: a rotated secret or a withdrawn key would be back.
+        let _turn = self.key_turn.lock().await;
         let clients = self.store.clients().await?;
         let clients =
             clients.into_iter().map(|client| (client.id.clone(), Arc::new(client))).collect();

@@ -29,8 +29,8 @@ impl Authority for InProcess {
             Carried::Nothing => Err(Refusal::LoginRequired),
             Carried::SessionCookie(text) => check::cookie(&self.0, text, now)
                 .await
-                .map(|live| Arc::new(of_session(&live)))
-                .map_err(refusal),
+                .map_err(refusal)
+                .and_then(|live| of_browser(&live).map(Arc::new)),
             Carried::Bearer(text) | Carried::TokenCookie(text) => {
                 of_token(&self.0, text, now).map(Arc::new)
             }
@@ -48,6 +48,14 @@ fn refusal(refused: Refused) -> Refusal {
         }
         _ => Refusal::InvalidToken,
     }
+}
+
+/// The cookie of an app's own session opens nothing here: whoever runs the app must not get at the account.
+fn of_browser(live: &Live) -> Result<Claims, Refusal> {
+    if live.session.parent.is_some() {
+        return Err(Refusal::InvalidToken);
+    }
+    Ok(of_session(live))
 }
 
 fn of_session(live: &Live) -> Claims {

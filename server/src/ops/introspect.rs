@@ -7,7 +7,6 @@ use symbolon_core::{
     secret::SecretText,
     session::Assurance,
     time::Time,
-    token::AccessToken,
 };
 
 use super::{Unavailable, check};
@@ -45,7 +44,7 @@ pub struct Active {
 }
 
 /// What the half proves, or `None`. A token is told to its client and to its audience; a session cookie to clients that
-/// keep a secret. Refresh tokens are nobody's business but the server's.
+/// keep a secret, that of an app's own session to this app alone. Refresh tokens are nobody's business but the server's.
 ///
 /// # Errors
 /// [`Unavailable`].
@@ -77,6 +76,10 @@ async fn cookie(
         Err(_) => return Ok(None),
     };
     let session = &live.session;
+    // One application must not take the cookie of another one's user for its own user's.
+    if session.parent.is_some() && session.client != asker.id {
+        return Ok(None);
+    }
     let login = session.login.as_ref();
     let user = live.user.as_ref();
     Ok(Some(Active {
@@ -112,9 +115,9 @@ fn cookie_entries(app: &App, live: &Live, text: &SecretText, now: Time) -> Vec<E
 }
 
 fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Active> {
-    let AccessToken { claims, key, .. } = check::token(app, text, now).ok()?;
-    let revoked_by =
-        vec![claims.sid.entry(), claims.jti.entry(), claims.client_id.entry(), key.entry()];
+    let token = check::token(app, text, now).ok()?;
+    let revoked_by = token.entries().to_vec();
+    let claims = token.claims;
     let theirs =
         claims.client_id == asker.id || asker.audiences.iter().any(|own| claims.aud.contains(own));
     let assurance = match claims.acr.as_deref() {

@@ -28,7 +28,7 @@ use symbolon_core::{
     log::{Cursor, Entry, Tag},
     revocation::Ended,
     secret::SecretText,
-    session::{Reason, Session},
+    session::{Device, Reason, Session},
     time::Time,
     user::{User, Username},
 };
@@ -295,6 +295,18 @@ impl Store {
         query.fetch_optional(&self.readers).await?.map(|row| rows::code(&row)).transpose()
     }
 
+    /// Where the latest sessions of a user are that count at `now`: few, so that the question takes as long for a user
+    /// with many sessions as for nobody.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn devices_of(&self, user: UserId, now: Time) -> Result<Vec<Device>, StoreError> {
+        let query = "SELECT device FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND ends_at > $2 \
+                     ORDER BY opened_at DESC LIMIT 16";
+        let query = sqlx::query(query).bind(&user.as_bytes()[..]).bind(now.millis());
+        query.fetch_all(&self.readers).await?.iter().map(rows::device).collect()
+    }
+
     /// The user of this id.
     ///
     /// # Errors
@@ -380,12 +392,15 @@ impl Store {
 }
 
 fn lock(folder: &Path) -> Result<File, StoreError> {
+    use std::os::unix::fs::OpenOptionsExt;
     let path = folder.join("lock");
     let file_error = |cause| StoreError::File { path: path.clone(), cause: Arc::new(cause) };
     let file = fs::OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
+        // Whoever can open it can hold it.
+        .mode(0o600)
         .open(&path)
         .map_err(file_error)?;
     match file.try_lock() {

@@ -13,7 +13,7 @@ use symbolon_core::{
     keys::KeyRecord,
     log::Entry,
     secret::SecretText,
-    session::{Assurance, Cookie, Limits, Login, Reason, Session, Version},
+    session::{Assurance, Cookie, Device, Limits, Login, Reason, Session, Version},
     time::Time,
     user::{Epoch, User},
 };
@@ -86,7 +86,7 @@ pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
         parent: optional_id(row, "parent")?,
         client: client.parse().map_err(|error| damaged("sessions", error))?,
         login: login(row)?,
-        device: parse_json(row, "device")?,
+        device: device(row)?,
         opened_at: time(row, "opened_at")?,
         seen_at: time(row, "seen_at")?,
         limits: Limits { idle: Duration::from_millis(idle_ms), ends_at: time(row, "ends_at")? },
@@ -94,6 +94,10 @@ pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
         cookie: cookie(row)?,
         families: parse_json(row, "families")?,
     })
+}
+
+pub(super) fn device(row: &SqliteRow) -> Result<Device, StoreError> {
+    parse_json(row, "device")
 }
 
 fn login(row: &SqliteRow) -> Result<Option<Login>, StoreError> {
@@ -247,10 +251,10 @@ pub(super) fn code(row: &SqliteRow) -> Result<Code, StoreError> {
     })
 }
 
-pub(super) fn insert_code(code: &Code) -> Statement<'_> {
+pub(super) fn insert_code(code: &Code, version: Version) -> Statement<'_> {
     let query = "INSERT INTO codes (digest, client, redirect_uri, challenge, session, epoch, expires_at) \
                  SELECT $1, $2, $3, $4, $5, $6, $7 \
-                 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = $5 AND ended_at IS NULL)";
+                 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = $5 AND version = $8 AND ended_at IS NULL)";
     sqlx::query(query)
         .bind(&code.digest.as_bytes()[..])
         .bind(code.client.as_str())
@@ -259,6 +263,7 @@ pub(super) fn insert_code(code: &Code) -> Statement<'_> {
         .bind(&code.session.as_bytes()[..])
         .bind(int(code.epoch.0))
         .bind(code.expires_at.millis())
+        .bind(int(version.0))
 }
 
 pub(super) fn key(row: &SqliteRow) -> Result<KeyRecord, StoreError> {

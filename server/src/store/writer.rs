@@ -11,7 +11,7 @@ use symbolon_core::{
     code::{CODES_MAX, Code},
     id::{EntryId, SessionId, UserId},
     log::Entry,
-    session::{Reason, Session},
+    session::{Reason, Session, Version},
     time::Time,
     user::User,
 };
@@ -365,7 +365,7 @@ async fn write_one(
                 .bind(hash.expose());
             one(query.execute(connection).await?.rows_affected(), Refused::Conflict)
         }
-        Write::IssueCode(code) => issue_code(connection, code).await,
+        Write::IssueCode { code, version } => issue_code(connection, code, *version).await,
         Write::UseCode { digest, child } => {
             let query = "UPDATE codes SET child = $2 WHERE digest = $1 AND child IS NULL AND expires_at > $3";
             let query = sqlx::query(query)
@@ -431,9 +431,15 @@ async fn open_session(connection: &mut SqliteConnection, session: &Session) -> R
     }
 }
 
-async fn issue_code(connection: &mut SqliteConnection, code: &Code) -> Result<(), Refused> {
-    let inserted = rows::insert_code(code).execute(&mut *connection).await?;
-    one(inserted.rows_affected(), Refused::Gone)?;
+async fn issue_code(
+    connection: &mut SqliteConnection,
+    code: &Code,
+    version: Version,
+) -> Result<(), Refused> {
+    if rows::insert_code(code, version).execute(&mut *connection).await?.rows_affected() == 0 {
+        let live = is_live(connection, code.session).await?;
+        return Err(if live { Refused::Conflict } else { Refused::Gone });
+    }
     let query = "DELETE FROM codes WHERE digest IN (SELECT digest FROM codes WHERE session = $1 \
                  ORDER BY expires_at DESC LIMIT -1 OFFSET $2)";
     let query = sqlx::query(query).bind(&code.session.as_bytes()[..]).bind(i64::from(CODES_MAX));
