@@ -95,8 +95,7 @@ pub async fn redeem(
         let child = child(app, &code).await?;
         let key = app.keys().ring.handle_key(now).map(HandleKey::id);
         let key = key.ok_or_else(|| Unavailable::Key("no handle key is active".into()))?;
-        let (change, child) =
-            code.redeem((&parent.session, user), child, key, now, &mut Os)?;
+        let (change, child) = code.redeem((&parent.session, user), child, key, now, &mut Os)?;
         match app.store.commit(change).await.map_err(Unavailable::from)? {
             Outcome::Applied(_) => {
                 app.live.forget(child.id);
