@@ -286,3 +286,185 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     array.copy_from_slice(digest.as_ref());
     array
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+
+    use super::*;
+    use crate::{
+        id::UserId,
+        session::{Assurance, Device, Lifetimes, Method, Opening, Version},
+    };
+
+    const NOW: Time = Time::from_secs(1_000_000);
+    const HOUR: Duration = Duration::from_secs(3600);
+    const KEY: KeyId = KeyId::from_bytes([5; 16]);
+    const URI: &str = "https://shop.example/in";
+
+    fn rng(seed: u64) -> ChaCha20Rng {
+        ChaCha20Rng::seed_from_u64(seed)
+    }
+
+    fn user(epoch: u64) -> User {
+        User {
+            id: UserId::from_bytes([7; 16]),
+            version: Version::FIRST,
+            name: "user".parse().unwrap(),
+            password: SecretText::default(),
+            roles: BTreeSet::new(),
+            epoch: Epoch(epoch),
+            disabled_at: None,
+            added_at: NOW,
+        }
+    }
+
+    fn parent() -> Session {
+        let device = Device {
+            label: "Firefox".into(),
+            user_agent: "Firefox".into(),
+            address: [127, 0, 0, 1].into(),
+        };
+        let opening = Opening { client: "web".parse().unwrap(), parent: None, device };
+        let login = Login {
+            user: user(1).id,
+            epoch: Epoch(1),
+            at: NOW - HOUR,
+            methods: vec![Method::Pwd],
+            assurance: Assurance::Aal1,
+            remembered: true,
+        };
+        let lifetimes = Lifetimes {
+            visitor: HOUR,
+            idle: HOUR,
+            absolute: HOUR * 12,
+            remembered_idle: HOUR * 2,
+            remembered_absolute: HOUR * 24,
+        };
+        Session::authenticated(opening, login, &lifetimes, NOW - HOUR, &mut rng(1))
+    }
+
+    fn verifier(text: &str) -> SecretText {
+        SecretText::new(text.to_owned())
+    }
+
+    fn code(parent: &Session) -> (Code, SecretText) {
+        let challenge = Challenge::from_bytes(sha256(&[b'v'; 43]));
+        let client = "shop".parse().unwrap();
+        let request = Request { client: &client, redirect_uri: URI, challenge };
+        let (change, text) = Code::issue(parent, request, NOW, &mut rng(2)).unwrap();
+        let [Write::IssueCode { code, .. }] = &change.writes[..] else { panic!("{change:?}") };
+        ((**code).clone(), text)
+    }
+
+    #[test]
+    fn only_a_login_of_a_browser_authorizes() {
+        let (mut visitor, mut child) = (parent(), parent());
+        visitor.login = None;
+        child.parent = Some(SessionId::from_bytes([1; 16]));
+        let client = "shop".parse().unwrap();
+        let challenge = Challenge::from_bytes([0; 32]);
+        let request = Request { client: &client, redirect_uri: URI, challenge };
+        for session in [visitor, child] {
+            assert!(Code::issue(&session, request, NOW, &mut rng(2)).is_none());
+        }
+    }
+
+    #[test]
+    fn a_code_rests_as_its_digest_and_prints_nothing() {
+        let (code, text) = code(&parent());
+        assert_eq!(code.digest, CodeDigest::of(&text));
+        let printed = format!("{code:?} {text:?}");
+        assert!(!printed.contains(&text.expose()[5..]) && !printed.contains("digest"), "{printed}");
+    }
+
+    #[test]
+    fn what_fits_and_what_does_not() {
+        let (fresh, _) = code(&parent());
+        let child = SessionId::from_bytes([3; 16]);
+        let used = Code { child: Some(child), ..fresh.clone() };
+        let (right, wrong) = (verifier(&"v".repeat(43)), verifier(&"w".repeat(43)));
+        let in_time = NOW + (LIFE - Duration::from_millis(1));
+        let late = NOW + LIFE;
+        for (code, client, uri, verifier, at, expected) in [
+            (&fresh, "shop", URI, &right, NOW, Ok(())),
+            (&fresh, "shop", URI, &right, in_time, Ok(())),
+            (&fresh, "shop", URI, &right, late, Err(Refused::Expired)),
+            (&fresh, "shop", URI, &wrong, NOW, Err(Refused::Verifier)),
+            (&fresh, "shop", "https://shop.example/", &right, NOW, Err(Refused::RedirectUri)),
+            (&fresh, "blog", URI, &right, NOW, Err(Refused::OtherClient)),
+            (&used, "shop", URI, &right, NOW, Err(Refused::Used(child))),
+            (&used, "shop", URI, &right, late, Err(Refused::Used(child))),
+            // What does not fit ends nothing.
+            (&used, "shop", URI, &wrong, NOW, Err(Refused::Verifier)),
+            (&used, "blog", URI, &right, NOW, Err(Refused::OtherClient)),
+        ] {
+            let client = client.parse().unwrap();
+            let presented = Presented { client: &client, redirect_uri: uri, verifier };
+            assert_eq!(code.check(&presented, at), expected);
+        }
+    }
+
+    #[test]
+    fn verifiers_have_a_form() {
+        for (text, fits) in [
+            ("v".repeat(43), true),
+            ("v".repeat(42), false),
+            ("v".repeat(128), true),
+            ("v".repeat(129), false),
+            ("-._~".repeat(11), true),
+            ("v".repeat(43) + "+", false),
+            ("v".repeat(43) + "\n", false),
+        ] {
+            let challenge = Challenge::from_bytes(sha256(text.as_bytes()));
+            assert_eq!(challenge.is_of(&verifier(&text)), fits, "{text:?}");
+        }
+        for text in ["", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-c", "plain text of a verifier"] {
+            assert_eq!(text.parse::<Challenge>(), Err(InvalidChallenge), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_child_proves_what_its_parent_proved_and_lives_no_longer() {
+        let parent = parent();
+        let (code, _) = code(&parent);
+        let (change, child) =
+            code.redeem((&parent, &user(1)), None, KEY, NOW, &mut rng(3)).unwrap();
+        assert_eq!((child.parent, child.client.as_str()), (Some(parent.id), "shop"));
+        assert_eq!((&child.login, child.limits), (&parent.login, parent.limits));
+        assert_ne!((child.id, &child.salt), (parent.id, &parent.salt));
+        assert!(
+            matches!(&change.writes[..], [Write::OpenSession(_), Write::UseCode { child: id, .. }]
+            if *id == child.id)
+        );
+        // The next code: the same session, another cookie, and the old one's id goes into the log.
+        let old = child.cookie_name().unwrap().id().entry();
+        let (change, again) =
+            code.redeem((&parent, &user(1)), Some(child.clone()), KEY, NOW, &mut rng(3)).unwrap();
+        assert_eq!((again.id, &change.entries[..]), (child.id, &[old][..]));
+        assert_ne!(again.cookie, child.cookie);
+        // One that was silent too long does not come back.
+        let later = NOW + parent.limits.idle;
+        let (change, fresh) =
+            code.redeem((&parent, &user(1)), Some(again.clone()), KEY, later, &mut rng(4)).unwrap();
+        assert!(
+            matches!(&change.writes[..], [Write::EndSession { id, .. }, Write::OpenSession(_), _]
+            if *id == again.id)
+        );
+        assert!(change.entries.is_empty() && fresh.parent == Some(parent.id));
+    }
+
+    #[test]
+    fn what_ended_the_users_sessions_ended_their_codes() {
+        let mut parent = parent();
+        let (code, _) = code(&parent);
+        // The browser that stayed got the new epoch; its codes did not.
+        if let Some(login) = &mut parent.login {
+            login.epoch = Epoch(2);
+        }
+        let refused = code.redeem((&parent, &user(2)), None, KEY, NOW, &mut rng(3));
+        assert_eq!(refused.err(), Some(Refused::NoLogin));
+    }
+}
