@@ -2,9 +2,15 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
-use symbolon_core::{code::LIFE, secret::SecretText};
+use symbolon::store::{Found, Outcome};
+use symbolon_core::{
+    change::{Change, Write},
+    code::{CodeDigest, LIFE},
+    id::SessionId,
+    secret::SecretText,
+};
 
 use crate::world::{Answer, ORIGIN, PASSWORD, World, ask};
 
@@ -212,7 +218,7 @@ async fn who_uses_an_app_keeps_the_login_it_came_from() {
     app.store.touch(vec![(sid.parse().unwrap(), later)]).await.unwrap();
     for id in [sid, parent] {
         let found = app.store.session(id.parse().unwrap()).await.unwrap();
-        let Some(symbolon::store::Found::Live(session, _)) = found else { panic!("{found:?}") };
+        let Some(Found::Live(session, _)) = found else { panic!("{found:?}") };
         assert_eq!(session.seen_at, later);
     }
 }
@@ -370,20 +376,59 @@ async fn what_ends_the_login_ends_its_codes() {
 #[tokio::test]
 async fn no_child_lives_under_an_ended_parent() {
     let shop = Shop::new().await;
+    let store = &shop.world.app.store;
+    let (mut won, mut lost) = (0, 0);
     for round in 0..crate::races() {
-        let browser = shop.world.cookie("user").await;
-        if round % 4 > 1 {
+        let login = shop.world.login("user", "session").await;
+        let (browser, parent) = (login.cookie("symbolon").unwrap(), login.text_of("sid"));
+        let parent = parent.parse().unwrap();
+        if round % 2 == 1 {
             // There is a child already: its cookie moves, or it ends with its parent.
             shop.child(&browser).await;
         }
         let code = shop.code(&browser).await;
-        let logout = || ask("POST", "/api/v1/logout").cookie(&browser).by_our_page();
-        let redeem = || ask("POST", "/api/v1/code").basic(&shop.shop).json(&Shop::body(&code));
-        let requests = if round % 2 == 0 { [logout(), redeem()] } else { [redeem(), logout()] };
-        let answers = join_all(requests.map(|it| shop.world.send(it))).await;
-        let redeemed = answers.iter().find(|answer| answer.status == 200);
-        if let Some(redeemed) = redeemed {
+        let end = async {
+            // Some reads later each time, so that it meets the redemption at every step.
+            for _ in 0..round / 2 % 8 {
+                store.session(parent).await.unwrap();
+            }
+            let ended = symbolon::ops::end::session(
+                &shop.world.app,
+                parent,
+                symbolon_core::session::Reason::Logout,
+                symbolon::app::now(),
+            );
+            ended.await.unwrap();
+        };
+        let (redeemed, ()) = join(shop.redeem(&code), end).await;
+        if redeemed.status == 200 {
+            won += 1;
             assert!(!shop.counts(&redeemed.text_of("session_cookie")).await, "round {round}");
+        } else {
+            lost += 1;
+            assert_eq!(redeemed.code(), "invalid_grant");
+        }
+        let child = store.child(parent, &"shop".parse().unwrap()).await.unwrap();
+        assert!(child.is_none(), "round {round}: {child:?}");
+    }
+    assert!(won > 0 && lost > 0, "{won} won, {lost} lost: no race was run");
+}
+
+#[tokio::test]
+async fn the_store_takes_a_code_once_and_in_time() {
+    let shop = Shop::new().await;
+    let browser = shop.world.cookie("user").await;
+    let child = SessionId::from_bytes([1; 16]);
+    let now = symbolon::app::now();
+    for (uses, expected) in [
+        ([now, now], [Outcome::Applied(vec![]), Outcome::Conflict]),
+        ([now + LIFE * 2, now], [Outcome::Conflict, Outcome::Applied(vec![])]),
+    ] {
+        let digest = CodeDigest::of(&SecretText::new(shop.code(&browser).await));
+        for (at, expected) in uses.into_iter().zip(expected) {
+            let mut change = Change::at(at);
+            change.write(Write::UseCode { digest, child });
+            assert_eq!(shop.world.app.store.commit(change).await.unwrap(), expected);
         }
     }
 }
