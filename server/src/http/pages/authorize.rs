@@ -37,30 +37,32 @@ const PATH: &str = "/oauth2/authorize";
 
 /// What can be wrong once it is known where to say so: the error (RFC 6749, section 4.1.2.1), what it says, whether it is
 /// so. The first that is so is said.
-const FAULTS: &[(&str, &str, fn(&Asked) -> bool)] = &[
-    ("invalid_request", "response_type is missing", |it| it.get("response_type").is_none()),
-    ("unsupported_response_type", "response_type must be code", |it| {
+const FAULTS: &[(Fault, fn(&Asked) -> bool)] = &[
+    (("invalid_request", "response_type is missing"), |it| it.get("response_type").is_none()),
+    (("unsupported_response_type", "response_type must be code"), |it| {
         it.get("response_type") != Some("code")
     }),
-    ("unauthorized_client", "the client has no secret to redeem a code with", |it| {
+    (("unauthorized_client", "the client has no secret to redeem a code with"), |it| {
         it.client.kind != ClientKind::Confidential
     }),
-    ("request_not_supported", "request is not supported", |it| it.get("request").is_some()),
-    ("request_uri_not_supported", "request_uri is not supported", |it| {
+    (("request_not_supported", "request is not supported"), |it| it.get("request").is_some()),
+    (("request_uri_not_supported", "request_uri is not supported"), |it| {
         it.get("request_uri").is_some()
     }),
-    ("invalid_request", "response_mode must be query", |it| {
+    (("invalid_request", "response_mode must be query"), |it| {
         it.get("response_mode").is_some_and(|mode| mode != "query")
     }),
-    ("invalid_request", "code_challenge_method must be S256", |it| {
+    (("invalid_request", "code_challenge_method must be S256"), |it| {
         it.get("code_challenge_method") != Some("S256")
     }),
-    ("invalid_request", "code_challenge must be an S256 challenge", |it| it.challenge().is_none()),
-    ("invalid_request", "prompt must be none", |it| {
+    (NO_CHALLENGE, |it| it.challenge().is_none()),
+    (("invalid_request", "prompt must be none"), |it| {
         it.get("prompt").is_some_and(|prompt| prompt != "none")
     }),
-    ("invalid_request", "max_age is not supported", |it| it.get("max_age").is_some()),
+    (("invalid_request", "max_age is not supported"), |it| it.get("max_age").is_some()),
 ];
+
+const NO_CHALLENGE: Fault = ("invalid_request", "code_challenge must be an S256 challenge");
 
 /// Parameters that a page names when they are wrong.
 const NAMED: &[&str] = &[
@@ -119,8 +121,7 @@ impl Asked {
     }
 
     fn fault(&self) -> Option<Fault> {
-        let fault = FAULTS.iter().find(|(_, _, is_so)| is_so(self));
-        fault.map(|(error, says, _)| (*error, *says))
+        FAULTS.iter().find(|(_, is_so)| is_so(self)).map(|(fault, _)| *fault)
     }
 
     /// This very request, for after the login.
@@ -164,7 +165,7 @@ async fn answer(http: &Http, view: &View, asked: &Asked) -> Result<Response, Fau
     if let Some(fault) = asked.fault() {
         return Err(fault);
     }
-    let challenge = asked.challenge().ok_or(("invalid_request", "code_challenge"))?;
+    let challenge = asked.challenge().ok_or(NO_CHALLENGE)?;
     let again = asked.again(http)?;
     let to_login = || match asked.get("prompt") {
         Some(_) => Err(("login_required", "nobody is logged in")),
