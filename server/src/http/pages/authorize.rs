@@ -37,7 +37,7 @@ const PATH: &str = "/oauth2/authorize";
 
 /// What can be wrong once it is known where to say so: the error (RFC 6749, section 4.1.2.1), what it says, whether it is
 /// so. The first that is so is said.
-const FAULTS: &[(Fault, fn(&Asked) -> bool)] = &[
+const FAULTS: &[(Fault, IsSo)] = &[
     (("invalid_request", "response_type is missing"), |it| it.get("response_type").is_none()),
     (("unsupported_response_type", "response_type must be code"), |it| {
         it.get("response_type") != Some("code")
@@ -77,6 +77,8 @@ const NAMED: &[&str] = &[
 
 /// An error that goes back to the client, and what it says.
 type Fault = (&'static str, &'static str);
+
+type IsSo = fn(&Asked) -> bool;
 
 /// A request whose client and redirect URI are known to belong together.
 struct Asked {
