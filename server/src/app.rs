@@ -92,7 +92,7 @@ impl StartError {
     }
 
     /// The stable code, and what to do.
-    pub const fn advice(&self) -> (&'static str, &'static str) {
+    pub fn advice(&self) -> (&'static str, &'static str) {
         match self {
             Self::Store(StoreError::Busy(_)) => (
                 "data_folder_busy",
@@ -100,6 +100,9 @@ impl StartError {
             ),
             Self::Store(StoreError::Newer { .. }) => {
                 ("database_newer", "use the version of Symbolon that wrote it, or a newer one")
+            }
+            Self::Store(error) if error.is_locked() => {
+                ("database_locked", "end the process that holds a lock on the database file")
             }
             Self::Store(StoreError::Database(_)) => (
                 "database_damaged",

@@ -13,8 +13,12 @@ use std::{
 };
 
 use sqlx::{
-    Row, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    Row, Sqlite, SqlitePool,
+    query::Query,
+    sqlite::{
+        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
+        SqliteSynchronous,
+    },
 };
 use symbolon_core::{
     change::Change,
@@ -56,6 +60,20 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(cause: sqlx::Error) -> Self {
         Self::Database(Arc::new(cause))
+    }
+}
+
+impl StoreError {
+    /// Whether another process holds a lock on the database.
+    pub fn is_locked(&self) -> bool {
+        const BUSY: i32 = 5;
+        self.sqlite_code().is_some_and(|code| code & 0xff == BUSY)
+    }
+
+    /// SQLite's extended result code.
+    fn sqlite_code(&self) -> Option<i32> {
+        let Self::Database(cause) = self else { return None };
+        cause.as_database_error()?.code()?.parse().ok()
     }
 }
 
@@ -188,6 +206,23 @@ impl Store {
         }
     }
 
+    /// Every load goes through here: damage that is met while reading stops the server, too.
+    async fn read(
+        &self,
+        query: Query<'_, Sqlite, SqliteArguments>,
+    ) -> Result<Vec<SqliteRow>, StoreError> {
+        match query.fetch_all(&self.readers).await {
+            Ok(rows) => Ok(rows),
+            Err(cause) => {
+                let error = StoreError::from(cause);
+                if writer::is_fatal(&error) {
+                    let _ = self.writer.send(writer::Job::stop(error.clone())).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors
@@ -203,8 +238,8 @@ impl Store {
     pub async fn session(&self, id: SessionId) -> Result<Option<Found>, StoreError> {
         let query = "SELECT s.*, u.id AS u_id, u.version AS u_version, u.name, u.password, u.roles, u.epoch AS u_epoch, \
                      u.disabled_at, u.added_at FROM sessions s LEFT JOIN users u ON u.id = s.user_id WHERE s.id = $1";
-        let row = sqlx::query(query).bind(&id.as_bytes()[..]).fetch_optional(&self.readers).await?;
-        row.map(|row| rows::found(&row)).transpose()
+        let rows = self.read(sqlx::query(query).bind(&id.as_bytes()[..])).await?;
+        rows.first().map(rows::found).transpose()
     }
 
     /// The live sessions of a user, newest first.
@@ -213,7 +248,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn sessions_of(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
         let query = "SELECT * FROM sessions WHERE user_id = $1 AND ended_at IS NULL ORDER BY opened_at DESC LIMIT 1000";
-        let rows = sqlx::query(query).bind(&user.as_bytes()[..]).fetch_all(&self.readers).await?;
+        let rows = self.read(sqlx::query(query).bind(&user.as_bytes()[..])).await?;
         rows.iter().map(rows::session).collect()
     }
 
@@ -227,8 +262,8 @@ impl Store {
             "id AS u_id, version AS u_version, name, password, roles, epoch AS u_epoch, \
                      disabled_at, added_at FROM users WHERE id = $1"
         );
-        let row = sqlx::query(query).bind(&id.as_bytes()[..]).fetch_optional(&self.readers).await?;
-        row.map(|row| rows::user(&row)).transpose()
+        let rows = self.read(sqlx::query(query).bind(&id.as_bytes()[..])).await?;
+        rows.first().map(rows::user).transpose()
     }
 
     /// The user of this name.
@@ -238,8 +273,8 @@ impl Store {
     pub async fn user_by_name(&self, name: &Username) -> Result<Option<User>, StoreError> {
         let query = "SELECT id AS u_id, version AS u_version, name, password, roles, epoch AS u_epoch, disabled_at, \
                      added_at FROM users WHERE name = $1";
-        let row = sqlx::query(query).bind(name.as_str()).fetch_optional(&self.readers).await?;
-        row.map(|row| rows::user(&row)).transpose()
+        let rows = self.read(sqlx::query(query).bind(name.as_str())).await?;
+        rows.first().map(rows::user).transpose()
     }
 
     /// Up to `most` users after `after`, by name.
@@ -249,8 +284,7 @@ impl Store {
     pub async fn users(&self, after: &str, most: u32) -> Result<Vec<User>, StoreError> {
         let query = "SELECT id AS u_id, version AS u_version, name, password, roles, epoch AS u_epoch, disabled_at, \
                      added_at FROM users WHERE name > $1 ORDER BY name LIMIT $2";
-        let rows =
-            sqlx::query(query).bind(after).bind(i64::from(most)).fetch_all(&self.readers).await?;
+        let rows = self.read(sqlx::query(query).bind(after).bind(i64::from(most))).await?;
         rows.iter().map(rows::user).collect()
     }
 
@@ -265,8 +299,8 @@ impl Store {
     ) -> Result<Document, StoreError> {
         let query = "SELECT version, document FROM session_data WHERE session = $1 AND client = $2";
         let query = sqlx::query(query).bind(&session.as_bytes()[..]).bind(client.as_str());
-        let row = query.fetch_optional(&self.readers).await?;
-        row.map_or(Ok(Document::default()), |row| rows::document(&row))
+        let rows = self.read(query).await?;
+        rows.first().map_or(Ok(Document::default()), rows::document)
     }
 
     /// All clients.
@@ -274,8 +308,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn clients(&self) -> Result<Vec<Client>, StoreError> {
-        let rows =
-            sqlx::query("SELECT * FROM clients ORDER BY id").fetch_all(&self.readers).await?;
+        let rows = self.read(sqlx::query("SELECT * FROM clients ORDER BY id")).await?;
         rows.iter().map(rows::client).collect()
     }
 
@@ -284,8 +317,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        let rows =
-            sqlx::query("SELECT * FROM keys ORDER BY created_at").fetch_all(&self.readers).await?;
+        let rows = self.read(sqlx::query("SELECT * FROM keys ORDER BY created_at")).await?;
         rows.iter().map(rows::key).collect()
     }
 
@@ -296,7 +328,7 @@ impl Store {
     pub async fn password_samples(&self) -> Result<Vec<SecretText>, StoreError> {
         // A PHC string is $argon2id$v=19$m=…,t=…,p=…$salt$hash: the parameters begin at character 16.
         let query = "SELECT MIN(password) FROM users GROUP BY substr(password, 16, instr(substr(password, 16), '$'))";
-        let rows = sqlx::query(query).fetch_all(&self.readers).await?;
+        let rows = self.read(sqlx::query(query)).await?;
         rows.iter().map(|row| Ok(SecretText::new(row.try_get(0)?))).collect()
     }
 }

@@ -33,6 +33,7 @@ enum Work {
     Change(Change),
     Touch(Vec<(SessionId, Time)>),
     Sweep { entries_before: Time, sessions_before: Time },
+    Stop(StoreError),
 }
 
 impl Job {
@@ -58,6 +59,12 @@ impl Job {
         reply: oneshot::Sender<Result<Outcome, StoreError>>,
     ) -> Self {
         Self { work: Work::Sweep { entries_before, sessions_before }, reply }
+    }
+
+    /// A reader met damage: nothing more is acknowledged.
+    pub(super) fn stop(error: StoreError) -> Self {
+        // Nobody waits for the answer.
+        Self { work: Work::Stop(error), reply: oneshot::channel().0 }
     }
 }
 
@@ -104,13 +111,18 @@ fn publish(ended: &RwLock<Ended>, batch: &[Job], outcomes: &[Outcome]) {
 }
 
 /// A damaged file or a failing disk: what is on it is not known any more, so nothing may be acknowledged.
-fn is_fatal(error: &StoreError) -> bool {
+pub(super) fn is_fatal(error: &StoreError) -> bool {
     const IOERR: i32 = 10;
     const CORRUPT: i32 = 11;
     const NOTADB: i32 = 26;
-    let StoreError::Database(cause) = error else { return false };
-    let code = cause.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
-    code.is_some_and(|code| [IOERR, CORRUPT, NOTADB].contains(&(code & 0xff)))
+    // A quota or a limit of file sizes looks like this instead of like a full disk (13), and so does a full disk when
+    // the index of the write-ahead log grows. SQLite takes the transaction back, and the next may find room.
+    const IOERR_WRITE: i32 = IOERR | 3 << 8;
+    const IOERR_SHMSIZE: i32 = IOERR | 19 << 8;
+    error.sqlite_code().is_some_and(|code| {
+        [IOERR, CORRUPT, NOTADB].contains(&(code & 0xff))
+            && ![IOERR_WRITE, IOERR_SHMSIZE].contains(&code)
+    })
 }
 
 /// One transaction. SQLite itself rolls back when the disk is full, so the way back is taken by hand: what the driver
@@ -146,6 +158,7 @@ async fn apply_all(
             Work::Sweep { entries_before, sessions_before } => {
                 sweep(connection, *entries_before, *sessions_before).await?
             }
+            Work::Stop(error) => return Err(error.clone()),
         };
         outcomes.push(outcome);
     }
