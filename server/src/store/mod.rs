@@ -163,7 +163,8 @@ impl Store {
     }
 
     /// Removes, in a bounded batch, log entries from before `entries_before`, and sessions (with their data) that ended
-    /// or ran out before `sessions_before`. Entries leave only by age.
+    /// or ran out before `sessions_before`; those that were silent too long only where the id begins with `slice`.
+    /// Entries leave only by age.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -171,9 +172,11 @@ impl Store {
         &self,
         entries_before: Time,
         sessions_before: Time,
+        slice: u8,
     ) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
-        let job = writer::Job::sweep(entries_before, sessions_before, reply);
+        let sweep = writer::Sweep { entries_before, sessions_before, slice };
+        let job = writer::Job::sweep(sweep, reply);
         self.writer.send(job).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)??;
         let mut ended = self.ended.write().unwrap_or_else(std::sync::PoisonError::into_inner);

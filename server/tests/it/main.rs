@@ -12,6 +12,8 @@ mod faults;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod jobs;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod listen;
