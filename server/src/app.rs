@@ -132,7 +132,7 @@ impl App {
         let app = Arc::new(Self {
             live: LiveSessions::new(config.limits.live_sessions_max, config.lifetimes.access_token),
             passwords: passwords(&config)?,
-            attempts: Attempts::new(config.limits.login_quotas(), &SecretBytes::random(&mut Os)),
+            attempts: Attempts::new(config.limits.quotas(), &SecretBytes::random(&mut Os)),
             master: Arc::new(master),
             key_turn: tokio::sync::Mutex::default(),
             keys: RwLock::new(Arc::new(Keys { ring, verifier })),

@@ -124,6 +124,10 @@ section! {
         login_per_address_and_account: Quota = r#""20, then 1 per 5m""#;
         /// Failed logins to one account from everywhere; the user's own devices are not held to it.
         login_per_account: Quota = r#""100, then 1 per 36s""#;
+        /// Registrations from one address (IPv6: /64), whether or not they succeed.
+        registration_per_address: Quota = r#""20, then 1 per 1m""#;
+        /// Visitors' sessions that one client opens for one address (IPv6: /64).
+        visitors_per_address: Quota = r#""600, then 1 per 1s""#;
     }
 
     /// Who may make an account.
