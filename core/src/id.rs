@@ -109,6 +109,14 @@ ids! {
     KeyId
     /// One entry of the audit trail.
     AuditId
+    /// One history of the revocation log. Another one means that history was lost or begun anew.
+    LogId
+    /// One running follower of the log, drawn by its process and never kept.
+    FollowerId
+    /// One question of a follower, which its answer repeats.
+    QuestionId
+    /// One answer to a follower, which its next question names.
+    AnswerId
     /// Anything that can be ended, as the revocation log knows it: 16 bytes of one set.
     EntryId
 }

@@ -33,6 +33,14 @@ use crate::{
 /// How far clocks may differ, in one place.
 pub const LEEWAY: Duration = Duration::from_secs(30);
 
+/// The longest lease that can be configured: one may be out that was granted before a restart.
+const LEASE_MAX: Duration = Duration::from_secs(30);
+
+/// How long an entry of the revocation log must be kept.
+pub fn entry_life(config: &Config) -> Duration {
+    revocation::entry_life(config.lifetimes.access_token_max(), LEEWAY, LEASE_MAX)
+}
+
 /// The opened keys, and the verifier that is made of them.
 #[derive(Debug)]
 pub struct Keys {
@@ -124,8 +132,7 @@ impl App {
     /// [`StartError`].
     pub async fn open(config: Config) -> Result<Arc<Self>, StartError> {
         let now = now();
-        let entry_life = revocation::entry_life(config.lifetimes.access_token_max(), LEEWAY);
-        let store = Store::open(&config.data_dir, now - entry_life).await?;
+        let store = Store::open(&config.data_dir, now - entry_life(&config)).await?;
         let master = master_key(&config.master_key_file)?;
         let verifier = Verifier::new(Rules::new(config.public_url.issuer(), []), []);
         let ring = KeyRing::open(&[], &master, &key_policy(&config)).map_err(key_error)?;

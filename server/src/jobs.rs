@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use symbolon_core::{revocation, time::Time};
+use symbolon_core::time::Time;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    app::{App, LEEWAY, now},
+    app::{App, entry_life, now},
     ops,
 };
 
@@ -46,8 +46,7 @@ pub async fn write_seen(app: &App) {
 
 /// Removes what nobody needs any more; sessions that were silent too long, those whose ids begin with `slice`.
 pub async fn sweep(app: &App, slice: u8, now: Time) {
-    let entry_life = revocation::entry_life(app.config.lifetimes.access_token_max(), LEEWAY);
-    let entries_before = now - entry_life;
+    let entries_before = now - entry_life(&app.config);
     let sessions_before = entries_before - TOMBSTONE_EXTRA;
     if let Err(error) = app.store.sweep(entries_before, sessions_before, slice).await {
         tracing::warn!(%error, "the sweep was not done");

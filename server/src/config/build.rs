@@ -9,7 +9,9 @@ use super::{
     Timings,
     reader::{Layers, Reader, written},
     secret_from,
-    sections::{Brand as BrandSection, Client as ClientSection, Keys, Password, Register, Top},
+    sections::{
+        Brand as BrandSection, Client as ClientSection, Keys, Password, Register, Revocation, Top,
+    },
 };
 use crate::{
     password::{Bounds, Cost},
@@ -42,6 +44,7 @@ fn config<'n>(
     let lifetimes = lifetimes(reader);
     let password = password(reader);
     let limits = Limits::read(reader, &["limits"]);
+    let revocation = Revocation::read(reader, &["revocation"]);
     let registration = Register::read(reader, &["registration"]);
     let (settings, brand) = brand(reader, &["brand"], None, read).unzip();
     let public_url = top
@@ -76,6 +79,7 @@ fn config<'n>(
         lifetimes: lifetimes?,
         password: password?,
         limits: limits?,
+        revocation: revocation?,
         registration: registration?.mode,
         brand: brand?,
         client_brands,

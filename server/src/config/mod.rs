@@ -46,7 +46,7 @@ pub use self::{
     error::{ConfigError, Origin},
     reference::reference,
     section::Setting,
-    sections::{Limits, Listen, Log, Timings},
+    sections::{Limits, Listen, Log, Revocation, Timings},
     value::{FromValue, Shape},
 };
 use crate::{
@@ -75,6 +75,8 @@ pub struct Config {
     pub password: PasswordSettings,
     /// Bounds.
     pub limits: Limits,
+    /// How soon everybody knows of an end.
+    pub revocation: Revocation,
     /// Who may make an account.
     pub registration: Registration,
     /// Whose pages these are.

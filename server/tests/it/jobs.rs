@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use symbolon::{app::LEEWAY, jobs, store::Found};
-use symbolon_core::{id::SessionId, revocation, time::Time};
+use symbolon::{app::entry_life, jobs, store::Found};
+use symbolon_core::{id::SessionId, time::Time};
 
 use crate::world::World;
 
@@ -27,7 +27,7 @@ async fn the_row_of_a_silent_session_outlives_everything_that_was_issued_for_it(
     let world = World::with(|config| config.lifetimes.session_idle = Duration::from_hours(1)).await;
     let sid = world.tokens("user").await.sid.parse().unwrap();
     let (seen, gone) = row_goes(&world, sid, Duration::from_secs(60)).await;
-    let life = revocation::entry_life(world.app.config.lifetimes.access_token_max(), LEEWAY);
+    let life = entry_life(&world.app.config);
     let idle = world.app.config.lifetimes.session_idle;
     assert!(gone > seen + idle + life, "nothing of it is left by then");
     assert!(gone < seen + idle + 2 * life, "long before its absolute limit");

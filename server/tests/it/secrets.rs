@@ -96,17 +96,23 @@ fn spellings(secret: &str) -> Vec<Vec<u8>> {
 /// Which of the secrets stand in which of the places, in whatever spelling. Each place is read once.
 pub(crate) fn found(secrets: &[String], places: &[(String, Vec<u8>)]) -> Vec<String> {
     const HEAD: usize = 8;
+    let pair = |bytes: &[u8]| usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
+    // Nearly all places are told from a secret by two bytes.
+    let mut begins = vec![false; 1 << 16];
     let mut by_head: HashMap<[u8; HEAD], Vec<(Vec<u8>, &str)>> = HashMap::new();
     for secret in secrets {
         for text in spellings(secret) {
             let head = *text.first_chunk().expect("a secret is longer than this");
+            begins[pair(&head)] = true;
             by_head.entry(head).or_default().push((text, secret));
         }
     }
     let mut hits = BTreeSet::new();
     for (name, bytes) in places {
         for (at, head) in bytes.windows(HEAD).enumerate() {
-            let Some(texts) = by_head.get(head) else { continue };
+            let Some(texts) = begins[pair(head)].then(|| by_head.get(head)).flatten() else {
+                continue;
+            };
             for (_, secret) in texts.iter().filter(|(text, _)| bytes[at..].starts_with(text)) {
                 hits.insert(format!("{}… in {name}", &secret[..9.min(secret.len())]));
             }
