@@ -108,6 +108,10 @@ pub struct Store {
     _lock: File,
 }
 
+/// How long another process may hold a lock on the database, such as a tool that copies it, before changes are refused.
+/// Those that come meanwhile wait once more, so nobody waits longer than twice as long.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// How many changes wait for the writer before callers wait, too.
 const QUEUE_MAX: usize = 4096;
 
@@ -124,7 +128,7 @@ impl Store {
             .filename(&path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(5));
+            .busy_timeout(LOCK_WAIT_MAX);
         let mut connection = schema::open(&path, options.clone().create_if_missing(true)).await?;
         let ended = load_ended(&mut connection, ended_since).await?;
         let ended = Arc::new(RwLock::new(ended));
