@@ -112,6 +112,9 @@ impl StartError {
             Self::Store(error) if error.is_locked() => {
                 ("database_locked", "end the process that holds a lock on the database file")
             }
+            Self::Store(error) if error.is_full() => {
+                ("disk_full", "make room for the data folder, or raise the quota of its owner")
+            }
             Self::Store(StoreError::Database(_)) => (
                 "database_damaged",
                 "check the disk and restore a backup; the file was left as it is",

@@ -70,6 +70,16 @@ impl StoreError {
         self.sqlite_code().is_some_and(|code| code & 0xff == BUSY)
     }
 
+    /// Whether there was no room for what was to be written. SQLite took it back; the next try may find room.
+    pub fn is_full(&self) -> bool {
+        const FULL: i32 = 13;
+        // A quota or a limit of file sizes looks like this instead, and so does a full disk when the index of the
+        // write-ahead log grows.
+        const IOERR_WRITE: i32 = 10 | 3 << 8;
+        const IOERR_SHMSIZE: i32 = 10 | 19 << 8;
+        self.sqlite_code().is_some_and(|code| [FULL, IOERR_WRITE, IOERR_SHMSIZE].contains(&code))
+    }
+
     /// SQLite's extended result code.
     fn sqlite_code(&self) -> Option<i32> {
         let Self::Database(cause) = self else { return None };

@@ -121,14 +121,8 @@ pub(super) fn is_fatal(error: &StoreError) -> bool {
     const IOERR: i32 = 10;
     const CORRUPT: i32 = 11;
     const NOTADB: i32 = 26;
-    // A quota or a limit of file sizes looks like this instead of like a full disk (13), and so does a full disk when
-    // the index of the write-ahead log grows. SQLite takes the transaction back, and the next may find room.
-    const IOERR_WRITE: i32 = IOERR | 3 << 8;
-    const IOERR_SHMSIZE: i32 = IOERR | 19 << 8;
-    error.sqlite_code().is_some_and(|code| {
-        [IOERR, CORRUPT, NOTADB].contains(&(code & 0xff))
-            && ![IOERR_WRITE, IOERR_SHMSIZE].contains(&code)
-    })
+    !error.is_full()
+        && error.sqlite_code().is_some_and(|code| [IOERR, CORRUPT, NOTADB].contains(&(code & 0xff)))
 }
 
 /// One transaction. SQLite itself rolls back when the disk is full, so the way back is taken by hand: what the driver

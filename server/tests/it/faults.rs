@@ -229,6 +229,8 @@ async fn a_quota_refuses_writes_until_there_is_room_again() {
     let folder = Folder::new();
     // A process that does not ignore the signal is killed by it, whatever it is.
     let by = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
+    let none = ["sh", "-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"];
+    assert_eq!(refused_start(&none, &folder.0), (1, "disk_full".to_owned()));
     let server = Server::start_by(&by, &folder.0, free_port(), Stdio::null()).await;
     survives(&NoRoom::Limit { pid: server.pid() }, server, &folder.0).await;
 }
@@ -284,9 +286,13 @@ fn overwrite(path: &Path, kept: u64) {
 }
 
 /// The exit code and the stable code of a server that does not start.
-fn refused_start(folder: &Path) -> (i32, String) {
+fn refused_start(by: &[&str], folder: &Path) -> (i32, String) {
     let port = free_port().to_string();
-    refused(folder, &["dev", "--no-demo", "--port", &port, "--data-dir", folder.to_str().unwrap()])
+    refused(
+        by,
+        folder,
+        &["dev", "--no-demo", "--port", &port, "--data-dir", folder.to_str().unwrap()],
+    )
 }
 
 #[tokio::test]
@@ -315,7 +321,7 @@ async fn a_database_that_is_damaged_under_the_server_stops_it() {
         let said = fs::read_to_string(&log).unwrap();
         assert!(said.contains("the store is damaged"), "{said}");
         assert!(said.contains("store_broken"), "{said}");
-        let again = refused_start(&folder.0);
+        let again = refused_start(&[], &folder.0);
         assert_eq!(again, (1, "database_damaged".to_owned()), "{first} {kept}");
     }
 }
@@ -348,8 +354,8 @@ async fn a_database_that_cannot_be_used_is_refused_at_start() {
             _ => newer(&path).await,
         }
         let bytes = fs::read(&path).unwrap();
-        assert_eq!(refused_start(&folder.0), (1, code.to_owned()), "{what}");
-        assert_eq!(refused(&folder.0, &["user", "list"]), (1, code.to_owned()), "{what}");
+        assert_eq!(refused_start(&[], &folder.0), (1, code.to_owned()), "{what}");
+        assert_eq!(refused(&[], &folder.0, &["user", "list"]), (1, code.to_owned()), "{what}");
         assert!(fs::read(&path).unwrap() == bytes, "{what}: the file is as it was");
     }
 }
@@ -363,7 +369,7 @@ async fn a_database_that_another_process_holds_is_not_called_damaged() {
     locker.execute("BEGIN EXCLUSIVE").await.unwrap();
     let started = tokio::task::spawn_blocking({
         let folder = folder.0.clone();
-        move || refused_start(&folder)
+        move || refused_start(&[], &folder)
     });
     assert_eq!(started.await.unwrap(), (1, "database_locked".to_owned()));
     locker.execute("ROLLBACK").await.unwrap();

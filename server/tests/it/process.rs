@@ -114,8 +114,8 @@ pub(crate) fn run(folder: &Path, arguments: &[&str], stdin: &str) -> Value {
 }
 
 /// Runs a command of the binary that must fail. Returns its exit code and the stable code of its first error.
-pub(crate) fn refused(folder: &Path, arguments: &[&str]) -> (i32, String) {
-    let mut command = symbolon(&[], folder);
+pub(crate) fn refused(by: &[&str], folder: &Path, arguments: &[&str]) -> (i32, String) {
+    let mut command = symbolon(by, folder);
     let output = command.arg("--json").args(arguments).output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     let last = errors.lines().last().unwrap_or_default();
