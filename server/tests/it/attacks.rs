@@ -1,6 +1,9 @@
 //! Hostile input at the door: a clear 4xx, and nothing has changed.
 
+use std::time::Duration;
+
 use serde_json::json;
+use symbolon_core::limit::Quota;
 
 use crate::world::{ORIGIN, PASSWORD, World, ask};
 
@@ -398,4 +401,37 @@ async fn patches_that_mean_two_things() {
     }
     let read = world.send(ask("GET", &data).basic(&shop)).await.expect(200);
     assert_eq!(read.json(), json!({}), "nothing has changed");
+}
+
+#[tokio::test]
+async fn accounts_and_visitors_are_made_no_faster_than_configured() {
+    let quota = Quota { burst: 2, every: Duration::from_hours(1) };
+    let world = World::with(|config| {
+        config.limits.registration_per_address = quota;
+        config.limits.visitors_per_address = quota;
+    })
+    .await;
+    let shop = world.add_client("shop", "confidential", json!({})).await;
+    let (register, visit) = ("/api/v1/register", "/api/v1/sessions");
+    for (path, address, status) in [
+        (register, [192, 0, 2, 1], 202),
+        (register, [192, 0, 2, 1], 202),
+        (register, [192, 0, 2, 1], 429),
+        (register, [192, 0, 2, 2], 202),
+        (visit, [192, 0, 2, 1], 201),
+        (visit, [192, 0, 2, 1], 201),
+        (visit, [192, 0, 2, 1], 429),
+        (visit, [192, 0, 2, 2], 201),
+    ] {
+        let request = ask("POST", path).at_address(address.into());
+        let request = if path == visit {
+            request.basic(&shop).json(&json!({}))
+        } else {
+            request.json(&json!({ "username": "fresh", "password": PASSWORD }))
+        };
+        let answer = world.send(request).await;
+        assert_eq!(answer.status, status, "{path} {address:?}: {}", answer.text);
+        let wait = answer.headers.get("retry-after").map(|value| value.to_str().unwrap());
+        assert_eq!(wait.is_some(), status == 429, "{path} {address:?}: {wait:?}");
+    }
 }
