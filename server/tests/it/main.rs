@@ -18,6 +18,8 @@ mod process;
 #[cfg(test)]
 mod replaced;
 #[cfg(test)]
+mod revocation;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod secrets;
