@@ -1,6 +1,7 @@
 //! Hostile input at the door: a clear 4xx, and nothing has changed.
 
 use serde_json::json;
+use symbolon_core::secret::SecretText;
 
 use crate::world::{ORIGIN, PASSWORD, World, ask};
 
@@ -398,4 +399,24 @@ async fn patches_that_mean_two_things() {
     }
     let read = world.send(ask("GET", &data).basic(&shop)).await.expect(200);
     assert_eq!(read.json(), json!({}), "nothing has changed");
+}
+
+/// A follower says which sessions it saw. One that was silent too long stays over, whoever claims to have seen it.
+#[tokio::test]
+async fn a_follower_wakes_nobody() {
+    use symbolon::{jobs, ops::check};
+    let world = World::new().await;
+    let cookie = SecretText::new(world.cookie("user").await);
+    let live = check::cookie(&world.app, &cookie, symbolon::app::now()).await.unwrap();
+    let (id, idle) = (live.session.id, live.session.limits.idle);
+    let later = symbolon::app::now() + idle * 2;
+    assert!(later < live.session.limits.ends_at);
+    for written in [false, true] {
+        assert!(check::cookie(&world.app, &cookie, later).await.is_err());
+        world.app.live.saw_elsewhere(&[id], later);
+        if written {
+            jobs::write_seen(&world.app).await;
+        }
+        assert!(check::cookie(&world.app, &cookie, later).await.is_err(), "written: {written}");
+    }
 }
