@@ -7,7 +7,6 @@ use symbolon_core::{
     secret::SecretText,
     session::Assurance,
     time::Time,
-    token::AccessToken,
 };
 
 use super::{Unavailable, check};
@@ -114,7 +113,7 @@ fn cookie_entries(app: &App, live: &Live, text: &SecretText, now: Time) -> Vec<E
 fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Active> {
     let token = check::token(app, text, now).ok()?;
     let revoked_by = token.entries().to_vec();
-    let AccessToken { claims, .. } = token;
+    let claims = token.claims;
     let theirs =
         claims.client_id == asker.id || asker.audiences.iter().any(|own| claims.aud.contains(own));
     let assurance = match claims.acr.as_deref() {
