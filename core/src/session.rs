@@ -446,6 +446,13 @@ impl Session {
         change
     }
 
+    /// Notes when it was seen, by whoever says so. Nothing that is seen after it was over wakes it.
+    pub fn see(&mut self, at: Time) {
+        if at.since(self.seen_at) < self.limits.idle && at < self.limits.ends_at {
+            self.seen_at = self.seen_at.max(at);
+        }
+    }
+
     /// Whether being seen at `now` is worth a write: it moved by 1/16 of the idle limit.
     pub fn touch_is_due(&self, now: Time) -> bool {
         now.since(self.seen_at) >= self.limits.idle / 16

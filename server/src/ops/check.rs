@@ -95,8 +95,9 @@ pub async fn load(app: &App, id: SessionId, now: Time) -> Result<Arc<Live>, Refu
     match app.store.session(id).await.map_err(Unavailable::from)? {
         Some(Found::Live(mut session, user)) => {
             // What this process saw and has not written yet counts.
-            session.seen_at =
-                session.seen_at.max(app.live.last_seen(id).unwrap_or(session.seen_at));
+            if let Some(seen_at) = app.live.last_seen(id) {
+                session.see(seen_at);
+            }
             Ok(Arc::new(Live::new(*session, user.map(|user| *user), now)))
         }
         Some(Found::Ended(reason, _)) => Err(Refused::Ended(reason)),

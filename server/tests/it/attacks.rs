@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use symbolon_core::limit::Quota;
+use symbolon_core::{limit::Quota, secret::SecretText};
 
 use crate::world::{ORIGIN, PASSWORD, World, ask};
 
@@ -433,5 +433,25 @@ async fn accounts_and_visitors_are_made_no_faster_than_configured() {
         assert_eq!(answer.status, status, "{path} {address:?}: {}", answer.text);
         let wait = answer.headers.get("retry-after").map(|value| value.to_str().unwrap());
         assert_eq!(wait.is_some(), status == 429, "{path} {address:?}: {wait:?}");
+    }
+}
+
+/// A follower says which sessions it saw. One that was silent too long stays over, whoever claims to have seen it.
+#[tokio::test]
+async fn a_follower_wakes_nobody() {
+    use symbolon::{jobs, ops::check};
+    let world = World::new().await;
+    let cookie = SecretText::new(world.cookie("user").await);
+    let live = check::cookie(&world.app, &cookie, symbolon::app::now()).await.unwrap();
+    let (id, idle) = (live.session.id, live.session.limits.idle);
+    let later = symbolon::app::now() + idle * 2;
+    assert!(later < live.session.limits.ends_at);
+    for written in [false, true] {
+        assert!(check::cookie(&world.app, &cookie, later).await.is_err());
+        world.app.live.saw_elsewhere(&[id], later);
+        if written {
+            jobs::write_seen(&world.app).await;
+        }
+        assert!(check::cookie(&world.app, &cookie, later).await.is_err(), "written: {written}");
     }
 }
