@@ -455,3 +455,29 @@ async fn a_follower_wakes_nobody() {
         assert!(check::cookie(&world.app, &cookie, later).await.is_err(), "written: {written}");
     }
 }
+
+/// RFC 6749, section 2.3.1 has clients form-encode their secret before HTTP Basic; many do not.
+#[tokio::test]
+async fn secrets_of_all_characters_authenticate_encoded_or_not() {
+    let secret = "p+a/s=s %&w";
+    let world = World::with(|config| {
+        let digest = symbolon_core::client::SecretDigest::of(&SecretText::new(secret.to_owned()));
+        let client = json!({ "id": "shop", "kind": "confidential", "audiences": [ORIGIN] });
+        let client: symbolon_core::client::Client = serde_json::from_value(client).unwrap();
+        config.clients.push(symbolon_core::client::Client { secret: Some(digest), ..client });
+    })
+    .await;
+    for (sent, status) in [
+        (secret, 200),
+        ("p%2Ba%2Fs%3Ds+%25%26w", 200),
+        ("p%2ba%2fs%3ds%20%25%26w", 200),
+        ("p a/s=s %&w", 401),
+        ("p%2Ba", 401),
+        ("", 401),
+        ("%", 401),
+    ] {
+        let client = ("shop".to_owned(), sent.to_owned());
+        let question = ask("POST", "/oauth2/introspect").basic(&client).form(&[("token", "none")]);
+        assert_eq!(world.send(question).await.status, status, "{sent}");
+    }
+}
