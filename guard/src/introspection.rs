@@ -21,6 +21,8 @@ use crate::{
 
 /// The most bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// The most ids that end a credential whose answer is kept.
+const REVOKED_BY_MAX: usize = 16;
 
 /// RFC 7662, section 2.2, and the claims of RFC 9068.
 #[derive(Deserialize)]
@@ -101,7 +103,7 @@ impl Introspection {
     /// so the answer holds for one request.
     pub(crate) fn bounds(&mut self) -> Option<(Vec<EntryId>, Time)> {
         let exp = Time::from_secs(self.exp?);
-        let mut ids = self.revoked_by.take()?;
+        let mut ids = self.revoked_by.take().filter(|ids| ids.len() <= REVOKED_BY_MAX)?;
         ids.extend(self.sid.into_iter().chain(self.parent).map(SessionId::entry));
         ids.extend(self.client_id.iter().map(ClientId::entry));
         ids.sort_unstable();

@@ -162,6 +162,11 @@ impl Credentials {
         self.copies.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn under_way(&self) -> usize {
+        self.flights().len()
+    }
+
     /// Asks, or waits for somebody else's answer to the same question. What comes back may have been asked before the
     /// caller came: it must be judged by the set under a lease, or not be used.
     pub(super) async fn join<F>(

@@ -226,7 +226,7 @@ impl State {
 }
 
 /// The operating system's random source, as aws-lc draws from it.
-struct Os;
+pub(super) struct Os;
 
 impl TryRng for Os {
     type Error = Infallible;
