@@ -27,7 +27,7 @@ use crate::{
     live::LiveSessions,
     ops::{self, Unavailable},
     password::{Bounds, Busy, Passwords, PhcString, Verdict},
-    store::{Store, StoreError},
+    store::{Leasing, Store, StoreError},
 };
 
 /// How far clocks may differ, in one place.
@@ -65,7 +65,7 @@ pub struct App {
     pub attempts: Attempts,
     /// Opens the keys at rest.
     pub master: Arc<MasterKey>,
-    /// Whoever changes keys has the turn.
+    /// Whoever changes keys, or reads keys or clients anew, has the turn.
     pub key_turn: tokio::sync::Mutex<()>,
     keys: RwLock<Arc<Keys>>,
     clients: RwLock<Arc<HashMap<ClientId, Arc<Client>>>>,
@@ -129,7 +129,13 @@ impl App {
     /// [`StartError`].
     pub async fn open(config: Config) -> Result<Arc<Self>, StartError> {
         let now = now();
-        let store = Store::open(&config.data_dir, now - entry_life(&config)).await?;
+        let store = {
+            let leasing = Leasing {
+                lease: config.revocation.lease,
+                followers_max: config.revocation.followers_max,
+            };
+            Store::open(&config.data_dir, now - entry_life(&config), leasing).await?
+        };
         let master = master_key(&config.master_key_file)?;
         let verifier = Verifier::new(Rules::new(config.public_url.issuer(), []), []);
         let ring = KeyRing::open(&[], &master, &key_policy(&config)).map_err(key_error)?;
@@ -239,6 +245,8 @@ impl App {
     /// # Errors
     /// [`Unavailable`].
     pub async fn load_clients(&self) -> Result<(), Unavailable> {
+        // One after the other, lest an older read lands last: a rotated secret or a withdrawn key would be back.
+        let _turn = self.key_turn.lock().await;
         let clients = self.store.clients().await?;
         let clients =
             clients.into_iter().map(|client| (client.id.clone(), Arc::new(client))).collect();

@@ -47,7 +47,7 @@ pub use self::{
     reference::reference,
     section::Setting,
     sections::{Limits, Listen, Log, Revocation, Timings},
-    value::{FromValue, Shape},
+    value::{FromValue, Shape, span},
 };
 use crate::ui::{Brand, Locale};
 
