@@ -70,7 +70,7 @@ impl Source for Wound {
 }
 
 /// How `/follow` answers.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Manner {
     Honest,
     Silent,
@@ -140,7 +140,7 @@ impl Fake {
         *self.jwks.lock().unwrap() = (StatusCode::OK, json!({ "keys": keys }).to_string());
     }
 
-    fn hear(&self, question: &Question, tick: Tick) -> Result<(), Response> {
+    fn hear(&self, question: &Question, tick: Tick) -> Result<(), StatusCode> {
         let mut log = self.log();
         log.questions.push(question.clone());
         let cursor = question.cursor.filter(|cursor| cursor.log == log.tail.head().log);
@@ -152,7 +152,7 @@ impl Fake {
             trusts_expiry: question.trusts_expiry,
         };
         let heard = log.leases.hear(&asking, tick);
-        heard.map(drop).map_err(|_| StatusCode::CONFLICT.into_response())
+        heard.map(drop).map_err(|_| StatusCode::CONFLICT)
     }
 
     fn tell(&self, question: &Question, tick: Tick) -> Answer {
@@ -192,7 +192,7 @@ async fn answer_follow(Held(fake): Held<Arc<Fake>>, Json(question): Json<Questio
         return StatusCode::from_u16(status).unwrap().into_response();
     }
     if let Err(refused) = fake.hear(&question, tick) {
-        return refused;
+        return refused.into_response();
     }
     let head = fake.log().tail.head();
     if question.cursor == Some(head) {
@@ -305,11 +305,12 @@ impl World {
         see(&self.following, credential).await
     }
 
-    /// Ends an id, and waits until that was heard.
+    /// Ends an id, and waits until that was acknowledged.
     async fn end(&self, id: EntryId) {
-        let before = self.following.status().ended_ids;
         self.fake.end(id);
-        until(|| self.following.status().ended_ids > before).await;
+        let head = self.fake.log().tail.head();
+        until(|| self.fake.log().questions.last().is_some_and(|last| last.cursor == Some(head)))
+            .await;
     }
 
     /// From now on the server is not heard any more, and the lease runs out.
