@@ -109,17 +109,22 @@ impl World {
         self.runtime.block_on(login(&self.router, "user", deliver, [127, 0, 0, 1].into()))
     }
 
-    /// Serves the server's routes on a free port, with all that `symbolon serve` puts around them: logs, metrics, bounds.
-    pub(crate) fn serve(&self) -> Result<SocketAddr> {
-        let settings = &self.app.config.listen;
+    /// The server's routes with logs and metrics around them.
+    pub(crate) fn observed(&self) -> Router {
         // Once per process: what is there already serves as well.
         let _ = telemetry::init_logs(&self.app.config.log);
         let metrics = Metrics::install().ok();
         if let Some(metrics) = metrics.clone() {
             self.runtime.spawn(metrics.keep_small());
         }
+        telemetry::observe(self.router.clone(), metrics)
+    }
+
+    /// Serves the server's routes on a free port, with all that `symbolon serve` puts around them: logs, metrics, bounds.
+    pub(crate) fn serve(&self) -> Result<SocketAddr> {
+        let settings = &self.app.config.listen;
+        let router = self.observed();
         let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.forwarded);
-        let router = telemetry::observe(self.router.clone(), metrics);
         let front = Front::new(router, proxies, Bounds::from(settings));
         let (listener, address) = self.listen()?;
         self.runtime.spawn(async move {
