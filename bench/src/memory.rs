@@ -4,12 +4,13 @@ use std::{io::Write, net::IpAddr, process::Command, sync::Arc, time::Duration};
 
 use symbolon::{
     app::Os,
-    live::{Live, LiveSessions},
+    live::{Known, Live, LiveSessions},
 };
 use symbolon_core::{
+    handle::{HandleKey, Unchecked},
     id::{EntryId, KeyId, SessionId, UserId},
     revocation::Ended,
-    secret::SecretText,
+    secret::{SecretBytes, SecretText},
     session::{Assurance, Device, Lifetimes, Login, Method, Opening, Session, Version},
     time::Time,
     user::{Epoch, User},
@@ -58,14 +59,24 @@ pub(crate) fn weigh(what: &str) -> Result<()> {
 
 fn sessions() -> Result<(u64, usize)> {
     let live = LiveSessions::new(SESSIONS, Duration::from_secs(300));
+    let key = HandleKey::new(KeyId::from_bytes([1; 16]), &SecretBytes::random(&mut Os));
     let mut ids = Vec::with_capacity(SESSIONS);
     for number in 0..SESSIONS {
         let (session, user) = a_login(number)?;
         ids.push(session.id);
-        live.put(Arc::new(Live::new(session, Some(user), NOW)));
+        live.put(Arc::new(proven(session, user, &key)?));
     }
     let kept = ids.iter().filter(|id| live.get(**id, NOW).is_some()).count();
     Ok((resident_bytes("self")?.saturating_sub((ids.len() * size_of::<SessionId>()) as u64), kept))
+}
+
+/// What is kept of a login whose cookie was proven.
+fn proven(session: Session, user: User, key: &HandleKey) -> Result<Known> {
+    let name = session.cookie_name().ok_or("no cookie")?;
+    let cookie = Unchecked::read(key.mint(&name, &session.client, &session.salt).expose())?;
+    let proven = cookie.check(key)?.prove(key, &session.client, &session.salt)?;
+    let live = Live { session, user: Some(user) };
+    Ok(Known::new(&live, cookie, proven, key.id(), NOW))
 }
 
 fn a_login(number: usize) -> Result<(Session, User)> {

@@ -1,8 +1,8 @@
-//! Sessions that were proven lately, in memory, so that checking one again touches no store.
+//! Sessions that were proven lately, in memory, so that checking one again touches no store and computes no MAC.
 //!
-//! A copy here is treated like a token: it is never older than the longest access token lives, counted from when its
-//! question was sent, and at every hit its ids are looked up in the set of ended ids. That, and not the order in which
-//! loads and ends happen, is what keeps an ended session from being served.
+//! What is kept here is treated like a token: it is never older than the longest access token lives, counted from when
+//! its question was sent, and at every hit its ids are looked up in the set of ended ids. That, and not the order in
+//! which loads and ends happen, is what keeps an ended session from being served.
 
 use std::{
     collections::HashMap,
@@ -15,31 +15,116 @@ use std::{
 
 use quick_cache::sync::Cache;
 use symbolon_core::{
-    id::{EntryId, SessionId},
-    session::Session,
+    client::ClientId,
+    handle::{Proven, Unchecked},
+    id::{EntryId, HandleId, KeyId, SessionId, UserId},
+    session::{Assurance, Lapse, Limits, Session},
     time::Time,
     user::User,
 };
 
-/// A session and its user, as they were when they were asked for.
+/// A session and its user, as the store knew them.
 #[derive(Debug)]
 pub struct Live {
-    /// The session's row. Its `seen_at` may be behind: see [`Self::session_seen`].
+    /// The session's row.
     pub session: Session,
     /// Its user's row.
     pub user: Option<User>,
-    entries: [EntryId; 3],
+}
+
+impl Live {
+    /// The ids that must not have ended, besides those of the handle and its key: session, parent and client.
+    pub fn entries(&self) -> [EntryId; 3] {
+        let session = &self.session;
+        let parent = session.parent.unwrap_or(session.id);
+        [session.id.entry(), parent.entry(), session.client.entry()]
+    }
+}
+
+/// What a session cookie proved when it was last held against its session's row. There are many of these: it holds what
+/// a check and its answers need, and no rows.
+#[derive(Debug)]
+pub struct Known {
+    /// The session.
+    pub session: SessionId,
+    /// The session that authorised it.
+    pub parent: Option<SessionId>,
+    /// The client that it was opened for.
+    pub client: ClientId,
+    /// Who logged in; `None` for a visitor.
+    pub login: Option<KnownLogin>,
+    /// When it was opened.
+    pub opened_at: Time,
+    /// How long it lives.
+    pub limits: Limits,
+    cookie: Unchecked,
+    half: HandleId,
+    key: KeyId,
+    client_entry: EntryId,
     asked_at: Time,
     seen_ms: AtomicI64,
 }
 
-impl Live {
-    /// A copy that was asked for at `asked_at`.
-    pub fn new(session: Session, user: Option<User>, asked_at: Time) -> Self {
-        let seen_ms = AtomicI64::new(session.seen_at.millis());
-        let parent = session.parent.unwrap_or(session.id);
-        let entries = [session.id.entry(), parent.entry(), session.client.entry()];
-        Self { session, user, entries, asked_at, seen_ms }
+/// See [`Known::login`].
+#[derive(Debug)]
+pub struct KnownLogin {
+    /// The user.
+    pub user: UserId,
+    /// How sure we are who it is.
+    pub assurance: Assurance,
+    /// When they proved it.
+    pub at: Time,
+    name: Box<str>,
+    roles: Box<str>,
+}
+
+impl KnownLogin {
+    fn of(live: &Live) -> Option<Self> {
+        let (login, user) = (live.session.login.as_ref()?, live.user.as_ref()?);
+        let roles: Vec<_> = user.roles.iter().map(|role| role.as_str()).collect();
+        Some(Self {
+            user: user.id,
+            assurance: login.assurance,
+            at: login.at,
+            name: user.name.as_str().into(),
+            roles: roles.join(" ").into(),
+        })
+    }
+
+    /// The login name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The user's roles.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        self.roles.split_ascii_whitespace()
+    }
+}
+
+impl Known {
+    /// What `cookie` proved against the row of `live`, which was asked for at `asked_at`. Its key is `key`.
+    pub fn new(live: &Live, cookie: Unchecked, proven: Proven, key: KeyId, asked_at: Time) -> Self {
+        let session = &live.session;
+        Self {
+            session: session.id,
+            parent: session.parent,
+            client: session.client.clone(),
+            login: KnownLogin::of(live),
+            opened_at: session.opened_at,
+            limits: session.limits,
+            cookie,
+            half: proven.name().id(),
+            key,
+            client_entry: session.client.entry(),
+            asked_at,
+            seen_ms: AtomicI64::new(session.seen_at.millis()),
+        }
+    }
+
+    /// Whether exactly this cookie was proven.
+    pub fn is_of(&self, cookie: &Unchecked) -> bool {
+        self.cookie == *cookie
     }
 
     /// When the session was last seen, by the row or by this process.
@@ -47,63 +132,73 @@ impl Live {
         Time::from_millis(self.seen_ms.load(Ordering::Relaxed))
     }
 
-    /// The ids that must not have ended, besides that of the handle: session, parent and client.
-    pub const fn entries(&self) -> [EntryId; 3] {
-        self.entries
+    /// The ids that must not have ended: session, parent, half, client, key.
+    pub fn entries(&self) -> [EntryId; 5] {
+        let parent = self.parent.unwrap_or(self.session);
+        let (half, key) = (self.half.entry(), self.key.entry());
+        [self.session.entry(), parent.entry(), half, self.client_entry, key]
+    }
+
+    /// Whether the session is within its limits, as far as is known here: the row may have been seen later.
+    ///
+    /// # Errors
+    /// The [`Lapse`].
+    pub fn standing(&self, now: Time) -> Result<(), Lapse> {
+        self.limits.standing(self.seen_at(), now)
     }
 }
 
-/// The copies, and what was seen since the last write.
+/// What is known, and what was seen since the last write.
 #[derive(Debug)]
 pub struct LiveSessions {
-    copies: Cache<SessionId, Arc<Live>>,
+    known: Cache<SessionId, Arc<Known>>,
     age_max: Duration,
     seen: Mutex<HashMap<SessionId, Time>>,
 }
 
 impl LiveSessions {
-    /// Room for `copies_max` sessions, none older than `age_max`.
-    pub fn new(copies_max: usize, age_max: Duration) -> Self {
-        Self { copies: Cache::new(copies_max), age_max, seen: Mutex::default() }
+    /// Room for `sessions_max` sessions, none known for longer than `age_max`.
+    pub fn new(sessions_max: usize, age_max: Duration) -> Self {
+        Self { known: Cache::new(sessions_max), age_max, seen: Mutex::default() }
     }
 
-    /// The copy of a session, if there is one that is young enough.
-    pub fn get(&self, id: SessionId, now: Time) -> Option<Arc<Live>> {
-        self.copies.get(&id).filter(|live| now.since(live.asked_at) < self.age_max)
+    /// What is known of a session, if that is young enough. Whoever goes by it looks up its [`Known::entries`].
+    pub fn get(&self, id: SessionId, now: Time) -> Option<Arc<Known>> {
+        self.known.get(&id).filter(|known| now.since(known.asked_at) < self.age_max)
     }
 
-    /// Keeps a copy.
-    pub fn put(&self, live: Arc<Live>) {
-        self.copies.insert(live.session.id, live);
+    /// Keeps what was proven.
+    pub fn put(&self, known: Arc<Known>) {
+        self.known.insert(known.session, known);
     }
 
     /// Forgets a session whose row was written.
     pub fn forget(&self, id: SessionId) {
-        self.copies.remove(&id);
+        self.known.remove(&id);
     }
 
     /// Forgets everything: a user's rights have changed.
     pub fn forget_all(&self) {
-        self.copies.clear();
+        self.known.clear();
     }
 
     /// Notes that a session was seen now, if that is worth a write.
-    pub fn saw(&self, live: &Live, now: Time) {
-        if now.since(live.seen_at()) >= live.session.limits.idle / 16 {
-            live.seen_ms.fetch_max(now.millis(), Ordering::Relaxed);
+    pub fn saw(&self, known: &Known, now: Time) {
+        if now.since(known.seen_at()) >= known.limits.idle / 16 {
+            known.seen_ms.fetch_max(now.millis(), Ordering::Relaxed);
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.insert(live.session.id, now);
+            seen.insert(known.session, now);
         }
     }
 
-    /// How many copies there are.
+    /// How many sessions are known.
     pub fn len(&self) -> usize {
-        self.copies.len()
+        self.known.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.copies.is_empty()
+        self.known.is_empty()
     }
 
     /// What was seen since the last call.

@@ -63,7 +63,7 @@ pub async fn by_refresh_token(
 ) -> Result<Option<SessionId>, Unavailable> {
     let Ok(handle) = app.parse_handle(text, Kind::Refresh, now) else { return Ok(None) };
     let name = handle.name();
-    let live = match check::load(app, name.session, now).await {
+    let live = match check::load(app, name.session).await {
         Ok(live) => live,
         Err(check::Refused::Unavailable(unavailable)) => return Err(unavailable),
         Err(_) => return Ok(None),

@@ -1,8 +1,6 @@
 //! Handover: a live login moves between cookie and tokens, without the password, and stays one session. It never loosens
 //! what a half is bound to.
 
-use std::sync::Arc;
-
 use symbolon_core::{
     audit::{Act, Event},
     change::{Change, Write},
@@ -63,7 +61,7 @@ pub enum Ask<'a> {
 /// [`Refused`].
 pub async fn to_tokens(
     app: &App,
-    live: &Arc<Live>,
+    live: &Live,
     client: &Client,
     audience: Option<&str>,
     ask: Ask<'_>,
@@ -165,11 +163,11 @@ async fn reload(
 ) -> Result<(Session, symbolon_core::user::User), Refused> {
     let found = app.store.session(id).await.map_err(Unavailable::from)?;
     let Some(Found::Live(session, Some(user))) = found else { return Err(Refused::NoLogin) };
-    let live = Live::new(*session, Some(*user), now);
+    let live = Live { session: *session, user: Some(*user) };
     if app.store.is_ended(&live.entries()) || check::stands(&live, now).is_err() {
         return Err(Refused::NoLogin);
     }
-    let Live { session, user, .. } = live;
+    let Live { session, user } = live;
     user.map(|user| (session, user)).ok_or(Refused::NoLogin)
 }
 

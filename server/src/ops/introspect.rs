@@ -67,28 +67,24 @@ async fn cookie(
     if asker.kind == ClientKind::Public {
         return Ok(None);
     }
-    let live = match check::cookie(app, text, now).await {
-        Ok(live) => live,
+    let known = match check::cookie(app, text, now).await {
+        Ok(known) => known,
         Err(check::Refused::Unavailable(unavailable)) => return Err(unavailable),
         Err(_) => return Ok(None),
     };
-    let session = &live.session;
-    let login = session.login.as_ref();
-    let user = live.user.as_ref();
+    let login = known.login.as_ref();
     Ok(Some(Active {
-        session: session.id,
-        parent: session.parent,
+        session: known.session,
+        parent: known.parent,
         user: login.map(|login| login.user),
-        username: user.map(|user| user.name.to_string()),
-        client: session.client.clone(),
-        roles: user
-            .map(|user| user.roles.iter().map(ToString::to_string).collect())
-            .unwrap_or_default(),
+        username: login.map(|login| login.name().to_owned()),
+        client: known.client.clone(),
+        roles: login.iter().flat_map(|login| login.roles()).map(str::to_owned).collect(),
         scope: String::new(),
         assurance: login.map_or(Assurance::Aal1, |login| login.assurance),
         auth_time: login.map(|login| login.at),
-        issued_at: session.opened_at,
-        expires_at: session.limits.ends_at.min(live.seen_at() + session.limits.idle),
+        issued_at: known.opened_at,
+        expires_at: known.limits.ends_at.min(known.seen_at() + known.limits.idle),
         token: None,
     }))
 }

@@ -261,7 +261,7 @@ async fn to_tokens(
         return Err(problem::ORIGIN.into());
     }
     let live =
-        ops::check::load(&http.app, identity.session, now).await.map_err(|_| problem::NO_LOGIN)?;
+        ops::check::load(&http.app, identity.session).await.map_err(|_| problem::NO_LOGIN)?;
     let ask = body.password.as_ref().map_or(Ask::Access, Ask::SteppedUp);
     let audience = body.audience.as_deref();
     let (tokens, cookie) =
@@ -291,7 +291,9 @@ async fn to_bound_tokens(
     let cookie = http.session_cookie(headers)?.filter(|_| body.to == To::Token);
     let cookie = cookie
         .ok_or_else(|| Problem::from(problem::NO_LOGIN).detail("relay the session cookie"))?;
-    let live = ops::check::cookie(&http.app, &cookie, now).await.map_err(|_| problem::NO_LOGIN)?;
+    let live = ops::check::cookie_at_store(&http.app, &cookie, now)
+        .await
+        .map_err(|_| problem::NO_LOGIN)?;
     let audience = body.audience.as_deref();
     let device = &caller.device;
     let (tokens, _) =
