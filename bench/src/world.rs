@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use axum::{
@@ -111,13 +111,16 @@ impl World {
 
     /// The server's routes with logs and metrics around them.
     pub(crate) fn observed(&self) -> Router {
-        // Once per process: what is there already serves as well.
-        let _ = telemetry::init_logs(&self.app.config.log);
-        let metrics = Metrics::install().ok();
+        // Once per process.
+        static METRICS: OnceLock<Option<Metrics>> = OnceLock::new();
+        let metrics = METRICS.get_or_init(|| {
+            telemetry::init_logs(&self.app.config.log).ok()?;
+            Metrics::install().ok()
+        });
         if let Some(metrics) = metrics.clone() {
             self.runtime.spawn(metrics.keep_small());
         }
-        telemetry::observe(self.router.clone(), metrics)
+        telemetry::observe(self.router.clone(), metrics.clone())
     }
 
     /// Serves the server's routes on a free port, with all that `symbolon serve` puts around them: logs, metrics, bounds.
