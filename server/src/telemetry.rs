@@ -16,7 +16,6 @@ use std::{
 };
 
 use axum::{
-    Router,
     extract::{MatchedPath, Request},
     http::{HeaderName, HeaderValue, Method, StatusCode},
     response::Response,
@@ -25,9 +24,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use rand_core::Rng;
 use tokio::time::Instant;
-use tower::{Service, layer::layer_fn};
+use tower::{Layer, Service};
 use tracing_subscriber::{
-    Layer, fmt::MakeWriter, layer::SubscriberExt, registry, util::SubscriberInitExt,
+    Layer as _, fmt::MakeWriter, layer::SubscriberExt, registry, util::SubscriberInitExt,
 };
 
 use crate::{
@@ -219,15 +218,22 @@ impl Asked {
     }
 }
 
-/// Gives every request its id, and tells of it in logs and metrics. Handlers find the id with [`RequestId::current`] and
-/// the metrics with [`Metrics::current`].
-pub fn observe(router: Router, metrics: Option<Metrics>) -> Router {
-    router.layer(layer_fn(move |inner| Observed { inner, metrics: metrics.clone() }))
+/// The layer that gives every request its id, and tells of it in logs and, if there are any, metrics. Handlers find the
+/// id with [`RequestId::current`] and the metrics with [`Metrics::current`].
+#[derive(Debug, Clone)]
+pub struct Observe(pub Option<Metrics>);
+
+impl<S> Layer<S> for Observe {
+    type Service = Observed<S>;
+
+    fn layer(&self, inner: S) -> Observed<S> {
+        Observed { inner, metrics: self.0.clone() }
+    }
 }
 
 /// A service whose requests are told of.
 #[derive(Debug, Clone)]
-struct Observed<S> {
+pub struct Observed<S> {
     inner: S,
     metrics: Option<Metrics>,
 }

@@ -6,7 +6,7 @@ use axum::{Router, routing::get};
 use symbolon::{
     config::{Forwarded, LogFormat},
     listen::{Bounds, Certificates, Front, Listener, Proxies, Stop, Stopper},
-    telemetry::{self, OfRequest, RequestId},
+    telemetry::{Observe, OfRequest, RequestId},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -90,7 +90,7 @@ fn router() -> Router {
         format!("id={}", RequestId::current().unwrap())
     };
     let things = get(id).post(async || "ok");
-    telemetry::observe(Router::new().route("/things/{thing}", things), None)
+    Router::new().route("/things/{thing}", things).layer(Observe(None))
 }
 
 /// A request that is never answered; tells when it has come.
@@ -100,7 +100,7 @@ fn held(came: &Arc<Notify>) -> Router {
         came.notify_one();
         std::future::pending::<()>().await;
     };
-    telemetry::observe(Router::new().route("/held", get(hold)), None)
+    Router::new().route("/held", get(hold)).layer(Observe(None))
 }
 
 const HELD: &str = "GET /held HTTP/1.1\r\nhost: a\r\n\r\n";

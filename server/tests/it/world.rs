@@ -155,7 +155,7 @@ impl World {
         let mut config = config(&folder);
         edit(&mut config);
         let app = App::open(config).await.unwrap();
-        let router = http::router(Arc::clone(&app)).unwrap();
+        let router = http::router(Arc::clone(&app), None).unwrap();
         let world = Self { app, router, _folder: folder };
         for name in ["user", "other"] {
             world.add_user(name).await;
