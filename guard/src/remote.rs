@@ -306,7 +306,7 @@ impl Answer {
             parent: self.parent,
             client,
             scopes: self.scope.split(' ').filter(|s| !s.is_empty()).map(Box::from).collect(),
-            roles: self.roles,
+            roles: self.roles.into(),
             assurance: self.acr,
             auth_time: self.auth_time.map(Time::from_secs),
         })

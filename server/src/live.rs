@@ -5,7 +5,7 @@
 //! which loads and ends happen, is what keeps an ended session from being served.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -45,8 +45,6 @@ impl Live {
 /// a check and its answers need, and no rows.
 #[derive(Debug)]
 pub struct Known {
-    /// The session.
-    pub session: SessionId,
     /// The session that authorised it.
     pub parent: Option<SessionId>,
     /// The client that it was opened for.
@@ -74,52 +72,16 @@ pub struct KnownLogin {
     pub assurance: Assurance,
     /// When they proved it.
     pub at: Time,
-    name: Box<str>,
-    roles: Box<str>,
-}
-
-impl KnownLogin {
-    fn of(live: &Live) -> Option<Self> {
-        let (login, user) = (live.session.login.as_ref()?, live.user.as_ref()?);
-        let roles: Vec<_> = user.roles.iter().map(|role| role.as_str()).collect();
-        Some(Self {
-            user: user.id,
-            assurance: login.assurance,
-            at: login.at,
-            name: user.name.as_str().into(),
-            roles: roles.join(" ").into(),
-        })
-    }
-
-    /// The login name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The user's roles.
-    pub fn roles(&self) -> impl Iterator<Item = &str> {
-        self.roles.split_ascii_whitespace()
-    }
+    /// Their login name.
+    pub name: Box<str>,
+    /// Their roles: one list for all who have the same.
+    pub roles: Arc<[Box<str>]>,
 }
 
 impl Known {
-    /// What `cookie` proved against the row of `live`, which was asked for at `asked_at`. Its key is `key`.
-    pub fn new(live: &Live, cookie: Unchecked, proven: Proven, key: KeyId, asked_at: Time) -> Self {
-        let session = &live.session;
-        Self {
-            session: session.id,
-            parent: session.parent,
-            client: session.client.clone(),
-            login: KnownLogin::of(live),
-            opened_at: session.opened_at,
-            limits: session.limits,
-            cookie,
-            half: proven.name().id(),
-            key,
-            client_entry: session.client.entry(),
-            asked_at,
-            seen_ms: AtomicI64::new(session.seen_at.millis()),
-        }
+    /// The session.
+    pub fn session(&self) -> SessionId {
+        self.cookie.session()
     }
 
     /// Whether exactly this cookie was proven.
@@ -134,9 +96,10 @@ impl Known {
 
     /// The ids that must not have ended: session, parent, half, client, key.
     pub fn entries(&self) -> [EntryId; 5] {
-        let parent = self.parent.unwrap_or(self.session);
+        let session = self.session();
+        let parent = self.parent.unwrap_or(session);
         let (half, key) = (self.half.entry(), self.key.entry());
-        [self.session.entry(), parent.entry(), half, self.client_entry, key]
+        [session.entry(), parent.entry(), half, self.client_entry, key]
     }
 
     /// Whether the session is within its limits, as far as is known here: the row may have been seen later.
@@ -154,12 +117,21 @@ pub struct LiveSessions {
     known: Cache<SessionId, Arc<Known>>,
     age_max: Duration,
     seen: Mutex<HashMap<SessionId, Time>>,
+    roles: Mutex<HashSet<Arc<[Box<str>]>>>,
 }
+
+/// How many lists of roles are shared; with more, sharing begins anew.
+const ROLES_MAX: usize = 1024;
 
 impl LiveSessions {
     /// Room for `sessions_max` sessions, none known for longer than `age_max`.
     pub fn new(sessions_max: usize, age_max: Duration) -> Self {
-        Self { known: Cache::new(sessions_max), age_max, seen: Mutex::default() }
+        Self {
+            known: Cache::new(sessions_max),
+            age_max,
+            seen: Mutex::default(),
+            roles: Mutex::default(),
+        }
     }
 
     /// What is known of a session, if that is young enough. Whoever goes by it looks up its [`Known::entries`].
@@ -167,9 +139,51 @@ impl LiveSessions {
         self.known.get(&id).filter(|known| now.since(known.asked_at) < self.age_max)
     }
 
-    /// Keeps what was proven.
-    pub fn put(&self, known: Arc<Known>) {
-        self.known.insert(known.session, known);
+    /// Keeps what `cookie`, made with `key`, proved against the rows of `live`, which were asked for at `asked_at`.
+    pub fn keep(
+        &self,
+        live: &Live,
+        cookie: Unchecked,
+        proven: Proven,
+        key: KeyId,
+        asked_at: Time,
+    ) -> Arc<Known> {
+        let session = &live.session;
+        let login =
+            session.login.as_ref().zip(live.user.as_ref()).map(|(login, user)| KnownLogin {
+                user: user.id,
+                assurance: login.assurance,
+                at: login.at,
+                name: user.name.as_str().into(),
+                roles: self.shared(user.roles.iter().map(|role| role.as_str().into()).collect()),
+            });
+        let known = Arc::new(Known {
+            parent: session.parent,
+            client: session.client.clone(),
+            login,
+            opened_at: session.opened_at,
+            limits: session.limits,
+            cookie,
+            half: proven.name().id(),
+            key,
+            client_entry: session.client.entry(),
+            asked_at,
+            seen_ms: AtomicI64::new(session.seen_at.millis()),
+        });
+        self.known.insert(session.id, Arc::clone(&known));
+        known
+    }
+
+    fn shared(&self, roles: Arc<[Box<str>]>) -> Arc<[Box<str>]> {
+        let mut all = self.roles.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = all.get(&roles) {
+            return Arc::clone(same);
+        }
+        if all.len() >= ROLES_MAX {
+            all.clear();
+        }
+        all.insert(Arc::clone(&roles));
+        roles
     }
 
     /// Forgets a session whose row was written.
@@ -187,7 +201,7 @@ impl LiveSessions {
         if now.since(known.seen_at()) >= known.limits.idle / 16 {
             known.seen_ms.fetch_max(now.millis(), Ordering::Relaxed);
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.insert(known.session, now);
+            seen.insert(known.session(), now);
         }
     }
 

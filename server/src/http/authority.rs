@@ -54,11 +54,11 @@ fn of_session(known: &Known) -> Claims {
     let login = known.login.as_ref();
     Claims {
         subject: login.map(|login| login.user),
-        session: known.session,
+        session: known.session(),
         parent: known.parent,
         client: known.client.clone(),
         scopes: Vec::new(),
-        roles: login.iter().flat_map(|login| login.roles()).map(Into::into).collect(),
+        roles: login.map(|login| Arc::clone(&login.roles)).unwrap_or_default(),
         assurance: login.map(|login| login.assurance),
         auth_time: login.map(|login| login.at),
     }
@@ -77,7 +77,7 @@ fn of_token(app: &App, text: &SecretText, now: Time) -> Result<Claims, Refusal> 
         client: claims.client_id.clone(),
         scopes: claims.scopes().map(Into::into).collect(),
         assurance: claims.user.map(|_| assurance(claims.acr.as_deref())),
-        roles: claims.roles,
+        roles: claims.roles.into(),
         auth_time: claims.auth_time,
     })
 }

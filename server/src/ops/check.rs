@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use symbolon_core::{
-    handle::{InvalidHandle, Kind, Unchecked},
-    id::SessionId,
+    handle::{InvalidHandle, Kind, Proven, Unchecked},
+    id::{KeyId, SessionId},
     secret::SecretText,
     session::{Lapse, Reason},
     time::Time,
@@ -59,10 +59,8 @@ pub async fn cookie(app: &App, text: &SecretText, now: Time) -> Result<Arc<Known
         Some(known) => known,
         // What is known may be behind the row: only the row refuses.
         None => {
-            let (_, known) = prove(app, cookie, now).await?;
-            let known = Arc::new(known);
-            app.live.put(Arc::clone(&known));
-            known
+            let (live, proven, key) = prove(app, &cookie, now).await?;
+            app.live.keep(&live, cookie, proven, key, now)
         }
     };
     app.live.saw(&known, now);
@@ -74,7 +72,7 @@ pub async fn cookie(app: &App, text: &SecretText, now: Time) -> Result<Arc<Known
 /// # Errors
 /// [`Refused`].
 pub async fn cookie_at_store(app: &App, text: &SecretText, now: Time) -> Result<Live, Refused> {
-    Ok(prove(app, Unchecked::read(text.expose())?, now).await?.0)
+    Ok(prove(app, &Unchecked::read(text.expose())?, now).await?.0)
 }
 
 /// Whether what is known of a session still counts.
@@ -83,7 +81,7 @@ pub fn counts(app: &App, known: &Known, now: Time) -> bool {
 }
 
 /// Holds a cookie against its session's row. A forged one ends before the store is asked.
-async fn prove(app: &App, cookie: Unchecked, now: Time) -> Result<(Live, Known), Refused> {
+async fn prove(app: &App, cookie: &Unchecked, now: Time) -> Result<(Live, Proven, KeyId), Refused> {
     if cookie.kind() != Kind::Cookie {
         return Err(InvalidHandle::Malformed.into());
     }
@@ -102,10 +100,7 @@ async fn prove(app: &App, cookie: Unchecked, now: Time) -> Result<(Live, Known),
         Ok(()) if app.store.is_ended(&[proven.name().id().entry()]) => {
             Err(Refused::Lapsed(Lapse::Renewed))
         }
-        Ok(()) => {
-            let known = Known::new(&live, cookie, proven, key.id(), now);
-            Ok((live, known))
-        }
+        Ok(()) => Ok((live, proven, key.id())),
         Err(Lapse::Renewed) => Err(Refused::Renewed),
         Err(lapse) => Err(Refused::Lapsed(lapse)),
     }
@@ -121,6 +116,10 @@ pub async fn load(app: &App, id: SessionId) -> Result<Live, Refused> {
             // What this process saw and has not written yet counts.
             session.seen_at =
                 session.seen_at.max(app.live.last_seen(id).unwrap_or(session.seen_at));
+            if let Some(client) = app.client(&session.client) {
+                // One text for all its sessions.
+                session.client = client.id.clone();
+            }
             Ok(Live { session: *session, user: user.map(|user| *user) })
         }
         Some(Found::Ended(reason)) => Err(Refused::Ended(reason)),

@@ -74,12 +74,12 @@ async fn cookie(
     };
     let login = known.login.as_ref();
     Ok(Some(Active {
-        session: known.session,
+        session: known.session(),
         parent: known.parent,
         user: login.map(|login| login.user),
-        username: login.map(|login| login.name().to_owned()),
+        username: login.map(|login| login.name.to_string()),
         client: known.client.clone(),
-        roles: login.iter().flat_map(|login| login.roles()).map(str::to_owned).collect(),
+        roles: login.iter().flat_map(|login| login.roles.iter()).map(ToString::to_string).collect(),
         scope: String::new(),
         assurance: login.map_or(Assurance::Aal1, |login| login.assurance),
         auth_time: login.map(|login| login.at),

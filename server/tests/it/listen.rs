@@ -72,7 +72,7 @@ async fn rest(mut stream: TcpStream) -> String {
 }
 
 fn log(level: Level, format: LogFormat) -> (Lines, tracing::subscriber::DefaultGuard) {
-    let lines = Lines::default();
+    let lines = Lines::catching();
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
         .with_max_level(level)
