@@ -78,7 +78,7 @@ fn keep(kept: &LiveSessions, session: Session, user: User, key: &HandleKey) -> R
     let cookie = Unchecked::read(key.mint(&name, &session.client, &session.salt).expose())?;
     let proven = cookie.check(key)?.prove(key, &session.client, &session.salt)?;
     let live = Live { session, user: Some(user) };
-    kept.keep(&live, cookie, proven, key.id(), NOW);
+    kept.keep(&live, cookie, proven, key.id(), kept.mark(NOW));
     Ok(())
 }
 

@@ -11,6 +11,8 @@ use crate::{
 pub enum Act {
     /// A user was added.
     UserAdded,
+    /// Somebody registered under a name that is taken.
+    NameTaken,
     /// A user logged in.
     LoggedIn,
     /// A visitor's session was opened.
@@ -19,6 +21,8 @@ pub enum Act {
     SessionEnded(Reason),
     /// All sessions of a user, or all but one, were ended.
     SessionsEnded(Reason),
+    /// One access token was ended.
+    TokenEnded,
     /// The user proved more.
     SteppedUp,
     /// A login was handed over to another half.
@@ -42,10 +46,12 @@ impl Act {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::UserAdded => "user.added",
+            Self::NameTaken => "user.name_taken",
             Self::LoggedIn => "session.logged_in",
             Self::VisitorOpened => "session.visitor_opened",
             Self::SessionEnded(_) => "session.ended",
             Self::SessionsEnded(_) => "user.sessions_ended",
+            Self::TokenEnded => "token.ended",
             Self::SteppedUp => "session.stepped_up",
             Self::HandedOver => "session.handed_over",
             Self::Adopted => "session.adopted",

@@ -109,8 +109,34 @@ ids! {
     KeyId
     /// One entry of the audit trail.
     AuditId
+    /// One history of the revocation log. Another one means that history was lost or begun anew.
+    LogId
+    /// One running follower of the log, drawn by its process and never kept.
+    FollowerId
+    /// One question of a follower, which its answer repeats.
+    QuestionId
+    /// One answer to a follower, which its next question names.
+    AnswerId
     /// Anything that can be ended, as the revocation log knows it: 16 bytes of one set.
     EntryId
+}
+
+impl TokenId {
+    /// An id whose first half says the era of its session, and the second which token it is.
+    pub(crate) fn in_era(era: [u8; 8], own: [u8; 8]) -> Self {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&era);
+        id[8..].copy_from_slice(&own);
+        Self(id)
+    }
+
+    /// The id under which the revocation log ends every access token of this one's era in its session at once: those
+    /// that were given before the password changed, whoever holds them and however many there are.
+    pub fn era(self, session: SessionId) -> EntryId {
+        let mut id = session.0;
+        id[8..].copy_from_slice(&self.0[..8]);
+        EntryId(id)
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! | [`refresh`] | rotation, the same answer again, theft |
 //! | [`token`], [`keys`] | access tokens (JWS, RFC 9068) and the key ring |
 //! | [`revocation`] | the set of ended ids that every check looks at |
+//! | [`log`], [`lease`], [`follower`] | who knows of what has ended, and who may decide alone meanwhile |
 //! | [`user`], [`client`], [`password`], [`limit`], [`csrf`] | who, which application, and the rules at the door |
 //! | [`change`], [`audit`] | the decision itself |
 
@@ -21,10 +22,13 @@ pub mod client;
 pub mod csrf;
 pub mod data;
 pub mod family;
+pub mod follower;
 pub mod handle;
 pub mod id;
 pub mod keys;
+pub mod lease;
 pub mod limit;
+pub mod log;
 pub mod password;
 pub mod refresh;
 pub mod revocation;

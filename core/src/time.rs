@@ -1,4 +1,5 @@
-//! Moments, as milliseconds since 1970-01-01T00:00:00Z. Spans are [`std::time::Duration`].
+//! Moments of the wall clock ([`Time`]) and of a clock that only goes forward ([`Tick`]). Spans are
+//! [`std::time::Duration`].
 
 use std::{
     ops::{Add, Sub},
@@ -56,5 +57,34 @@ impl Sub<Duration> for Time {
 
     fn sub(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(whole_millis(span)))
+    }
+}
+
+/// A moment of a monotonic clock, in nanoseconds since whenever that clock began. It means nothing to another process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Tick(u64);
+
+impl Tick {
+    /// The moment this many nanoseconds after the clock began.
+    pub const fn from_nanos(ns: u64) -> Self {
+        Self(ns)
+    }
+
+    /// Nanoseconds since the clock began.
+    pub const fn nanos(self) -> u64 {
+        self.0
+    }
+
+    /// How long after `earlier` this is; zero if it is not after.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Tick {
+    type Output = Self;
+
+    fn add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
     }
 }

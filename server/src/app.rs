@@ -27,11 +27,19 @@ use crate::{
     live::LiveSessions,
     ops::{self, Unavailable},
     password::{Bounds, Busy, Passwords, PhcString, Verdict},
-    store::{Store, StoreError},
+    store::{Leasing, Store, StoreError},
 };
 
 /// How far clocks may differ, in one place.
 pub const LEEWAY: Duration = Duration::from_secs(30);
+
+/// The longest lease that can be configured: one may be out that was granted before a restart.
+const LEASE_MAX: Duration = Duration::from_secs(30);
+
+/// How long an entry of the revocation log must be kept.
+pub fn entry_life(config: &Config) -> Duration {
+    revocation::entry_life(config.lifetimes.access_token_max(), LEEWAY, LEASE_MAX)
+}
 
 /// The opened keys, and the verifier that is made of them.
 #[derive(Debug)]
@@ -57,7 +65,7 @@ pub struct App {
     pub attempts: Attempts,
     /// Opens the keys at rest.
     pub master: Arc<MasterKey>,
-    /// Whoever changes keys has the turn.
+    /// Whoever changes keys, or reads keys or clients anew, has the turn.
     pub key_turn: tokio::sync::Mutex<()>,
     keys: RwLock<Arc<Keys>>,
     clients: RwLock<Arc<HashMap<ClientId, Arc<Client>>>>,
@@ -121,8 +129,13 @@ impl App {
     /// [`StartError`].
     pub async fn open(config: Config) -> Result<Arc<Self>, StartError> {
         let now = now();
-        let entry_life = revocation::entry_life(config.lifetimes.access_token_max(), LEEWAY);
-        let store = Store::open(&config.data_dir, now - entry_life).await?;
+        let store = {
+            let leasing = Leasing {
+                lease: config.revocation.lease,
+                followers_max: config.revocation.followers_max,
+            };
+            Store::open(&config.data_dir, now - entry_life(&config), leasing).await?
+        };
         let master = master_key(&config.master_key_file)?;
         let verifier = Verifier::new(Rules::new(config.public_url.issuer(), []), []);
         let ring = KeyRing::open(&[], &master, &key_policy(&config)).map_err(key_error)?;
@@ -232,6 +245,8 @@ impl App {
     /// # Errors
     /// [`Unavailable`].
     pub async fn load_clients(&self) -> Result<(), Unavailable> {
+        // One after the other, lest an older read lands last: a rotated secret or a withdrawn key would be back.
+        let _turn = self.key_turn.lock().await;
         let clients = self.store.clients().await?;
         let clients =
             clients.into_iter().map(|client| (client.id.clone(), Arc::new(client))).collect();

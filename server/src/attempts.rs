@@ -16,6 +16,8 @@ use symbolon_core::{
 
 /// Registrations from one address group.
 const REGISTRATIONS: Quota = Quota { burst: 20, every: Duration::from_secs(60) };
+/// Names that are tried with one invitation: who was invited is told of a taken one.
+const INVITED_NAMES: Quota = Quota { burst: 10, every: Duration::from_secs(3600) };
 /// Visitors' sessions that one client opens for one address group.
 const VISITORS: Quota = Quota { burst: 600, every: Duration::from_secs(1) };
 
@@ -71,6 +73,16 @@ impl Attempts {
     /// [`Limited`].
     pub fn registration(&self, address: IpAddr, now: Time) -> Result<(), Limited> {
         self.charge("register", &[], address, REGISTRATIONS, now)
+    }
+
+    /// Charges a name that is tried with an invitation.
+    ///
+    /// # Errors
+    /// [`Limited`].
+    pub fn invitation(&self, digest: &[u8; 32], now: Time) -> Result<(), Limited> {
+        let mut table = self.table();
+        let key = table.key("invitation", &[digest]);
+        table.charge(&[Charge { key, quota: INVITED_NAMES, emptied_by_success: false }], now)
     }
 
     /// Charges a visitor's session.

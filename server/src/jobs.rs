@@ -2,11 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use symbolon_core::revocation;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    app::{App, LEEWAY, now},
+    app::{App, entry_life, now},
     ops,
 };
 
@@ -44,8 +43,7 @@ pub async fn write_seen(app: &App) {
 }
 
 async fn sweep(app: &App) {
-    let entry_life = revocation::entry_life(app.config.lifetimes.access_token_max(), LEEWAY);
-    let before = now() - entry_life;
+    let before = now() - entry_life(&app.config);
     if let Err(error) = app.store.sweep(before, before - TOMBSTONE_EXTRA).await {
         tracing::warn!(%error, "the sweep was not done");
     }

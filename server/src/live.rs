@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -22,6 +22,9 @@ use symbolon_core::{
     time::Time,
     user::User,
 };
+
+/// How many sessions seen by followers wait to be written. More are dropped: they are seen again.
+const SEEN_MAX: usize = 100_000;
 
 /// A session and its user, as the store knew them.
 #[derive(Debug)]
@@ -94,12 +97,12 @@ impl Known {
         Time::from_millis(self.seen_ms.load(Ordering::Relaxed))
     }
 
-    /// The ids that must not have ended: session, parent, half, client, key.
+    /// The ids that must not have ended: session, parent (the session itself if it has none), client, half, key.
     pub fn entries(&self) -> [EntryId; 5] {
         let session = self.session();
         let parent = self.parent.unwrap_or(session);
         let (half, key) = (self.half.entry(), self.key.entry());
-        [session.entry(), parent.entry(), half, self.client_entry, key]
+        [session.entry(), parent.entry(), self.client_entry, half, key]
     }
 
     /// Whether the session is within its limits, as far as is known here: the row may have been seen later.
@@ -118,10 +121,18 @@ pub struct LiveSessions {
     age_max: Duration,
     seen: Mutex<HashMap<SessionId, Time>>,
     roles: Mutex<HashSet<Arc<[Box<str>]>>>,
+    forgotten: AtomicU64,
 }
 
 /// How many lists of roles are shared; with more, sharing begins anew.
 const ROLES_MAX: usize = 1024;
+
+/// When rows were asked for, and how often everything was forgotten before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    asked_at: Time,
+    forgotten: u64,
+}
 
 impl LiveSessions {
     /// Room for `sessions_max` sessions, none known for longer than `age_max`.
@@ -131,6 +142,7 @@ impl LiveSessions {
             age_max,
             seen: Mutex::default(),
             roles: Mutex::default(),
+            forgotten: AtomicU64::new(0),
         }
     }
 
@@ -139,14 +151,20 @@ impl LiveSessions {
         self.known.get(&id).filter(|known| now.since(known.asked_at) < self.age_max)
     }
 
-    /// Keeps what `cookie`, made with `key`, proved against the rows of `live`, which were asked for at `asked_at`.
+    /// Taken before rows are asked for.
+    pub fn mark(&self, now: Time) -> Mark {
+        Mark { asked_at: now, forgotten: self.forgotten.load(Ordering::SeqCst) }
+    }
+
+    /// Keeps what `cookie`, made with `key`, proved against the rows of `live`, which were asked for after `mark`; not if
+    /// everything was forgotten meanwhile: they may be of before.
     pub fn keep(
         &self,
         live: &Live,
         cookie: Unchecked,
         proven: Proven,
         key: KeyId,
-        asked_at: Time,
+        mark: Mark,
     ) -> Arc<Known> {
         let session = &live.session;
         let login =
@@ -167,10 +185,14 @@ impl LiveSessions {
             half: proven.name().id(),
             key,
             client_entry: session.client.entry(),
-            asked_at,
+            asked_at: mark.asked_at,
             seen_ms: AtomicI64::new(session.seen_at.millis()),
         });
         self.known.insert(session.id, Arc::clone(&known));
+        // Looked at after the insertion: who forgets later clears it.
+        if self.mark(mark.asked_at) != mark {
+            self.known.remove(&session.id);
+        }
         known
     }
 
@@ -193,6 +215,7 @@ impl LiveSessions {
 
     /// Forgets everything: a user's rights have changed.
     pub fn forget_all(&self) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
         self.known.clear();
     }
 
@@ -202,6 +225,15 @@ impl LiveSessions {
             known.seen_ms.fetch_max(now.millis(), Ordering::Relaxed);
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.insert(known.session(), now);
+        }
+    }
+
+    /// Notes that sessions were seen by a follower. Ids that are none are dropped when they are written.
+    pub fn saw_elsewhere(&self, ids: &[SessionId], now: Time) {
+        if !ids.is_empty() {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let room = SEEN_MAX.saturating_sub(seen.len());
+            seen.extend(ids.iter().take(room).map(|id| (*id, now)));
         }
     }
 
@@ -224,5 +256,46 @@ impl LiveSessions {
     /// When this process has last seen a session, if that is not written yet.
     pub fn last_seen(&self, id: SessionId) -> Option<Time> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use symbolon_core::{
+        handle::HandleKey,
+        secret::SecretBytes,
+        session::{Device, Lifetimes, Opening},
+    };
+
+    use super::*;
+    use crate::os::Os;
+
+    #[test]
+    fn what_was_asked_for_before_everything_was_forgotten_is_not_kept() {
+        let (now, day) = (Time::from_secs(1), Duration::from_secs(86_400));
+        let device =
+            Device { label: "".into(), user_agent: "".into(), address: [127, 0, 0, 1].into() };
+        let opening = Opening { client: "shop".parse().unwrap(), parent: None, device };
+        let lifetimes = Lifetimes {
+            visitor: day,
+            idle: day,
+            absolute: day,
+            remembered_idle: day,
+            remembered_absolute: day,
+        };
+        let key = HandleKey::new(KeyId::from_bytes([1; 16]), &SecretBytes::new([2; 32]));
+        let session = Session::visitor(opening, key.id(), &lifetimes, now, &mut Os);
+        let text = key.mint(&session.cookie_name().unwrap(), &session.client, &session.salt);
+        let cookie = Unchecked::read(text.expose()).unwrap();
+        let handle = cookie.check(&key).unwrap();
+        let proven = handle.prove(&key, &session.client, &session.salt).unwrap();
+        let (id, live) = (session.id, Live { session, user: None });
+        let sessions = LiveSessions::new(8, day);
+        let before = sessions.mark(now);
+        sessions.forget_all();
+        sessions.keep(&live, cookie.clone(), proven, key.id(), before);
+        assert!(sessions.get(id, now).is_none());
+        sessions.keep(&live, cookie, proven, key.id(), sessions.mark(now));
+        assert!(sessions.get(id, now).is_some());
     }
 }

@@ -2,14 +2,19 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use symbolon_core::client::{Client, ClientId, ClientKind, SecretDigest};
+use symbolon_core::{
+    client::{Client, ClientId, ClientKind, SecretDigest},
+    time::Time,
+};
 
 use super::{
     Config, ConfigError, Limits, Listen, Log, Origin, PasswordSettings, PublicUrl, ReadFile,
     Timings,
     reader::{Layers, Reader, written},
     secret_from,
-    sections::{Brand as BrandSection, Client as ClientSection, Keys, Password, Register, Top},
+    sections::{
+        Brand as BrandSection, Client as ClientSection, Keys, Password, Register, Revocation, Top,
+    },
 };
 use crate::{
     password::{Bounds, Cost},
@@ -42,6 +47,7 @@ fn config<'n>(
     let lifetimes = lifetimes(reader);
     let password = password(reader);
     let limits = Limits::read(reader, &["limits"]);
+    let revocation = Revocation::read(reader, &["revocation"]);
     let registration = Register::read(reader, &["registration"]);
     let (settings, brand) = brand(reader, &["brand"], None, read).unzip();
     let public_url = top
@@ -76,6 +82,7 @@ fn config<'n>(
         lifetimes: lifetimes?,
         password: password?,
         limits: limits?,
+        revocation: revocation?,
         registration: registration?.mode,
         brand: brand?,
         client_brands,
@@ -249,6 +256,8 @@ fn client(
         token_type: settings.token_type,
         browser: settings.browser,
         declared: true,
+        // The store knows.
+        added_at: Time::from_millis(0),
     })
 }
 
@@ -331,5 +340,7 @@ fn default_client(id: ClientId, public_url: &PublicUrl) -> Client {
         token_type: symbolon_core::token::TokenType::default(),
         browser: BTreeMap::new(),
         declared: true,
+        // The store knows.
+        added_at: Time::from_millis(0),
     }
 }

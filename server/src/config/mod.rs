@@ -46,8 +46,8 @@ pub use self::{
     error::{ConfigError, Origin},
     reference::reference,
     section::Setting,
-    sections::{Limits, Listen, Log, Timings},
-    value::{FromValue, Shape},
+    sections::{Limits, Listen, Log, Revocation, Timings},
+    value::{FromValue, Shape, span},
 };
 use crate::ui::{Brand, Locale};
 
@@ -72,6 +72,8 @@ pub struct Config {
     pub password: PasswordSettings,
     /// Bounds.
     pub limits: Limits,
+    /// How soon everybody knows of an end.
+    pub revocation: Revocation,
     /// Who may make an account.
     pub registration: Registration,
     /// Whose pages these are.

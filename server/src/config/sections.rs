@@ -126,6 +126,15 @@ section! {
         login_per_account: Quota = r#""100, then 1 per 36s""#;
     }
 
+    /// How soon everybody knows of an end: the services that follow the revocation log.
+    pub struct Revocation {
+        /// How long a follower may decide alone. An end that is to be confirmed waits this long for a follower that
+        /// does not answer.
+        lease: Duration = r#""1s""#, in r#""100ms""# ..= r#""30s""#;
+        /// Followers at a time, each a process; more are answered 503. One takes about 10 KiB.
+        followers_max: usize = "10000", in "1" ..= "1000000";
+    }
+
     /// Who may make an account.
     pub struct Register {
         /// `closed`: administrators add users. `invitation`: who has one (`symbolon user invite`). `open`: everybody;
@@ -214,6 +223,7 @@ table! {
     Timings at ["lifetimes"];
     Password at ["password"];
     Limits at ["limits"];
+    Revocation at ["revocation"];
     Register at ["registration"];
     Brand at ["brand"];
     Client at ["client", "*"];

@@ -135,6 +135,8 @@ struct Cors {
     preflight: bool,
     /// Where the request comes from, if a client lists it.
     origin: Option<HeaderValue>,
+    /// Whether that client is ours. Pages of one that is not come with its token, never with the user's cookie.
+    first_party: bool,
 }
 
 impl Cors {
@@ -147,7 +149,9 @@ impl Cors {
         let origin = input::origin(headers).filter(is_listed);
         let preflight = request.method() == Method::OPTIONS
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        Self { api, preflight, origin: origin.and_then(|text| HeaderValue::try_from(text).ok()) }
+        let first_party = origin.is_some_and(|origin| http.owner_of(origin).is_some());
+        let origin = origin.and_then(|text| HeaderValue::try_from(text).ok());
+        Self { api, preflight, origin, first_party }
     }
 
     fn mark(&mut self, headers: &mut HeaderMap) {
@@ -156,7 +160,10 @@ impl Cors {
         }
         let Some(origin) = self.origin.take() else { return };
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        if self.first_party {
+            let yes = HeaderValue::from_static("true");
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
+        }
         if self.preflight {
             let allow = "authorization, content-type, if-match, x-csrf-token";
             headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allow));

@@ -2,7 +2,9 @@
 
 pub mod api;
 pub mod authority;
+pub mod confirm;
 mod edge;
+pub mod follow;
 pub mod health;
 pub mod input;
 pub mod local;

@@ -59,15 +59,17 @@ pub async fn cookie(app: &App, text: &SecretText, now: Time) -> Result<Arc<Known
         Some(known) => known,
         // What is known may be behind the row: only the row refuses.
         None => {
+            let mark = app.live.mark(now);
             let (live, proven, key) = prove(app, &cookie, now).await?;
-            app.live.keep(&live, cookie, proven, key, now)
+            app.live.keep(&live, cookie, proven, key, mark)
         }
     };
     app.live.saw(&known, now);
     Ok(known)
 }
 
-/// The rows of the session that a cookie proves now, for whoever is about to change them.
+/// The session that a cookie proves by its row. Whoever gives out something new for a cookie asks this, and asks again
+/// when the row has changed: a cookie that was replaced meanwhile gets nothing.
 ///
 /// # Errors
 /// [`Refused`].
@@ -122,7 +124,7 @@ pub async fn load(app: &App, id: SessionId) -> Result<Live, Refused> {
             }
             Ok(Live { session: *session, user: user.map(|user| *user) })
         }
-        Some(Found::Ended(reason)) => Err(Refused::Ended(reason)),
+        Some(Found::Ended(reason, _)) => Err(Refused::Ended(reason)),
         None => Err(Refused::Unknown),
     }
 }
@@ -142,7 +144,5 @@ pub fn stands(live: &Live, now: Time) -> Result<(), Refused> {
 pub fn token(app: &App, text: &SecretText, now: Time) -> Result<AccessToken, Refused> {
     let keys = app.keys();
     let token = keys.verifier.verify(text.expose(), now)?;
-    let claims = &token.claims;
-    let ids = [claims.sid.entry(), claims.jti.entry(), claims.client_id.entry(), token.key.entry()];
-    if app.store.is_ended(&ids) { Err(Refused::Revoked) } else { Ok(token) }
+    if app.store.is_ended(&token.entries()) { Err(Refused::Revoked) } else { Ok(token) }
 }

@@ -2,7 +2,8 @@
 
 use symbolon_core::{
     client::{Client, ClientId, ClientKind},
-    id::{SessionId, TokenId, UserId},
+    handle::Kind,
+    id::{EntryId, SessionId, TokenId, UserId},
     secret::SecretText,
     session::Assurance,
     time::Time,
@@ -38,6 +39,8 @@ pub struct Active {
     pub expires_at: Time,
     /// The access token's id and audiences; `None` for a session cookie.
     pub token: Option<(TokenId, Vec<String>)>,
+    /// The ids that end it when the revocation log names one of them.
+    pub revoked_by: Vec<EntryId>,
 }
 
 /// What the half proves, or `None`. A token is told to its client and to its audience; a session cookie to clients that
@@ -51,7 +54,7 @@ pub async fn introspect(
     text: &SecretText,
     now: Time,
 ) -> Result<Option<Active>, Unavailable> {
-    if text.expose().starts_with(symbolon_core::handle::Kind::Cookie.prefix()) {
+    if text.expose().starts_with(Kind::Cookie.prefix()) {
         cookie(app, asker, text, now).await
     } else {
         Ok(token(app, asker, text, now))
@@ -73,6 +76,8 @@ async fn cookie(
         Err(_) => return Ok(None),
     };
     let login = known.login.as_ref();
+    let mut revoked_by = known.entries().to_vec();
+    revoked_by.dedup();
     Ok(Some(Active {
         session: known.session(),
         parent: known.parent,
@@ -86,11 +91,14 @@ async fn cookie(
         issued_at: known.opened_at,
         expires_at: known.limits.ends_at.min(known.seen_at() + known.limits.idle),
         token: None,
+        revoked_by,
     }))
 }
 
 fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Active> {
-    let claims = check::token(app, text, now).ok()?.claims;
+    let token = check::token(app, text, now).ok()?;
+    let revoked_by = token.entries().to_vec();
+    let claims = token.claims;
     let theirs =
         claims.client_id == asker.id || asker.audiences.iter().any(|own| claims.aud.contains(own));
     let assurance = match claims.acr.as_deref() {
@@ -110,5 +118,6 @@ fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Acti
         expires_at: claims.exp,
         token: Some((claims.jti, claims.aud.iter().map(str::to_owned).collect())),
         client: claims.client_id,
+        revoked_by,
     })
 }

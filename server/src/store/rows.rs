@@ -10,8 +10,9 @@ use symbolon_core::{
     handle::{Generation, Salt},
     id::InvalidId,
     keys::KeyRecord,
+    log::Entry,
     secret::SecretText,
-    session::{Assurance, Cookie, Limits, Login, Reason, Session, Version},
+    session::{Assurance, Cookie, Device, Limits, Login, Reason, Session, Version},
     time::Time,
     user::{Epoch, User},
 };
@@ -64,7 +65,8 @@ fn parse_json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Res
 
 pub(super) fn found(row: &SqliteRow) -> Result<Found, StoreError> {
     if let Some(reason) = row.try_get::<Option<&str>, _>("end_reason")? {
-        return Reason::parse(reason).map(Found::Ended).ok_or_else(|| damaged("sessions", reason));
+        let reason = Reason::parse(reason).ok_or_else(|| damaged("sessions", reason))?;
+        return Ok(Found::Ended(reason, optional_id(row, "user_id")?));
     }
     let user = row.try_get::<Option<&[u8]>, _>("u_id")?.is_some();
     Ok(Found::Live(
@@ -83,7 +85,7 @@ pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
         parent: optional_id(row, "parent")?,
         client: client.parse().map_err(|error| damaged("sessions", error))?,
         login: login(row)?,
-        device: parse_json(row, "device")?,
+        device: device(row)?,
         opened_at: time(row, "opened_at")?,
         seen_at: time(row, "seen_at")?,
         limits: Limits { idle: Duration::from_millis(idle_ms), ends_at: time(row, "ends_at")? },
@@ -91,6 +93,10 @@ pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
         cookie: cookie(row)?,
         families: parse_json(row, "families")?,
     })
+}
+
+pub(super) fn device(row: &SqliteRow) -> Result<Device, StoreError> {
+    parse_json(row, "device")
 }
 
 fn login(row: &SqliteRow) -> Result<Option<Login>, StoreError> {
@@ -248,4 +254,15 @@ pub(super) fn insert_key(key: &KeyRecord) -> Statement<'_> {
         .bind(key.created_at.millis())
         .bind(key.activates_at.millis())
         .bind(key.withdrawn_at.map(Time::millis))
+}
+
+pub(super) fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {
+    Ok(Entry {
+        sequence: count(row, "sequence")?,
+        tag: row
+            .try_get::<&[u8], _>("tag")?
+            .try_into()
+            .map_err(|_| damaged("revocations", "a tag has 8 bytes"))?,
+        id: id(row, "entry")?,
+    })
 }

@@ -18,6 +18,10 @@ mod listen;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod replaced;
+#[cfg(test)]
+mod revocation;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod secrets;
