@@ -494,7 +494,7 @@ fn of_token(claims: symbolon_core::token::Claims) -> Claims {
         parent: None,
         scopes: claims.scopes().map(Into::into).collect(),
         assurance: claims.user.map(|_| assurance),
-        roles: claims.roles,
+        roles: claims.roles.into(),
         auth_time: claims.auth_time,
         client: claims.client_id,
     }

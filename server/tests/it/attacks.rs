@@ -443,9 +443,9 @@ async fn a_follower_wakes_nobody() {
     let world = World::new().await;
     let cookie = SecretText::new(world.cookie("user").await);
     let live = check::cookie(&world.app, &cookie, symbolon::app::now()).await.unwrap();
-    let (id, idle) = (live.session.id, live.session.limits.idle);
+    let (id, idle) = (live.session(), live.limits.idle);
     let later = symbolon::app::now() + idle * 2;
-    assert!(later < live.session.limits.ends_at);
+    assert!(later < live.limits.ends_at);
     for written in [false, true] {
         assert!(check::cookie(&world.app, &cookie, later).await.is_err());
         world.app.live.saw_elsewhere(&[id], later);
