@@ -257,7 +257,7 @@ impl Code {
         let child = match child {
             Some(mut child) if stands(&child) => {
                 child.login = Some(login);
-                child.seen_at = child.seen_at.max(now);
+                child.see(now);
                 change.end_handle(child.give_cookie(key));
                 change.write(Write::SaveSession(Box::new(child.clone())));
                 child

@@ -14,7 +14,7 @@ use symbolon_guard::{Authority, Carried, Claims, Guard, Refusal};
 use super::Http;
 use crate::{
     app::{App, now},
-    live::Live,
+    live::Known,
     ops::check::{self, Refused},
 };
 
@@ -30,7 +30,7 @@ impl Authority for InProcess {
             Carried::SessionCookie(text) => check::cookie(&self.0, text, now)
                 .await
                 .map_err(refusal)
-                .and_then(|live| of_browser(&live).map(Arc::new)),
+                .and_then(|known| of_browser(&known).map(Arc::new)),
             Carried::Bearer(text) | Carried::TokenCookie(text) => {
                 of_token(&self.0, text, now).map(Arc::new)
             }
@@ -51,28 +51,19 @@ fn refusal(refused: Refused) -> Refusal {
 }
 
 /// The cookie of an app's own session opens nothing here: whoever runs the app must not get at the account.
-fn of_browser(live: &Live) -> Result<Claims, Refusal> {
-    if live.session.parent.is_some() {
-        return Err(Refusal::InvalidToken);
-    }
-    Ok(of_session(live))
+fn of_browser(known: &Known) -> Result<Claims, Refusal> {
+    if known.parent.is_some() { Err(Refusal::InvalidToken) } else { Ok(of_session(known)) }
 }
 
-fn of_session(live: &Live) -> Claims {
-    let session = &live.session;
-    let login = session.login.as_ref();
+fn of_session(known: &Known) -> Claims {
+    let login = known.login.as_ref();
     Claims {
         subject: login.map(|login| login.user),
-        session: session.id,
-        parent: session.parent,
-        client: session.client.clone(),
+        session: known.session(),
+        parent: known.parent,
+        client: known.client.clone(),
         scopes: Vec::new(),
-        roles: live
-            .user
-            .iter()
-            .flat_map(|user| &user.roles)
-            .map(|role| role.as_str().into())
-            .collect(),
+        roles: login.map(|login| Arc::clone(&login.roles)).unwrap_or_default(),
         assurance: login.map(|login| login.assurance),
         auth_time: login.map(|login| login.at),
     }
@@ -91,7 +82,7 @@ fn of_token(app: &App, text: &SecretText, now: Time) -> Result<Claims, Refusal> 
         client: claims.client_id.clone(),
         scopes: claims.scopes().map(Into::into).collect(),
         assurance: claims.user.map(|_| assurance(claims.acr.as_deref())),
-        roles: claims.roles,
+        roles: claims.roles.into(),
         auth_time: claims.auth_time,
     })
 }

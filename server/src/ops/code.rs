@@ -1,7 +1,5 @@
 //! Authorization codes: a browser that is logged in here gets a session of its own at an application on another host.
 
-use std::sync::Arc;
-
 use symbolon_core::{
     client::Client,
     code::{self, Code, CodeDigest, Presented, Request},
@@ -110,8 +108,8 @@ pub async fn redeem(
 }
 
 /// The browser session of a code, if it counts now. Never from a copy.
-async fn parent(app: &App, code: &Code, now: Time) -> Result<Arc<Live>, Refused> {
-    let live = match check::load(app, code.session, now).await {
+async fn parent(app: &App, code: &Code, now: Time) -> Result<Live, Refused> {
+    let live = match check::load(app, code.session).await {
         Ok(live) => live,
         Err(check::Refused::Unavailable(unavailable)) => return Err(unavailable.into()),
         Err(_) => return Err(code::Refused::NoLogin.into()),
@@ -127,7 +125,9 @@ async fn child(app: &App, code: &Code) -> Result<Option<Session>, Unavailable> {
     let mut child = app.store.child(code.session, &code.client).await?;
     if let Some(child) = &mut child {
         // What this process saw and has not written yet counts.
-        child.seen_at = child.seen_at.max(app.live.last_seen(child.id).unwrap_or(child.seen_at));
+        if let Some(seen_at) = app.live.last_seen(child.id) {
+            child.see(seen_at);
+        }
     }
     Ok(child)
 }

@@ -6,11 +6,19 @@ mod architecture;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod cached;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod codes;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod flows;
+#[cfg(test)]
+mod jobs;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
