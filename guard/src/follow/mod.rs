@@ -66,7 +66,7 @@ use symbolon_core::{
 use tokio::sync::watch;
 
 use self::{
-    cache::{Credentials, Known},
+    cache::{Credentials, IDS_MAX, Ids, Known},
     clock::{Source, System},
     keys::Keys,
     state::{Ground, Policy, State},
@@ -440,21 +440,21 @@ impl Shared {
         let ids = [claims.sid.entry(), claims.jti.entry(), claims.client_id.entry(), key.entry()];
         // The log forgets an end when no token could carry it any more; what it says a token's life is, counts.
         let until = (claims.exp + self.leeway).min(self.state.copy_until_of(claims.iat));
-        Known::new(of_token(claims), ids, until)
+        Known::new(of_token(claims), Ids::of(&ids), until)
     }
 
     async fn ask(&self, half: Half, credential: &SecretText) -> Result<Arc<Known>, Refusal> {
         // Before the question leaves.
-        let until = self.state.copy_until();
-        let mut answer = self.asking.about(half, credential).await?;
-        let bounds = answer.bounds();
-        let claims = self.asking.claims(answer)?;
-        let (ids, until) = match (bounds, until) {
-            (Some((ids, exp)), Some(until)) => (ids, exp.min(until)),
+        let copy_until = self.state.copy_until();
+        let answer = self.asking.about(half, credential).await?;
+        let (ids, exp) = answer.bounds();
+        let until = match (copy_until, exp) {
+            (Some(until), Some(exp)) if ids.len() <= IDS_MAX => exp.min(until),
             // It cannot be kept: it is spent at once.
-            _ => (vec![claims.session.entry()], Time::from_millis(i64::MIN)),
+            _ => Time::from_millis(i64::MIN),
         };
-        Ok(Arc::new(Known::new(claims, ids, until)))
+        let claims = self.asking.claims(answer)?;
+        Ok(Arc::new(Known::new(claims, Ids::of(&ids), until)))
     }
 
     fn note(&self, known: &Known, now: Tick) {

@@ -172,12 +172,13 @@ async fn only_what_can_be_ended_is_kept() {
         said
     };
     let inactive = json!({ "active": false });
+    let many: Vec<_> = (0..100).map(|n| EntryId::from_bytes([n; 16])).collect();
     for (said, expected, kept) in [
         (inactive, Err(Refusal::InvalidToken), false),
         (without("revoked_by"), Ok(SID), false),
         (without("exp"), Ok(SID), false),
         (with("exp", json!(NOW.secs())), Ok(SID), false),
-        (with("revoked_by", json!(vec![HALF; 1000])), Ok(SID), false),
+        (with("revoked_by", json!(many)), Ok(SID), false),
         (with("revoked_by", json!(["?"])), Err(UNAVAILABLE), false),
         (with("token_type", json!("Bearer")), Err(Refusal::InvalidToken), false),
         (with("revoked_by", json!([])), Ok(SID), true),
