@@ -34,6 +34,7 @@ use crate::Refusal;
 mod decide;
 mod keys;
 mod log;
+mod streams;
 
 const LEASE: Duration = Duration::from_secs(1);
 /// The entry life of tokens that live five minutes.

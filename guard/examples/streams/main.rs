@@ -1,0 +1,37 @@
+//! An event stream and a WebSocket that end when the login does, whoever ends it.
+//!
+//! ```text
+//! cargo run -p symbolon-guard --example streams -- http://127.0.0.1:8080 CLIENT < secret
+//! ```
+
+use symbolon_guard::{
+    Rules, SecretText,
+    follow::{Following, Settings},
+};
+use tokio::{net::TcpListener, sync::broadcast};
+
+mod routes;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(server), Some(client)) = (arguments.next(), arguments.next()) else {
+        return Err(
+            "say which server to follow, and as which client; the secret comes on stdin".into()
+        );
+    };
+    let mut secret = String::new();
+    std::io::stdin().read_line(&mut secret)?;
+    let secret = SecretText::new(secret.trim_end().to_owned());
+
+    let settings = Settings::new(server.clone(), client.parse()?, secret).audience(server.clone());
+    let (following, task) = Following::new(settings)?;
+    tokio::spawn(task);
+
+    let chat = routes::Chat { following, said: broadcast::channel(64).0 };
+    let socket = TcpListener::bind("127.0.0.1:0").await?;
+    // Cookies belong to a host, whatever its port.
+    let app = routes::router(Rules::new(&format!("http://{}", socket.local_addr()?))?, chat);
+    tracing::info!(address = %socket.local_addr()?, "event stream and WebSocket");
+    Ok(axum::serve(socket, app).await?)
+}
