@@ -195,3 +195,21 @@ async fn dropping_the_task_stops_following() {
     assert!(!world.following.status().ready);
     assert_eq!(world.following.status().stale_for, Some(LEASE * 2));
 }
+
+#[tokio::test]
+async fn a_forked_process_starts_anew() {
+    let world = World::ready().await;
+    world.end(SID.entry()).await;
+    let parent = world.fake.log().questions.last().unwrap().follower;
+    // The questions of the new one are lost: it is left with what it has of its own.
+    world.fake.behaves(Manner::Refusing(503));
+    world.clock.1.fetch_add(1, SeqCst);
+    let asked = |world: &World| world.fake.log().questions.last().unwrap().clone();
+    until(|| asked(&world).follower != parent).await;
+    assert_eq!((asked(&world).cursor, asked(&world).last_answer), (None, None));
+    let status = world.following.status();
+    assert!(!status.ready && status.stale_for.is_none() && status.ended_ids == 0, "{status:?}");
+    world.fake.behaves(Manner::Honest);
+    within(world.following.ready()).await;
+    assert_eq!(world.sees(COOKIE).await, Err(Refusal::InvalidToken));
+}

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -50,9 +50,9 @@ const KID: KeyId = KeyId::from_bytes([6; 16]);
 const COOKIE: &str = "syms_cookie";
 const OPAQUE: &str = "opaque";
 
-/// A clock that passes when it is told to.
+/// A clock that passes when it is told to, and a process that forks when it is told to.
 #[derive(Clone, Default)]
-struct Wound(Arc<AtomicU64>);
+struct Wound(Arc<AtomicU64>, Arc<AtomicU32>);
 
 impl Wound {
     fn advance(&self, by: Duration) {
@@ -67,6 +67,10 @@ impl Wound {
 impl Source for Wound {
     fn read(&self) -> Reading {
         Reading { boot: self.passed(), raw: self.passed() }
+    }
+
+    fn process(&self) -> u32 {
+        1 + self.1.load(SeqCst)
     }
 }
 
