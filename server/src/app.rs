@@ -100,7 +100,7 @@ impl StartError {
     }
 
     /// The stable code, and what to do.
-    pub const fn advice(&self) -> (&'static str, &'static str) {
+    pub fn advice(&self) -> (&'static str, &'static str) {
         match self {
             Self::Store(StoreError::Busy(_)) => (
                 "data_folder_busy",
@@ -108,6 +108,12 @@ impl StartError {
             ),
             Self::Store(StoreError::Newer { .. }) => {
                 ("database_newer", "use the version of Symbolon that wrote it, or a newer one")
+            }
+            Self::Store(error) if error.is_locked() => {
+                ("database_locked", "end the process that holds a lock on the database file")
+            }
+            Self::Store(error) if error.is_full() => {
+                ("disk_full", "make room for the data folder, or raise the quota of its owner")
             }
             Self::Store(StoreError::Database(_)) => (
                 "database_damaged",
@@ -142,7 +148,7 @@ impl App {
         let app = Arc::new(Self {
             live: LiveSessions::new(config.limits.live_sessions_max, config.lifetimes.access_token),
             passwords: passwords(&config)?,
-            attempts: Attempts::new(config.limits.login_quotas(), &SecretBytes::random(&mut Os)),
+            attempts: Attempts::new(config.limits.quotas(), &SecretBytes::random(&mut Os)),
             master: Arc::new(master),
             key_turn: tokio::sync::Mutex::default(),
             keys: RwLock::new(Arc::new(Keys { ring, verifier })),

@@ -397,7 +397,7 @@ async fn a_removed_client_takes_its_sessions_along() {
     assert!(matches!(again, Err(symbolon::ops::clients::Refused::RemovedLately)));
     // Then it does not inherit the refresh tokens that the first got in sessions of others.
     let later = now + std::time::Duration::from_secs(3600);
-    world.app.store.sweep(later, now).await.unwrap();
+    world.app.store.sweep(later, now, 0).await.unwrap();
     symbolon::ops::clients::add(&world.app, client, later).await.unwrap();
     assert!(world.cookie_counts(&cookie).await);
     let refresh = json!({ "refresh_token": handed_over.refresh, "client_id": "app" });

@@ -6,9 +6,17 @@ mod architecture;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod cached;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod flows;
+#[cfg(test)]
+mod jobs;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use symbolon_core::{
     time::Tick,
 };
 
-const VECTORS: &str = include_str!("../../docs/protocol/vectors.json");
+const VECTORS: &str = include_str!("../../../docs/protocol/vectors.json");
 
 fn run(history: &Value) {
     let mut rng = ChaCha12Rng::seed_from_u64(7);
