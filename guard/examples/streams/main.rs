@@ -1,7 +1,7 @@
 //! An event stream and a WebSocket that end when the login does, whoever ends it.
 //!
 //! ```text
-//! cargo run -p symbolon-guard --example streams -- http://127.0.0.1:8080 CLIENT < secret
+//! cargo run -p symbolon-guard --example streams -- http://localhost:8080 CLIENT localhost:8090 < secret
 //! ```
 
 use symbolon_guard::{
@@ -15,10 +15,10 @@ mod routes;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(server), Some(client)) = (arguments.next(), arguments.next()) else {
-        return Err(
-            "say which server to follow, and as which client; the secret comes on stdin".into()
-        );
+    let (Some(server), Some(client), Some(listen)) =
+        (arguments.next(), arguments.next(), arguments.next())
+    else {
+        return Err("name a server, a client and where to listen; the secret comes on stdin".into());
     };
     let mut secret = String::new();
     std::io::stdin().read_line(&mut secret)?;
@@ -29,9 +29,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tokio::spawn(task);
 
     let chat = routes::Chat { following, said: broadcast::channel(64).0 };
-    let socket = TcpListener::bind("127.0.0.1:0").await?;
-    // Cookies belong to a host, whatever its port.
-    let app = routes::router(Rules::new(&format!("http://{}", socket.local_addr()?))?, chat);
-    tracing::info!(address = %socket.local_addr()?, "event stream and WebSocket");
-    Ok(axum::serve(socket, app).await?)
+    let app = routes::router(Rules::new(&format!("http://{listen}"))?, chat);
+    Ok(axum::serve(TcpListener::bind(listen).await?, app).await?)
 }

@@ -5,12 +5,13 @@ use super::*;
 #[tokio::test]
 async fn what_ended_is_refused_at_once_without_asking() {
     let client = "shop".parse::<ClientId>().unwrap();
-    let ended = [SID.entry(), PARENT.entry(), HALF, client.entry(), JTI.entry(), KID.entry()];
-    let [sid, parent, half, client, jti, kid] = ended;
+    let (era, client) = (JTI.era(SID), client.entry());
+    let ended = [SID.entry(), PARENT.entry(), HALF, client, era, JTI.entry(), KID.entry()];
+    let [sid, parent, half, client, era, jti, kid] = ended;
     for (which, ends_it) in [
         ("cookie", vec![sid, parent, half, client]),
         ("opaque", vec![sid, parent, half, client]),
-        ("token", vec![sid, jti, client, kid]),
+        ("token", vec![sid, era, jti, client, kid]),
     ] {
         for id in ended {
             let world = World::ready().await;
