@@ -64,7 +64,7 @@ impl Task {
 
 /// Why a question brought nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum Failed {
+pub(super) enum Failed {
     #[error("another process has used the identity, or an answer was lost")]
     Identity,
     #[error("the server does not know the client or its secret, or does not let it follow")]
@@ -107,7 +107,7 @@ async fn follow(shared: &Shared) -> Infallible {
     }
 }
 
-fn pause(failed: Failed, failures: u32) -> Duration {
+pub(super) fn pause(failed: Failed, failures: u32) -> Duration {
     match (failed, failures) {
         (Failed::Stranger, _) => PAUSE_STRANGER,
         (Failed::Identity, 0) => Duration::ZERO,

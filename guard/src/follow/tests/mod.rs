@@ -24,16 +24,19 @@ use symbolon_core::{
     keys::{Algorithm, SigningKey},
     lease::{Asking as AskingLease, Leases},
     log::{After, Cursor, Entry, Tail},
+    session::Assurance,
+    time::{Tick, Time},
     token,
 };
 use tokio::sync::{Semaphore, watch};
 
 use super::{clock::Reading, state::Os, *};
-use crate::Refusal;
+use crate::{Half, Refusal, remote::UNAVAILABLE};
 
 mod decide;
 mod keys;
 mod log;
+#[cfg(feature = "axum")]
 mod streams;
 
 const LEASE: Duration = Duration::from_secs(1);
