@@ -10,7 +10,7 @@ use std::{
     hint::black_box,
     ops::Deref,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -260,8 +260,10 @@ impl Credentials {
         F: Future<Output = Result<Arc<Known>, Refusal>>,
     {
         let flight = self.flights().entry(Held(credential.clone())).or_default().clone();
-        let joined = Joined { all: self, credential, flight };
-        joined.flight.get_or_init(|| ask).await.clone()
+        let _joined = Joined { all: self, credential, flight: Arc::downgrade(&flight) };
+        // Whoever leaves lets go of the flight first.
+        let flight = flight;
+        flight.get_or_init(|| ask).await.clone()
     }
 
     fn flights(&self) -> std::sync::MutexGuard<'_, HashMap<Held, Arc<Flight>>> {
@@ -274,18 +276,19 @@ impl Credentials {
 struct Joined<'a> {
     all: &'a Credentials,
     credential: &'a SecretText,
-    flight: Arc<Flight>,
+    flight: Weak<Flight>,
 }
 
 impl Drop for Joined<'_> {
     fn drop(&mut self) {
+        let held = Held(self.credential.clone());
         let mut flights = self.all.flights();
-        // Two: this one, and the table's.
-        if self.flight.initialized() || Arc::strong_count(&self.flight) == 2 {
-            let held = Held(self.credential.clone());
-            if flights.get(&held).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
-                flights.remove(&held);
-            }
+        let left = |flight: &Arc<Flight>| {
+            let same = Weak::ptr_eq(&Arc::downgrade(flight), &self.flight);
+            same && (flight.initialized() || Arc::strong_count(flight) == 1)
+        };
+        if flights.get(&held).is_some_and(left) {
+            flights.remove(&held);
         }
     }
 }

@@ -29,8 +29,11 @@ const QUESTIONS_PER_LEASE: u32 = 20;
 const KEYS_EVERY: Duration = Duration::from_secs(300);
 const KEYS_AGAIN: Duration = Duration::from_secs(2);
 
-/// Follows for as long as it is polled: give it to `tokio::spawn`. It never ends by itself. Dropping it stops following;
-/// then there is soon no lease any more.
+/// Follows for as long as it is polled: give it to `tokio::spawn`, in the process that serves. It never ends by itself.
+/// Dropping it stops following; then there is soon no lease any more.
+///
+/// A process that forks while it follows must not go on serving in the child before the child has polled a task of its
+/// own: until then the child holds what was left of a lease that it did not ask for.
 #[must_use = "nothing is followed unless this is spawned"]
 pub struct Task(Pin<Box<dyn Future<Output = ()> + Send>>);
 
