@@ -6,8 +6,6 @@
 use std::{
     collections::HashMap,
     fmt,
-    hash::{BuildHasher, Hash, Hasher, RandomState},
-    hint::black_box,
     ops::Deref,
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -16,10 +14,6 @@ use std::{
     time::Duration,
 };
 
-use quick_cache::{
-    Equivalent, Weighter,
-    sync::{Cache, DefaultLifecycle},
-};
 use symbolon_core::{
     id::EntryId,
     secret::SecretText,
@@ -27,11 +21,15 @@ use symbolon_core::{
 };
 use tokio::sync::OnceCell;
 
-use crate::{error::Refusal, identity::Claims};
+use crate::{
+    error::Refusal,
+    identity::Claims,
+    proven::{Held, Proven, Weight},
+};
 
-/// About what a copy takes besides its text.
-const COPY_BYTES: usize = 400;
-/// The most ids that end one credential: there are session, parent, client, half or token, and key.
+/// About what it takes, without its words.
+const KNOWN_BYTES: usize = 340;
+/// The most ids that end one credential: there are session, parent, client, half, era, token and key.
 pub(super) const IDS_MAX: usize = 8;
 /// How often a session that is in use is said to be.
 const SEEN_EVERY: Duration = Duration::from_secs(30);
@@ -91,120 +89,17 @@ impl Deref for Ids {
     }
 }
 
-/// A credential as a key: found by a keyed hash of all of it, compared whole, in constant time.
-#[derive(Clone)]
-struct Held(SecretText);
-
-#[derive(Clone, Copy)]
-struct Shown<'a>(&'a SecretText);
-
-impl fmt::Debug for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Held(…)")
-    }
-}
-
-impl Hash for Held {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Shown(&self.0).hash(state);
-    }
-}
-
-impl Hash for Shown<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(self.0.expose().as_bytes());
-    }
-}
-
-impl PartialEq for Held {
-    fn eq(&self, other: &Self) -> bool {
-        same(&self.0, &other.0)
-    }
-}
-
-impl Eq for Held {}
-
-impl Equivalent<Held> for Shown<'_> {
-    fn equivalent(&self, key: &Held) -> bool {
-        same(self.0, &key.0)
-    }
-}
-
-/// A keyed hash that is some five times as fast as the standard library's over the length of a token. Whoever does not
-/// know the key cannot make two texts meet; and if two did, the one would be verified at every use, and no more.
-#[derive(Debug, Clone)]
-struct Keyed([u64; 2]);
-
-impl Keyed {
-    fn new() -> Self {
-        let random = RandomState::new();
-        Self([random.hash_one(1_u8), random.hash_one(2_u8)])
-    }
-}
-
-impl BuildHasher for Keyed {
-    type Hasher = Folded;
-
-    fn build_hasher(&self) -> Folded {
-        let Self(key) = *self;
-        Folded { key, all: key[0] }
-    }
-}
-
-struct Folded {
-    key: [u64; 2],
-    all: u64,
-}
-
-impl Hasher for Folded {
-    fn write(&mut self, bytes: &[u8]) {
-        let (pairs, rest) = bytes.as_chunks::<16>();
-        for pair in pairs {
-            self.fold(*pair);
-        }
-        let mut last = [0; 16];
-        last[..rest.len()].copy_from_slice(rest);
-        self.fold(last);
-        self.fold((bytes.len() as u128).to_le_bytes());
-    }
-
-    fn finish(&self) -> u64 {
-        self.all
-    }
-}
-
-impl Folded {
-    fn fold(&mut self, pair: [u8; 16]) {
-        let pair = u128::from_le_bytes(pair);
-        let low = |wide: u128| wide & u128::from(u64::MAX);
-        let one = low(pair) ^ u128::from(self.key[0] ^ self.all);
-        let other = (pair >> 64) ^ u128::from(self.key[1]);
-        let product = one.wrapping_mul(other);
-        self.all = u64::try_from(low(product ^ (product >> 64))).unwrap_or_default();
-    }
-}
-
-/// Looks at every byte, many at a time.
-fn same(one: &SecretText, other: &SecretText) -> bool {
-    let (one, other) = (one.expose().as_bytes(), other.expose().as_bytes());
-    let differing = one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b));
-    one.len() == other.len() && black_box(differing) == 0
-}
-
-#[derive(Debug, Clone)]
-struct Bytes;
-
-impl Weighter<Held, Arc<Known>> for Bytes {
-    fn weight(&self, key: &Held, known: &Arc<Known>) -> u64 {
-        let Claims { roles, scopes, .. } = &*known.claims;
+impl Weight for Known {
+    fn bytes(&self) -> usize {
+        let Claims { roles, scopes, .. } = &*self.claims;
         let words = roles.iter().chain(scopes).map(|word| word.len() + size_of::<Box<str>>());
-        (COPY_BYTES + key.0.expose().len() + words.sum::<usize>()) as u64
+        KNOWN_BYTES + words.sum::<usize>()
     }
 }
 
 /// Credentials that were proven, and questions that are under way.
 pub(super) struct Credentials {
-    copies: Cache<Held, Arc<Known>, Bytes, Keyed>,
+    copies: Proven<Known>,
     flights: Mutex<HashMap<Held, Arc<Flight>>>,
 }
 
@@ -218,26 +113,19 @@ impl fmt::Debug for Credentials {
 
 impl Credentials {
     pub(super) fn new(bytes_max: usize) -> Self {
-        let copies = Cache::with(
-            bytes_max / (2 * COPY_BYTES),
-            bytes_max as u64,
-            Bytes,
-            Keyed::new(),
-            DefaultLifecycle::default(),
-        );
-        Self { copies, flights: Mutex::default() }
+        Self { copies: Proven::new(bytes_max), flights: Mutex::default() }
     }
 
     pub(super) fn get(&self, credential: &SecretText) -> Option<Arc<Known>> {
-        self.copies.get(&Shown(credential))
+        self.copies.get(credential)
     }
 
     pub(super) fn put(&self, credential: &SecretText, known: Arc<Known>) {
-        self.copies.insert(Held(credential.clone()), known);
+        self.copies.put(credential, known);
     }
 
     pub(super) fn forget(&self, credential: &SecretText) {
-        self.copies.remove(&Shown(credential));
+        self.copies.forget(credential);
     }
 
     pub(super) fn len(&self) -> usize {
