@@ -8,11 +8,15 @@ use symbolon_core::{
     csrf::Origin,
     keys::Algorithm,
     limit::Quota,
+    session::Assurance,
     token::TokenType,
 };
 use toml::Value;
 
-use super::{Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256};
+use super::{
+    Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256,
+    forward::{Access, Headers, HttpMethod, RulePath},
+};
 use crate::{
     listen::Network,
     ui::{Colour, Link, Locale},
@@ -127,6 +131,8 @@ parsed! {
     ClientId: "a client id", "shop";
     Colour: "a colour", "#0e6b5c";
     LogLevel: "a level, or levels by module", "info,symbolon=debug";
+    RulePath: "a path", "/admin";
+    HttpMethod: "a method", "GET";
     SecretSha256: "a SHA-256 digest in hexadecimal", "64 hexadecimal digits";
 }
 
@@ -152,6 +158,9 @@ named! {
     ClientKind: "public" | "confidential" | "resource";
     Algorithm: "ES256" | "EdDSA" | "RS256";
     TokenType: "at+jwt" | "JWT";
+    Headers: "x-original" | "x-forwarded" | "request";
+    Access: "login" | "session" | "public";
+    Assurance: "aal1" | "aal2";
 }
 
 macro_rules! integer {
@@ -280,6 +289,11 @@ impl FromValue for BTreeMap<String, BrowserAccess> {
 impl Item for String {
     const LIST: &'static str = "a list of texts";
     const LIST_EXAMPLE: &'static str = r#"["https://api.example"]"#;
+}
+
+impl Item for HttpMethod {
+    const LIST: &'static str = "a list of methods";
+    const LIST_EXAMPLE: &'static str = r#"["GET", "HEAD"]"#;
 }
 
 impl Item for Network {
