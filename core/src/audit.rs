@@ -19,6 +19,8 @@ pub enum Act {
     SessionEnded(Reason),
     /// All sessions of a user, or all but one, were ended.
     SessionsEnded(Reason),
+    /// One access token was ended.
+    TokenEnded,
     /// The user proved more.
     SteppedUp,
     /// A login was handed over to another half.
@@ -46,6 +48,7 @@ impl Act {
             Self::VisitorOpened => "session.visitor_opened",
             Self::SessionEnded(_) => "session.ended",
             Self::SessionsEnded(_) => "user.sessions_ended",
+            Self::TokenEnded => "token.ended",
             Self::SteppedUp => "session.stepped_up",
             Self::HandedOver => "session.handed_over",
             Self::Adopted => "session.adopted",

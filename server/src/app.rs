@@ -27,7 +27,7 @@ use crate::{
     live::LiveSessions,
     ops::{self, Unavailable},
     password::{Bounds, Busy, Passwords, PhcString, Verdict},
-    store::{Store, StoreError},
+    store::{Leasing, Store, StoreError},
 };
 
 /// How far clocks may differ, in one place.
@@ -129,7 +129,13 @@ impl App {
     /// [`StartError`].
     pub async fn open(config: Config) -> Result<Arc<Self>, StartError> {
         let now = now();
-        let store = Store::open(&config.data_dir, now - entry_life(&config)).await?;
+        let store = {
+            let leasing = Leasing {
+                lease: config.revocation.lease,
+                followers_max: config.revocation.followers_max,
+            };
+            Store::open(&config.data_dir, now - entry_life(&config), leasing).await?
+        };
         let master = master_key(&config.master_key_file)?;
         let verifier = Verifier::new(Rules::new(config.public_url.issuer(), []), []);
         let ring = KeyRing::open(&[], &master, &key_policy(&config)).map_err(key_error)?;

@@ -21,6 +21,9 @@ use symbolon_core::{
     user::User,
 };
 
+/// How many sessions seen by followers wait to be written. More are dropped: they are seen again.
+const SEEN_MAX: usize = 100_000;
+
 /// A session and its user, as they were when they were asked for.
 #[derive(Debug)]
 pub struct Live {
@@ -93,6 +96,15 @@ impl LiveSessions {
             live.seen_ms.fetch_max(now.millis(), Ordering::Relaxed);
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.insert(live.session.id, now);
+        }
+    }
+
+    /// Notes that sessions were seen by a follower. Ids that are none are dropped when they are written.
+    pub fn saw_elsewhere(&self, ids: &[SessionId], now: Time) {
+        if !ids.is_empty() {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let room = SEEN_MAX.saturating_sub(seen.len());
+            seen.extend(ids.iter().take(room).map(|id| (*id, now)));
         }
     }
 

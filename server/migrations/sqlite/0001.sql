@@ -78,6 +78,12 @@ CREATE TABLE revocations (
 );
 CREATE INDEX revocations_by_age ON revocations (at);
 
+-- One row: the longest lease that was ever granted. After a start nobody confirms an end before it must be over.
+CREATE TABLE leases (
+    id         BIGINT NOT NULL PRIMARY KEY,
+    longest_ms BIGINT NOT NULL
+);
+
 CREATE TABLE audit (
     sequence INTEGER NOT NULL PRIMARY KEY,
     at       BIGINT  NOT NULL,

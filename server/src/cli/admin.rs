@@ -4,7 +4,7 @@
 use std::io::{BufRead, IsTerminal};
 
 use axum::http::Method;
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{Arguments, Exit, out};
@@ -30,6 +30,24 @@ impl Call {
 
     fn list(path: impl Into<String>, columns: &'static [&'static str]) -> Self {
         Self { columns, ..Self::new(Method::GET, path, None) }
+    }
+}
+
+/// Whether to wait until what was ended is over everywhere.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Confirming {
+    /// Wait until every service refuses what was ended, at most this long (such as 2s; 5s if not said)
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "true")]
+    confirm: Option<String>,
+}
+
+impl Call {
+    fn confirmed(mut self, confirming: &Confirming) -> Self {
+        if let Some(within) = &confirming.confirm {
+            let sign = if self.path.contains('?') { '&' } else { '?' };
+            self.path = format!("{}{sign}confirm={}", self.path, part(within));
+        }
+        self
     }
 }
 
@@ -67,6 +85,8 @@ pub(super) enum UserCommand {
     Disable {
         /// The login name
         name: String,
+        #[command(flatten)]
+        confirm: Confirming,
     },
     /// Let a disabled user log in again
     Enable {
@@ -84,6 +104,8 @@ pub(super) enum UserCommand {
     Password {
         /// The login name
         name: String,
+        #[command(flatten)]
+        confirm: Confirming,
     },
     /// Make an invitation to register
     Invite,
@@ -101,16 +123,17 @@ impl UserCommand {
                 Call::list("/users", &["username", "sub", "roles", "added_at", "disabled_at"])
             }
             Self::Show { name } => Call::new(Method::GET, of(name, ""), None),
-            Self::Disable { name } => Call::new(Method::POST, of(name, "/disable"), None),
+            Self::Disable { name, confirm } => {
+                Call::new(Method::POST, of(name, "/disable"), None).confirmed(confirm)
+            }
             Self::Enable { name } => Call::new(Method::POST, of(name, "/enable"), None),
             Self::Roles { name, roles } => {
                 Call::new(Method::PUT, of(name, "/roles"), Some(json!(roles)))
             }
-            Self::Password { name } => Call::new(
-                Method::POST,
-                of(name, "/password"),
-                Some(json!({ "password": password()? })),
-            ),
+            Self::Password { name, confirm } => {
+                let body = json!({ "password": password()? });
+                Call::new(Method::POST, of(name, "/password"), Some(body)).confirmed(confirm)
+            }
             Self::Invite => Call::new(Method::POST, "/invitations", None),
         })
     }
@@ -146,12 +169,16 @@ pub(super) enum SessionCommand {
     End {
         /// Its id
         sid: String,
+        #[command(flatten)]
+        confirm: Confirming,
     },
     /// End all sessions of a user
     EndAll {
         /// The login name
         #[arg(long)]
         user: String,
+        #[command(flatten)]
+        confirm: Confirming,
     },
 }
 
@@ -163,13 +190,33 @@ impl SessionCommand {
                 &["sid", "device", "address", "client_id", "seen_at", "expires_at", "apps"],
             ),
             Self::Show { sid } => Call::new(Method::GET, format!("/sessions/{}", part(sid)), None),
-            Self::End { sid } => {
-                Call::new(Method::DELETE, format!("/sessions/{}", part(sid)), None)
+            Self::End { sid, confirm } => {
+                let path = format!("/sessions/{}", part(sid));
+                Call::new(Method::DELETE, path, None).confirmed(confirm)
             }
-            Self::EndAll { user } => {
-                Call::new(Method::DELETE, format!("/sessions?user={}", part(user)), None)
+            Self::EndAll { user, confirm } => {
+                let path = format!("/sessions?user={}", part(user));
+                Call::new(Method::DELETE, path, None).confirmed(confirm)
             }
         }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenCommand {
+    /// End one access token; its session goes on
+    End {
+        /// Its id, the `jti` claim
+        jti: String,
+        #[command(flatten)]
+        confirm: Confirming,
+    },
+}
+
+impl TokenCommand {
+    pub(super) fn call(&self) -> Call {
+        let Self::End { jti, confirm } = self;
+        Call::new(Method::DELETE, format!("/tokens/{}", part(jti)), None).confirmed(confirm)
     }
 }
 
@@ -231,6 +278,8 @@ pub(super) enum ClientCommand {
     Remove {
         /// The client id
         id: String,
+        #[command(flatten)]
+        confirm: Confirming,
     },
 }
 
@@ -264,7 +313,9 @@ impl ClientCommand {
             }
             Self::Show { id } => Call::new(Method::GET, of(id, ""), None),
             Self::RotateSecret { id } => Call::new(Method::POST, of(id, "/secret"), None),
-            Self::Remove { id } => Call::new(Method::DELETE, of(id, ""), None),
+            Self::Remove { id, confirm } => {
+                Call::new(Method::DELETE, of(id, ""), None).confirmed(confirm)
+            }
         })
     }
 }
@@ -295,6 +346,8 @@ pub(super) enum KeyCommand {
     Withdraw {
         /// The key's id
         kid: String,
+        #[command(flatten)]
+        confirm: Confirming,
     },
 }
 
@@ -307,8 +360,9 @@ impl KeyCommand {
             Self::Rotate { usage } => {
                 Call::new(Method::POST, "/keys", Some(json!({ "usage": usage })))
             }
-            Self::Withdraw { kid } => {
-                Call::new(Method::DELETE, format!("/keys/{}", part(kid)), None)
+            Self::Withdraw { kid, confirm } => {
+                let path = format!("/keys/{}", part(kid));
+                Call::new(Method::DELETE, path, None).confirmed(confirm)
             }
         }
     }
@@ -332,7 +386,7 @@ pub(super) fn run(arguments: &Arguments, call: &Call) -> Result<(), Exit> {
     })?;
     if (200..300).contains(&status) {
         out::value(&body, call.columns, arguments.json);
-        return Ok(());
+        return if status == 202 { Err(Exit::not_confirmed()) } else { Ok(()) };
     }
     Err(Exit::refused(status, &body))
 }

@@ -52,6 +52,9 @@ enum Command {
     /// Sessions
     #[command(subcommand)]
     Session(admin::SessionCommand),
+    /// Access tokens
+    #[command(subcommand)]
+    Token(admin::TokenCommand),
     /// Clients and resource servers
     #[command(subcommand)]
     Client(admin::ClientCommand),
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Serve => run::serve(&arguments),
         Command::User(command) => command.call().and_then(|call| admin::run(&arguments, &call)),
         Command::Session(command) => admin::run(&arguments, &command.call()),
+        Command::Token(command) => admin::run(&arguments, &command.call()),
         Command::Client(command) => command.call().and_then(|call| admin::run(&arguments, &call)),
         Command::Key(command) => admin::run(&arguments, &command.call()),
     };

@@ -35,6 +35,16 @@ impl Exit {
         Self { code: 2, problems: errors.iter().map(problem).collect() }
     }
 
+    /// It has ended, but somebody may not know yet.
+    pub fn not_confirmed() -> Self {
+        Self::new(
+            5,
+            "not_confirmed",
+            "it has ended, but not everywhere yet",
+            "ask again with --confirm and more time",
+        )
+    }
+
     /// What the server refused.
     pub fn refused(status: u16, body: &Value) -> Self {
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();

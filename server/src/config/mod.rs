@@ -48,7 +48,7 @@ pub use self::{
     reference::reference,
     section::{Section, Setting},
     sections::{Limits, Listen, Log, Revocation, Timings},
-    value::{FromValue, Shape},
+    value::{FromValue, Shape, span},
 };
 use crate::ui::{Brand, Locale};
 

@@ -221,7 +221,11 @@ impl FromValue for Duration {
     }
 }
 
-fn span(text: &str) -> Result<Duration, String> {
+/// A span of time: a whole number and its unit.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn span(text: &str) -> Result<Duration, String> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let unit_ms: u64 = match unit.trim_start() {

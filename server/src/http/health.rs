@@ -41,14 +41,14 @@ fn gauge(app: &App) {
     let passwords = app.passwords.stats();
     metrics::counter!("symbolon_password_hashes_total").absolute(passwords.runs);
     metrics::gauge!("symbolon_password_hashes_waiting").set(passwords.queued as f64);
-    metrics::gauge!("symbolon_revocations_live").set(app.store.ended_len() as f64);
+    metrics::gauge!("symbolon_revocations_live").set(app.store.log().len() as f64);
     metrics::gauge!("symbolon_sessions_cached").set(app.live.len() as f64);
 }
 
 /// The store answers, and there are keys to sign with.
 pub async fn readyz(State(http): State<Http>) -> Response {
     let keys = http.app.keys().ring.handle_key(crate::app::now()).is_some();
-    match http.app.store.ping().await {
+    match http.app.store.barrier().await {
         Ok(()) if keys => "ready\n".into_response(),
         Ok(()) => (StatusCode::SERVICE_UNAVAILABLE, "no key is active\n").into_response(),
         Err(error) => {

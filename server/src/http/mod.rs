@@ -2,6 +2,8 @@
 
 pub mod api;
 pub mod authority;
+pub mod confirm;
+pub mod follow;
 pub mod health;
 pub mod input;
 pub mod local;

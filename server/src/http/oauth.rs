@@ -7,11 +7,12 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use symbolon_core::{keys::Algorithm, secret::SecretText, time::Time};
+use symbolon_core::{client::ClientId, keys::Algorithm, secret::SecretText, time::Time};
 
 use super::{
     Http,
-    input::{Authenticated, Form},
+    confirm::Confirm,
+    input::{self, Authenticated, Form},
     output,
     problem::Problem,
 };
@@ -51,6 +52,8 @@ fn body(http: &Http, active: &Active) -> Value {
         "roles": active.roles,
         "iat": active.issued_at.secs(),
         "exp": active.expires_at.secs(),
+        // Not of the standard: what a follower looks up in the revocation log before it uses this answer again.
+        "revoked_by": active.revoked_by,
         "token_type": if active.token.is_some() { "Bearer" } else { "session" },
     });
     let mut say = |name: &str, value: Option<Value>| {
@@ -69,6 +72,28 @@ fn body(http: &Http, active: &Active) -> Value {
         say("aud", Some(json!(audiences)));
     }
     body
+}
+
+/// A half that shall be void (RFC 7009, section 2.1).
+#[derive(Debug, Deserialize)]
+pub struct Revocation {
+    token: SecretText,
+    #[serde(rename = "token_type_hint", default)]
+    _hint: Option<String>,
+    client_id: Option<ClientId>,
+}
+
+/// Revokes an access token, or the login behind a refresh token (RFC 7009). What proves nothing is revoked already.
+pub async fn revoke(
+    confirm: Confirm,
+    State(http): State<Http>,
+    headers: HeaderMap,
+    Form(revocation): Form<Revocation>,
+) -> Result<Response, Problem> {
+    let (client, _) = input::client(&headers, revocation.client_id.as_ref(), &http)?;
+    ops::end::half(&http.app, &client, &revocation.token, now()).await?;
+    // The standard asks for 200.
+    confirm.answer(&http.app, HeaderMap::new(), Some(json!({}))).await
 }
 
 /// The public keys (RFC 7517). Copies may be kept for less time than a new key is published before it signs.
@@ -92,6 +117,8 @@ pub async fn metadata(State(http): State<Http>) -> Response {
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
+        "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
+        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
         "access_token_signing_alg_values_supported": Algorithm::ALL.map(Algorithm::name),
         "response_types_supported": [],
         "grant_types_supported": [],

@@ -9,7 +9,7 @@ use symbolon_guard::{Guard, Require};
 use super::{
     Http, api,
     authority::{InProcess, unless_basic},
-    health, oauth, openapi, pages,
+    follow, health, oauth, openapi, pages,
 };
 
 /// Who gets in.
@@ -91,7 +91,9 @@ routes! {
     post   "/api/v1/password"                      Login           api::account::change_password;
     get    "/api/v1/openapi.json"                  Public          openapi::serve;
 
+    post   "/follow"                               Client          follow::follow;
     post   "/oauth2/introspect"                    Client          oauth::introspect;
+    post   "/oauth2/revoke"                        Public          oauth::revoke;
     get    "/.well-known/jwks.json"                Public          oauth::jwks;
     get    "/.well-known/openid-configuration"     Public          oauth::metadata;
     get    "/.well-known/oauth-authorization-server" Public        oauth::metadata;

@@ -80,7 +80,7 @@ pub async fn load(app: &App, id: SessionId, now: Time) -> Result<Arc<Live>, Refu
                 session.seen_at.max(app.live.last_seen(id).unwrap_or(session.seen_at));
             Ok(Arc::new(Live::new(*session, user.map(|user| *user), now)))
         }
-        Some(Found::Ended(reason)) => Err(Refused::Ended(reason)),
+        Some(Found::Ended(reason, _)) => Err(Refused::Ended(reason)),
         None => Err(Refused::Unknown),
     }
 }

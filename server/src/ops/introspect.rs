@@ -2,14 +2,16 @@
 
 use symbolon_core::{
     client::{Client, ClientId, ClientKind},
-    id::{SessionId, TokenId, UserId},
+    handle::Kind,
+    id::{EntryId, SessionId, TokenId, UserId},
     secret::SecretText,
     session::Assurance,
     time::Time,
+    token::AccessToken,
 };
 
 use super::{Unavailable, check};
-use crate::app::App;
+use crate::{app::App, live::Live};
 
 /// What is proven.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub struct Active {
     pub expires_at: Time,
     /// The access token's id and audiences; `None` for a session cookie.
     pub token: Option<(TokenId, Vec<String>)>,
+    /// The ids that end it when the revocation log names one of them.
+    pub revoked_by: Vec<EntryId>,
 }
 
 /// What the half proves, or `None`. A token is told to its client and to its audience; a session cookie to clients that
@@ -51,7 +55,7 @@ pub async fn introspect(
     text: &SecretText,
     now: Time,
 ) -> Result<Option<Active>, Unavailable> {
-    if text.expose().starts_with(symbolon_core::handle::Kind::Cookie.prefix()) {
+    if text.expose().starts_with(Kind::Cookie.prefix()) {
         cookie(app, asker, text, now).await
     } else {
         Ok(token(app, asker, text, now))
@@ -90,11 +94,27 @@ async fn cookie(
         issued_at: session.opened_at,
         expires_at: session.limits.ends_at.min(live.seen_at() + session.limits.idle),
         token: None,
+        revoked_by: cookie_entries(app, &live, text, now),
     }))
 }
 
+/// Session, parent and client, this generation of the cookie, and the key that it was made with.
+fn cookie_entries(app: &App, live: &Live, text: &SecretText, now: Time) -> Vec<EntryId> {
+    let mut entries = live.entries().to_vec();
+    entries.dedup();
+    if let Ok(handle) = app.parse_handle(text, Kind::Cookie, now) {
+        entries.push(handle.name().id().entry());
+        let keys = app.keys();
+        let key = keys.ring.handle_key_by_short_id(handle.key(), now);
+        entries.extend(key.map(|key| key.id().entry()));
+    }
+    entries
+}
+
 fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Active> {
-    let claims = check::token(app, text, now).ok()?.claims;
+    let AccessToken { claims, key, .. } = check::token(app, text, now).ok()?;
+    let revoked_by =
+        vec![claims.sid.entry(), claims.jti.entry(), claims.client_id.entry(), key.entry()];
     let theirs =
         claims.client_id == asker.id || asker.audiences.iter().any(|own| claims.aud.contains(own));
     let assurance = match claims.acr.as_deref() {
@@ -114,5 +134,6 @@ fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Acti
         expires_at: claims.exp,
         token: Some((claims.jti, claims.aud.iter().map(str::to_owned).collect())),
         client: claims.client_id,
+        revoked_by,
     })
 }

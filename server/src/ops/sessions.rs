@@ -53,6 +53,6 @@ pub async fn one(
 ) -> Result<Option<Result<(Session, Option<User>), Reason>>, Unavailable> {
     Ok(app.store.session(id).await?.map(|found| match found {
         Found::Live(session, user) => Ok((*session, user.map(|user| *user))),
-        Found::Ended(reason) => Err(reason),
+        Found::Ended(reason, _) => Err(reason),
     }))
 }

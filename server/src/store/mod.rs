@@ -1,6 +1,7 @@
 //! The store: some loads and one [`Store::commit`]. What may be written, and on what condition, is decided in core;
 //! here it is applied, whole or not at all, and acknowledged only when it is durable.
 
+mod log;
 mod rows;
 mod schema;
 mod writer;
@@ -8,7 +9,7 @@ mod writer;
 use std::{
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
-    sync::{Arc, RwLock},
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,8 +21,10 @@ use symbolon_core::{
     change::Change,
     client::{Client, ClientId},
     data::Document,
+    follower::ENTRIES_MAX,
     id::{EntryId, SessionId, UserId},
     keys::KeyRecord,
+    log::{Cursor, Entry, Tag},
     revocation::Ended,
     secret::SecretText,
     session::{Reason, Session},
@@ -29,6 +32,8 @@ use symbolon_core::{
     user::{User, Username},
 };
 use tokio::sync::{mpsc, oneshot, watch};
+
+pub use self::log::{Log, Told};
 
 /// The store could not answer. Nothing was changed, or it is not known whether it was.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -75,8 +80,8 @@ pub enum Outcome {
 pub enum Found {
     /// It is alive, and this is its user.
     Live(Box<Session>, Option<Box<User>>),
-    /// It was ended.
-    Ended(Reason),
+    /// It was ended. Whose it was is kept, so that who ended it can ask again whether it is over.
+    Ended(Reason, Option<UserId>),
 }
 
 /// The embedded database of one data folder.
@@ -84,10 +89,19 @@ pub enum Found {
 pub struct Store {
     readers: SqlitePool,
     writer: mpsc::Sender<writer::Job>,
-    ended: Arc<RwLock<Ended>>,
+    log: Arc<Log>,
     broken: watch::Receiver<Option<StoreError>>,
     // Held for as long as the store is open: one server per data folder.
     _lock: File,
+}
+
+/// How followers hold leases.
+#[derive(Debug, Clone, Copy)]
+pub struct Leasing {
+    /// How long a lease is.
+    pub lease: Duration,
+    /// Followers at a time.
+    pub followers_max: usize,
 }
 
 /// How many changes wait for the writer before callers wait, too.
@@ -99,7 +113,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; the folder is then as it was.
-    pub async fn open(folder: &Path, ended_since: Time) -> Result<Self, StoreError> {
+    pub async fn open(
+        folder: &Path,
+        ended_since: Time,
+        leasing: Leasing,
+    ) -> Result<Self, StoreError> {
         let lock = lock(folder)?;
         let path = folder.join("symbolon.db");
         let options = SqliteConnectOptions::new()
@@ -109,15 +127,17 @@ impl Store {
             .busy_timeout(Duration::from_secs(5));
         let mut connection = schema::open(&path, options.clone().create_if_missing(true)).await?;
         let ended = load_ended(&mut connection, ended_since).await?;
-        let ended = Arc::new(RwLock::new(ended));
+        let (sequence, tag) = load_head(&mut connection).await?;
+        let before = raise_lease(&mut connection, leasing.lease).await?;
+        let log = Arc::new(Log::new(ended, sequence, tag, &leasing, before));
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(options.read_only(true));
         let (writer, jobs) = mpsc::channel(QUEUE_MAX);
         let (report, broken) = watch::channel(None);
-        tokio::spawn(writer::run(connection, jobs, Arc::clone(&ended), report));
-        Ok(Self { readers, writer, ended, broken, _lock: lock })
+        tokio::spawn(writer::run(connection, jobs, Arc::clone(&log), report));
+        Ok(Self { readers, writer, log, broken, _lock: lock })
     }
 
     /// Applies a change whole or not at all. When this returns [`Outcome::Applied`], it is durable, and every id that
@@ -155,24 +175,56 @@ impl Store {
         sessions_before: Time,
     ) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
-        let job = writer::Job::sweep(entries_before, sessions_before, reply);
+        let lease_max = self.log.longest();
+        let sweep = writer::Sweep { entries_before, sessions_before, lease_max };
+        let job = writer::Job::sweep(sweep, reply);
         self.writer.send(job).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)??;
-        let mut ended = self.ended.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        ended.forget_before(entries_before);
+        self.log.forget_before(entries_before);
         Ok(())
     }
 
-    /// Whether the revocation log of this store names the id. No I/O.
-    pub fn is_ended(&self, ids: &[EntryId]) -> bool {
-        // A poisoned lock still holds the set: it is only ever added to and swept.
-        let ended = self.ended.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        ids.iter().any(|id| ended.contains(*id))
+    /// The revocation log.
+    pub fn log(&self) -> &Log {
+        &self.log
     }
 
-    /// How many ids [`Self::is_ended`] knows.
-    pub fn ended_len(&self) -> usize {
-        self.ended.read().unwrap_or_else(std::sync::PoisonError::into_inner).len()
+    /// Whether the revocation log of this store names one of the ids. No I/O.
+    pub fn is_ended(&self, ids: &[EntryId]) -> bool {
+        self.log.is_ended(ids)
+    }
+
+    /// Up to [`ENTRIES_MAX`] entries of the log after a place, and up to where they go. `None`: the cursor is not of this
+    /// history, or older than what is kept.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn entries_after(
+        &self,
+        cursor: &Cursor,
+    ) -> Result<Option<(Vec<Entry>, Cursor)>, StoreError> {
+        // What is durable but not published yet is told with the next answer.
+        let head = self.log.head();
+        let query = "SELECT sequence, tag, entry FROM revocations WHERE sequence >= $1 AND sequence <= $2 \
+                     ORDER BY sequence LIMIT $3";
+        let query = sqlx::query(query)
+            .bind(rows::int(cursor.sequence))
+            .bind(rows::int(head.sequence))
+            .bind(rows::int(ENTRIES_MAX as u64));
+        let rows = query.fetch_all(&self.readers).await?;
+        let full = rows.len() == ENTRIES_MAX;
+        let mut entries = rows.iter().map(rows::entry).collect::<Result<Vec<_>, _>>()?;
+        if cursor.sequence > 0 {
+            // The cursor's own entry comes first and shows whether it is the one that is meant.
+            let own = entries.first().filter(|entry| entry.sequence == cursor.sequence);
+            if cursor.log != head.log || own.is_none_or(|entry| entry.tag != cursor.tag) {
+                return Ok(None);
+            }
+            entries.remove(0);
+        }
+        let reached =
+            entries.last().filter(|_| full).map_or(head, |last| Cursor::at(head.log, last));
+        Ok(Some((entries, reached)))
     }
 
     /// Completes when the database is damaged or the writer died: the server must stop and say so.
@@ -188,11 +240,12 @@ impl Store {
         }
     }
 
-    /// Whether the database answers.
+    /// Waits for its turn at the writer. When this returns, everything that anybody can have read from the database was
+    /// published before.
     ///
     /// # Errors
-    /// [`StoreError`] if it does not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
+    /// [`StoreError`] if the database does not answer.
+    pub async fn barrier(&self) -> Result<(), StoreError> {
         self.commit(Change::at(Time::from_millis(0))).await.map(drop)
     }
 
@@ -328,4 +381,28 @@ async fn load_ended(
         ended.insert(rows::id(&row, "entry")?, Time::from_millis(row.try_get("at")?));
     }
     Ok(ended)
+}
+
+/// How far the log goes.
+async fn load_head(connection: &mut sqlx::SqliteConnection) -> Result<(u64, Tag), StoreError> {
+    let query = "SELECT sequence, tag, entry FROM revocations ORDER BY sequence DESC LIMIT 1";
+    let Some(row) = sqlx::query(query).fetch_optional(connection).await? else {
+        return Ok((0, Tag::default()));
+    };
+    rows::entry(&row).map(|entry| (entry.sequence, entry.tag))
+}
+
+/// Writes down how long leases will be, before the first is granted. Returns how long those of earlier processes were;
+/// zero if there was none.
+async fn raise_lease(
+    connection: &mut sqlx::SqliteConnection,
+    lease: Duration,
+) -> Result<Duration, StoreError> {
+    let row = sqlx::query("SELECT longest_ms FROM leases").fetch_optional(&mut *connection).await?;
+    let before = row.map(|row| row.try_get::<i64, _>("longest_ms")).transpose()?.unwrap_or(0);
+    let millis = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+    let query = "INSERT INTO leases (id, longest_ms) VALUES (1, $1) \
+                 ON CONFLICT (id) DO UPDATE SET longest_ms = max(longest_ms, excluded.longest_ms)";
+    sqlx::query(query).bind(millis).execute(connection).await?;
+    Ok(Duration::from_millis(u64::try_from(before).unwrap_or(0)))
 }

@@ -10,6 +10,7 @@ use symbolon_core::{
     handle::{Generation, Salt},
     id::InvalidId,
     keys::KeyRecord,
+    log::Entry,
     secret::SecretText,
     session::{Assurance, Cookie, Limits, Login, Reason, Session, Version},
     time::Time,
@@ -64,7 +65,8 @@ fn parse_json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Res
 
 pub(super) fn found(row: &SqliteRow) -> Result<Found, StoreError> {
     if let Some(reason) = row.try_get::<Option<&str>, _>("end_reason")? {
-        return Reason::parse(reason).map(Found::Ended).ok_or_else(|| damaged("sessions", reason));
+        let reason = Reason::parse(reason).ok_or_else(|| damaged("sessions", reason))?;
+        return Ok(Found::Ended(reason, optional_id(row, "user_id")?));
     }
     let user = row.try_get::<Option<&[u8]>, _>("u_id")?.is_some();
     Ok(Found::Live(
@@ -248,4 +250,15 @@ pub(super) fn insert_key(key: &KeyRecord) -> Statement<'_> {
         .bind(key.created_at.millis())
         .bind(key.activates_at.millis())
         .bind(key.withdrawn_at.map(Time::millis))
+}
+
+pub(super) fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {
+    Ok(Entry {
+        sequence: count(row, "sequence")?,
+        tag: row
+            .try_get::<&[u8], _>("tag")?
+            .try_into()
+            .map_err(|_| damaged("revocations", "a tag has 8 bytes"))?,
+        id: id(row, "entry")?,
+    })
 }

@@ -1,10 +1,7 @@
 //! The one writer. It takes every change that waits, applies them in one transaction, and acknowledges each only when
 //! that transaction is durable: many logins share one `fsync`.
 
-use std::{
-    sync::{Arc, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use rand_core::Rng;
 use sqlx::{Executor, SqliteConnection, sqlite::SqliteRow};
@@ -12,14 +9,14 @@ use symbolon_core::{
     audit::Event,
     change::{Change, Write},
     id::{EntryId, SessionId, UserId},
-    revocation::Ended,
+    log::Entry,
     session::{Reason, Session},
     time::Time,
     user::User,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Outcome, StoreError, rows};
+use super::{Outcome, StoreError, log::Log, rows};
 
 /// The most changes in one transaction.
 const BATCH_MAX: usize = 256;
@@ -32,7 +29,7 @@ pub(super) struct Job {
 enum Work {
     Change(Change),
     Touch(Vec<(SessionId, Time)>),
-    Sweep { entries_before: Time, sessions_before: Time },
+    Sweep(Sweep),
 }
 
 impl Job {
@@ -53,11 +50,39 @@ impl Job {
 
 impl Job {
     pub(super) const fn sweep(
-        entries_before: Time,
-        sessions_before: Time,
+        sweep: Sweep,
         reply: oneshot::Sender<Result<Outcome, StoreError>>,
     ) -> Self {
-        Self { work: Work::Sweep { entries_before, sessions_before }, reply }
+        Self { work: Work::Sweep(sweep), reply }
+    }
+}
+
+/// What nobody needs any more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sweep {
+    /// Log entries of before then.
+    pub(super) entries_before: Time,
+    /// Sessions that ended or ran out before then.
+    pub(super) sessions_before: Time,
+    /// No longer lease than this can be out any more.
+    pub(super) lease_max: Option<Duration>,
+}
+
+/// The entries that a transaction adds to the log.
+struct Added {
+    head: u64,
+    entries: Vec<(Entry, Time)>,
+}
+
+impl Added {
+    fn add(&mut self, id: EntryId, at: Time) -> Entry {
+        let mut tag = [0; 8];
+        crate::os::Os.fill_bytes(&mut tag);
+        // Only this writer adds, so there is no gap: a transaction that fails takes its numbers with it.
+        let entry = Entry { sequence: self.head + 1, tag, id };
+        self.head = entry.sequence;
+        self.entries.push((entry, at));
+        entry
     }
 }
 
@@ -65,14 +90,16 @@ impl Job {
 pub(super) async fn run(
     mut connection: SqliteConnection,
     mut jobs: mpsc::Receiver<Job>,
-    ended: Arc<RwLock<Ended>>,
+    log: Arc<Log>,
     broken: watch::Sender<Option<StoreError>>,
 ) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        match apply(&mut connection, &batch).await {
+        let mut added = Added { head: log.head().sequence, entries: Vec::new() };
+        match apply(&mut connection, &batch, &mut added).await {
             Ok(outcomes) => {
-                publish(&ended, &batch, &outcomes);
+                // Durable first, then visible to every check and follower, then acknowledged.
+                log.publish(&added.entries);
                 for (job, outcome) in batch.drain(..).zip(outcomes) {
                     // A caller that has gone away gets no answer; the change stands.
                     let _ = job.reply.send(Ok(outcome));
@@ -93,16 +120,6 @@ pub(super) async fn run(
     }
 }
 
-/// Durable first, then visible to every check of this process, then acknowledged.
-fn publish(ended: &RwLock<Ended>, batch: &[Job], outcomes: &[Outcome]) {
-    let mut ended = ended.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-    for (job, outcome) in batch.iter().zip(outcomes) {
-        if let (Work::Change(change), Outcome::Applied(ids)) = (&job.work, outcome) {
-            ids.iter().for_each(|id| ended.insert(*id, change.at));
-        }
-    }
-}
-
 /// A damaged file or a failing disk: what is on it is not known any more, so nothing may be acknowledged.
 fn is_fatal(error: &StoreError) -> bool {
     const IOERR: i32 = 10;
@@ -118,9 +135,10 @@ fn is_fatal(error: &StoreError) -> bool {
 async fn apply(
     connection: &mut SqliteConnection,
     batch: &[Job],
+    added: &mut Added,
 ) -> Result<Vec<Outcome>, StoreError> {
     connection.execute("BEGIN IMMEDIATE").await?;
-    let applied = apply_all(connection, batch).await;
+    let applied = apply_all(connection, batch, added).await;
     let committed = match applied {
         Ok(outcomes) => {
             connection.execute("COMMIT").await.map(|_| outcomes).map_err(StoreError::from)
@@ -137,15 +155,14 @@ async fn apply(
 async fn apply_all(
     connection: &mut SqliteConnection,
     batch: &[Job],
+    added: &mut Added,
 ) -> Result<Vec<Outcome>, StoreError> {
     let mut outcomes = Vec::with_capacity(batch.len());
     for job in batch {
         let outcome = match &job.work {
-            Work::Change(change) => apply_change(connection, change).await?,
+            Work::Change(change) => apply_change(connection, change, added).await?,
             Work::Touch(seen) => touch(connection, seen).await?,
-            Work::Sweep { entries_before, sessions_before } => {
-                sweep(connection, *entries_before, *sessions_before).await?
-            }
+            Work::Sweep(what) => sweep(connection, what).await?,
         };
         outcomes.push(outcome);
     }
@@ -157,8 +174,9 @@ async fn touch(
     seen: &[(SessionId, Time)],
 ) -> Result<Outcome, StoreError> {
     for (id, at) in seen {
-        let query =
-            "UPDATE sessions SET seen_at = $2 WHERE id = $1 AND seen_at < $2 AND ended_at IS NULL";
+        // Not even being seen brings back a session that was silent too long.
+        let query = "UPDATE sessions SET seen_at = $2 WHERE id = $1 AND seen_at < $2 AND seen_at + idle_ms > $2 \
+                     AND ended_at IS NULL";
         sqlx::query(query)
             .bind(&id.as_bytes()[..])
             .bind(at.millis())
@@ -174,11 +192,13 @@ const AUDIT_KEPT: Duration = Duration::from_hours(24 * 400);
 /// The most rows of each kind that one sweep removes, so that nobody waits long behind it.
 const SWEEP_MAX: i64 = 2000;
 
-async fn sweep(
-    connection: &mut SqliteConnection,
-    entries_before: Time,
-    sessions_before: Time,
-) -> Result<Outcome, StoreError> {
+async fn sweep(connection: &mut SqliteConnection, what: &Sweep) -> Result<Outcome, StoreError> {
+    let Sweep { entries_before, sessions_before, lease_max } = *what;
+    if let Some(lease) = lease_max {
+        let query = "UPDATE leases SET longest_ms = $1 WHERE longest_ms > $1";
+        let millis = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+        sqlx::query(query).bind(millis).execute(&mut *connection).await?;
+    }
     let query = "DELETE FROM revocations WHERE sequence IN \
                  (SELECT sequence FROM revocations WHERE at < $1 ORDER BY at LIMIT $2)";
     sqlx::query(query)
@@ -227,19 +247,20 @@ impl<E: Into<StoreError>> From<E> for Refused {
 async fn apply_change(
     connection: &mut SqliteConnection,
     change: &Change,
+    added: &mut Added,
 ) -> Result<Outcome, StoreError> {
     // One refused write alone has written nothing: only more than one needs a way back.
     let savepoint = change.writes.len() > 1;
     if savepoint {
         connection.execute("SAVEPOINT change").await?;
     }
-    let mut log = change.entries.clone();
-    let refused = write_all(connection, change, &mut log).await.err();
+    let mut ended = change.entries.clone();
+    let refused = write_all(connection, change, &mut ended, added).await.err();
     let outcome = match refused {
         Some(Refused::Store(error)) => return Err(error),
         Some(Refused::Gone) => Outcome::Gone,
         Some(Refused::Conflict) => Outcome::Conflict,
-        None => Outcome::Applied(log),
+        None => Outcome::Applied(ended),
     };
     if savepoint {
         if !matches!(outcome, Outcome::Applied(_)) {
@@ -253,17 +274,18 @@ async fn apply_change(
 async fn write_all(
     connection: &mut SqliteConnection,
     change: &Change,
-    log: &mut Vec<EntryId>,
+    ended: &mut Vec<EntryId>,
+    added: &mut Added,
 ) -> Result<(), Refused> {
     for write in &change.writes {
-        write_one(connection, write, change.at, log).await?;
+        write_one(connection, write, change.at, ended).await?;
     }
-    for id in log.iter() {
-        let mut tag = [0; 8];
-        crate::os::Os.fill_bytes(&mut tag);
-        let query = sqlx::query("INSERT INTO revocations (tag, entry, at) VALUES ($1, $2, $3)");
-        query
-            .bind(&tag[..])
+    for id in ended.iter() {
+        let entry = added.add(*id, change.at);
+        let query = "INSERT INTO revocations (sequence, tag, entry, at) VALUES ($1, $2, $3, $4)";
+        sqlx::query(query)
+            .bind(rows::int(entry.sequence))
+            .bind(&entry.tag[..])
             .bind(&id.as_bytes()[..])
             .bind(change.at.millis())
             .execute(&mut *connection)

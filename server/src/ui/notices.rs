@@ -3,7 +3,7 @@
 use askama::Template;
 use symbolon_core::secret::SecretText;
 
-use super::Page;
+use super::{Over, Page};
 
 /// `GET /`: where everything starts.
 #[derive(Debug, Template)]
@@ -45,13 +45,13 @@ pub struct LoggedOut<'a> {
     pub page: &'a Page<'a>,
     /// Whether all sessions were ended, not only the one of this device.
     pub everywhere: bool,
-    /// How long it took until all was over, in milliseconds.
-    pub ended_ms: Option<u64>,
+    /// How far that has come, if something was ended.
+    pub over: Option<Over>,
 }
 
 impl LoggedOut<'_> {
-    fn took(&self) -> Option<String> {
-        self.ended_ms.map(|ms| self.page.words.took(ms))
+    fn over_text(&self) -> Option<String> {
+        self.over.map(|over| self.page.words.over(over))
     }
 }
 

@@ -3,7 +3,7 @@
 //! The Korean is in the polite 해요 form throughout. Where a name or a number stands in a sentence, the sentence is
 //! built so that no particle depends on how it ends.
 
-use super::Locale;
+use super::{Locale, Over};
 
 macro_rules! words {
     ($($key:ident: $en:literal, $ko:literal;)*) => {
@@ -196,24 +196,22 @@ impl Words {
         )
     }
 
-    pub(super) fn one_ended(&self, ms: u64) -> String {
-        say!(self, "Session ended, in {ms} ms.", "세션을 종료했어요. {ms}ms 걸렸어요.")
+    pub(super) fn one_ended(&self, over: Over) -> String {
+        let ended = say!(self, "The session has ended.", "세션을 종료했어요.");
+        format!("{ended} {}", self.over(over))
     }
 
-    pub(super) fn others_ended(&self, count: u64, ms: u64) -> String {
-        match count {
-            0 => self.no_others().to_owned(),
-            1 => say!(
-                self,
-                "One other session ended, in {ms} ms.",
-                "다른 세션 1개를 종료했어요. {ms}ms 걸렸어요."
-            ),
+    pub(super) fn others_ended(&self, count: u64, over: Over) -> String {
+        let ended = match count {
+            0 => return self.no_others().to_owned(),
+            1 => say!(self, "One other session has ended.", "다른 세션 1개를 종료했어요."),
             _ => say!(
                 self,
-                "{count} other sessions ended, in {ms} ms.",
-                "다른 세션 {count}개를 종료했어요. {ms}ms 걸렸어요."
+                "{count} other sessions have ended.",
+                "다른 세션 {count}개를 종료했어요."
             ),
-        }
+        };
+        format!("{ended} {}", self.over(over))
     }
 
     const fn no_others(&self) -> &'static str {
@@ -223,8 +221,19 @@ impl Words {
         }
     }
 
-    pub(super) fn took(&self, ms: u64) -> String {
-        say!(self, "It took {ms} ms.", "{ms}ms 걸렸어요.")
+    pub(super) fn over(&self, over: Over) -> String {
+        match over {
+            Over::After { ms } => say!(
+                self,
+                "It was over everywhere after {ms} ms.",
+                "{ms}ms 만에 모든 곳에서 끝났어요."
+            ),
+            Over::NotYet => say!(
+                self,
+                "A service that cannot be reached may still let it in for a moment.",
+                "연결되지 않는 서비스에서는 잠시 더 쓰일 수 있어요."
+            ),
+        }
     }
 
     pub(super) fn seconds(&self, n: u64) -> String {

@@ -16,6 +16,7 @@ mod listen;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod revocation;
 mod routes;
 #[cfg(test)]
 mod secrets;

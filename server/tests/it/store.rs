@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 use serde_json::json;
-use symbolon::store::{Found, Outcome, Store, StoreError};
+use symbolon::store::{Found, Leasing, Outcome, Store, StoreError};
 use symbolon_core::{
     change::{Change, Write},
     data::DataVersion,
@@ -43,6 +43,8 @@ const LIFETIMES: Lifetimes = Lifetimes {
     remembered_absolute: DAY,
 };
 
+const LEASING: Leasing = Leasing { lease: Duration::from_secs(1), followers_max: 10 };
+
 struct World {
     folder: Folder,
     store: Arc<Store>,
@@ -52,7 +54,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let folder = Folder::new();
-        let store = Arc::new(Store::open(&folder.0, NOW).await.unwrap());
+        let store = Arc::new(Store::open(&folder.0, NOW, LEASING).await.unwrap());
         Self { folder, store, rng: ChaCha12Rng::seed_from_u64(1) }
     }
 
@@ -305,13 +307,16 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     drop(store);
     let store = reopen(&folder).await.unwrap();
     assert!(matches!(store.session(live.id).await.unwrap(), Some(Found::Live(..))));
-    assert!(matches!(store.session(ended.id).await.unwrap(), Some(Found::Ended(Reason::Logout))));
+    assert!(matches!(
+        store.session(ended.id).await.unwrap(),
+        Some(Found::Ended(Reason::Logout, _))
+    ));
     assert!(store.is_ended(&[ended.id.entry()]) && !store.is_ended(&[live.id.entry()]));
 }
 
 /// The writer of a store that was dropped closes its file a moment later.
 async fn reopen(folder: &Folder) -> Result<Store, StoreError> {
-    Store::open(&folder.0, NOW - DAY).await
+    Store::open(&folder.0, NOW - DAY, LEASING).await
 }
 
 #[tokio::test]

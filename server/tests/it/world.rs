@@ -185,6 +185,11 @@ impl World {
         send(&self.router, ask).await
     }
 
+    /// Asks the admin API of the local socket.
+    pub(crate) async fn admin(&self, ask: Ask) -> Answer {
+        send(&http::local::router(Arc::clone(&self.app)), ask).await
+    }
+
     pub(crate) async fn login(&self, name: &str, deliver: &str) -> Answer {
         let body = json!({ "username": name, "password": PASSWORD, "deliver": deliver });
         self.send(ask("POST", "/api/v1/login").json(&body)).await.expect(200)

@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use symbolon_core::{csrf, password, secret::SecretText};
 use symbolon_guard::Identity;
 use utoipa::ToSchema;
@@ -14,11 +15,12 @@ use crate::{
     app::now,
     http::{
         Http,
+        confirm::{Confirm, ConfirmQuery},
         input::{Body, Caller},
         output,
         problem::{self, Problem},
     },
-    ops::{self, register::Application},
+    ops::{self, confirm::Confirmed, register::Application},
 };
 
 /// A registration.
@@ -97,9 +99,11 @@ pub struct PasswordAnswer {
 }
 
 /// Changes the password. Every other session ends; this one gets a new cookie, and its refresh tokens are void.
-#[utoipa::path(post, path = "/api/v1/password", tag = "account", request_body = PasswordRequest, responses(
-    (status = 200, body = PasswordAnswer), (status = 401, description = "`invalid_credentials`")))]
+#[utoipa::path(post, path = "/api/v1/password", tag = "account", request_body = PasswordRequest, params(ConfirmQuery), responses(
+    (status = 200, body = PasswordAnswer),
+    (status = 202, description = "With `confirm`: changed, but what ended is not over everywhere yet", body = Confirmed), (status = 401, description = "`invalid_credentials`")))]
 pub async fn change_password(
+    confirm: Confirm,
     State(http): State<Http>,
     identity: Identity,
     Body(body): Body<PasswordRequest>,
@@ -116,7 +120,8 @@ pub async fn change_password(
         output::set_session(&http, &mut set, &changed.session, cookie, now)?;
     }
     let csrf_token = changed.cookie.as_ref().map(|cookie| csrf::token(cookie.expose()));
-    Ok(output::json(set, PasswordAnswer { ended: changed.ended, csrf_token }))
+    let body = json!(PasswordAnswer { ended: changed.ended, csrf_token });
+    confirm.answer(&http.app, set, Some(body)).await
 }
 
 impl From<ops::password::Refused> for Problem {

@@ -2,10 +2,11 @@
 
 use axum::{
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, header},
+    response::Response,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use symbolon_core::{
     client::ClientId,
     csrf,
@@ -22,12 +23,15 @@ use crate::{
     app::now,
     http::{
         Http,
+        confirm::{Confirm, ConfirmQuery},
         input::{self, Body, Caller},
         output::{self, TokenAnswer},
         problem::{self, Problem},
     },
     ops::{
         self,
+        confirm::Confirmed,
+        end::Ending,
         login::{Attempt, Deliver},
     },
 };
@@ -168,9 +172,12 @@ pub struct LogoutRequest {
 }
 
 /// Ends the session that the request carries: its cookie, its tokens, and everything under it.
-#[utoipa::path(post, path = "/api/v1/logout", tag = "session", request_body(content = Option<LogoutRequest>), responses(
-    (status = 204, description = "Ended, or there was nothing to end")))]
+#[utoipa::path(post, path = "/api/v1/logout", tag = "session", request_body(content = Option<LogoutRequest>), params(ConfirmQuery), responses(
+    (status = 204, description = "Ended, or there was nothing to end"),
+    (status = 200, description = "With `confirm`: it is over everywhere", body = Confirmed),
+    (status = 202, description = "With `confirm`: ended, but not everywhere yet", body = Confirmed)))]
 pub async fn logout(
+    confirm: Confirm,
     State(http): State<Http>,
     identity: Option<Identity>,
     headers: HeaderMap,
@@ -189,7 +196,7 @@ pub async fn logout(
     if headers.contains_key(header::COOKIE) {
         output::clear_all(&http, &mut cleared);
     }
-    Ok((StatusCode::NO_CONTENT, cleared).into_response())
+    confirm.answer(&http.app, cleared, None).await
 }
 
 /// The session that the request carries.
@@ -337,30 +344,39 @@ pub struct Ended {
 }
 
 /// Ends one session of the user, and everything under it.
-#[utoipa::path(delete, path = "/api/v1/sessions/{sid}", tag = "session", params(("sid" = String, Path)), responses(
-    (status = 204, description = "Ended"), (status = 404, description = "There is no such session of this user")))]
+#[utoipa::path(delete, path = "/api/v1/sessions/{sid}", tag = "session", params(("sid" = String, Path), ConfirmQuery), responses(
+    (status = 204, description = "Ended"),
+    (status = 200, description = "With `confirm`: it is over everywhere", body = Confirmed),
+    (status = 202, description = "With `confirm`: ended, but not everywhere yet", body = Confirmed),
+    (status = 404, description = "There is no such session of this user")))]
 pub async fn end_session(
+    confirm: Confirm,
     State(http): State<Http>,
     identity: Identity,
     Path(sid): Path<String>,
 ) -> Result<Response, Problem> {
     let user = identity.subject.ok_or(problem::UNAUTHENTICATED)?;
     let sid: SessionId = sid.parse().map_err(|_| problem::NOT_FOUND)?;
-    let ended = ops::end::session_of(&http.app, user, sid, Reason::EndedByUser, now()).await?;
-    if ended { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(problem::NOT_FOUND.into()) }
+    let ending = ops::end::session_of(&http.app, user, sid, Reason::EndedByUser, now()).await?;
+    if ending == Ending::Unknown {
+        return Err(problem::NOT_FOUND.into());
+    }
+    confirm.answer(&http.app, HeaderMap::new(), None).await
 }
 
 /// Which sessions to end.
 #[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
 pub struct EndQuery {
     /// `current`: all but the one that carries the request. Absent: all.
     keep: Option<String>,
 }
 
 /// Ends all sessions of the user, or all others.
-#[utoipa::path(delete, path = "/api/v1/sessions", tag = "session", params(EndQuery), responses((status = 200, body = Ended)))]
+#[utoipa::path(delete, path = "/api/v1/sessions", tag = "session", params(EndQuery, ConfirmQuery), responses(
+    (status = 200, body = Ended),
+    (status = 202, description = "With `confirm`: ended, but not everywhere yet", body = Confirmed)))]
 pub async fn end_sessions(
+    confirm: Confirm,
     State(http): State<Http>,
     identity: Identity,
     query: Result<Query<EndQuery>, axum::extract::rejection::QueryRejection>,
@@ -378,5 +394,5 @@ pub async fn end_sessions(
     if keep.is_none() && identity.half() != Some(Half::Bearer) {
         output::clear_all(&http, &mut set);
     }
-    Ok(output::json(set, Ended { ended }))
+    confirm.answer(&http.app, set, Some(json!(Ended { ended }))).await
 }

@@ -19,6 +19,7 @@ use crate::{
     app::now,
     http::{
         Http,
+        confirm::{Confirm, ConfirmQuery},
         input::{self, Body, Caller},
         output::{self, TokenAnswer},
         pages,
@@ -57,31 +58,51 @@ pub struct CookieRefreshed {
 
 /// Rotates a refresh token. Repeats within the grace time get the same answer.
 #[utoipa::path(post, path = "/api/v1/refresh", tag = "token", request_body(content = Option<RefreshRequest>), responses(
-    (status = 200, body = TokenAnswer), (status = 400, description = "`invalid_grant`")))]
+    (status = 200, body = TokenAnswer),
+    (status = 400, description = "`invalid_grant`; with `confirm`, and how far the end of a stolen login has come")),
+    params(ConfirmQuery))]
 pub async fn refresh(
+    confirm: Confirm,
     State(http): State<Http>,
     headers: HeaderMap,
     caller: Caller,
     body: axum::body::Bytes,
 ) -> Result<Response, Problem> {
+    let refreshed = refresh_now(&http, &headers, &caller, &body).await;
+    match &refreshed {
+        // It may have been theft, which ended the session.
+        Err(problem) if problem.code() == problem::GRANT && confirm.is_wanted() => {
+            let confirmed = confirm.wait(&http.app).await?;
+            Err(Problem::from(problem::GRANT).confirmed(confirmed))
+        }
+        _ => refreshed,
+    }
+}
+
+async fn refresh_now(
+    http: &Http,
+    headers: &HeaderMap,
+    caller: &Caller,
+    body: &[u8],
+) -> Result<Response, Problem> {
     let now = now();
     let request = if body.is_empty() {
         RefreshRequest::default()
     } else {
-        http.refuse_foreign_origin(&headers)?;
-        serde_json::from_slice(&body).map_err(|_| problem::MALFORMED)?
+        http.refuse_foreign_origin(headers)?;
+        serde_json::from_slice(body).map_err(|_| problem::MALFORMED)?
     };
-    let (client, shown) = input::client(&headers, request.client_id.as_ref(), &http)?;
+    let (client, shown) = input::client(headers, request.client_id.as_ref(), http)?;
     if let Some(token) = &request.refresh_token {
         let used = Use { token, client: &client, shown, device: &caller.device };
         let tokens = ops::refresh::refresh(&http.app, used, now).await?;
         return Ok(output::json(HeaderMap::new(), TokenAnswer::new(&tokens, now)));
     }
     // A cookie comes by itself, so the browser must say that a page of ours asked.
-    http.api_rules.check_origin(&Method::POST, &headers).map_err(|_| problem::CROSS_SITE)?;
-    let tokens = by_cookie(&http, &headers, &caller, &client, shown).await?;
+    http.api_rules.check_origin(&Method::POST, headers).map_err(|_| problem::CROSS_SITE)?;
+    let tokens = by_cookie(http, headers, caller, &client, shown).await?;
     let mut set = HeaderMap::new();
-    let csrf_token = output::set_tokens(&http, &mut set, &tokens, now)?;
+    let csrf_token = output::set_tokens(http, &mut set, &tokens, now)?;
     let (sid, expires_in) = (tokens.session.to_string(), tokens.expires_in.as_secs());
     Ok(output::json(set, CookieRefreshed { sid, csrf_token, expires_in }))
 }

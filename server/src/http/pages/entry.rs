@@ -14,6 +14,7 @@ use crate::{
     app::now,
     config::Registration,
     http::{
+        confirm::Confirm,
         input::{Caller, Form},
         output,
         problem::{self, Problem},
@@ -23,7 +24,7 @@ use crate::{
         login::{Attempt, Deliver},
         register::Application,
     },
-    ui::{self, LoginReason},
+    ui::{self, LoginReason, Over},
 };
 
 /// The name of who is logged in.
@@ -285,28 +286,25 @@ pub async fn logout_form(
 ) -> Response {
     let mut set = HeaderMap::new();
     output::clear_all(&http, &mut set);
-    let mut ms = None;
+    let mut over = None;
     if let Some(identity) = &view.identity {
         if identity.check_form_token(&form.csrf_token).is_err() {
             return view.refuse(&http, &problem::FORM_TOKEN.into());
         }
-        let began = now();
-        if let Err(error) =
-            ops::end::session(&http.app, identity.session, Reason::Logout, began).await
-        {
+        let confirm = Confirm::for_a_person();
+        let ended = ops::end::session(&http.app, identity.session, Reason::Logout, now()).await;
+        if let Err(error) = ended {
             return view.refuse(&http, &error.into());
         }
-        ms = Some(millis_since(began));
+        // Nobody has to wait for a page that is not shown.
+        if http.next(&form.next).is_none() {
+            over = Some(confirm.over(&http.app).await.unwrap_or(Over::NotYet));
+        }
     }
     match http.next(&form.next) {
         Some(next) => see_other(next.as_str(), set),
-        None => logged_out(&http, &view, false, ms, set),
+        None => logged_out(&http, &view, false, over, set),
     }
-}
-
-/// How long something took, for the eyes of its owner.
-pub fn millis_since(began: symbolon_core::time::Time) -> u64 {
-    u64::try_from(now().since(began).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The page after a logout.
@@ -314,12 +312,12 @@ pub fn logged_out(
     http: &Http,
     view: &View,
     everywhere: bool,
-    ended_ms: Option<u64>,
+    over: Option<Over>,
     set: HeaderMap,
 ) -> Response {
     let page = view.page_at(http, "/", None);
     let mut response =
-        view.html(http, StatusCode::OK, &ui::LoggedOut { page: &page, everywhere, ended_ms }, None);
+        view.html(http, StatusCode::OK, &ui::LoggedOut { page: &page, everywhere, over }, None);
     response.headers_mut().extend(set);
     response
 }
