@@ -124,7 +124,7 @@ export class World {
   }
 
   log() {
-    return Object.entries(this.#processes).map(([name, { log }]) => `--- ${name}\n${log}`).join("\n");
+    return Object.entries(this.#processes).map(([name, { log }]) => `--- ${name}\n${log.slice(-2_000)}`).join("\n");
   }
 
   async stop() {
@@ -140,7 +140,7 @@ export class World {
 
   async #answers(port, path) {
     for (const end = Date.now() + DEADLINE_MS; Date.now() < end; await wait(20)) {
-      const answer = await send(port, { path }).catch(() => null);
+      const answer = await send(port, { path, headers: ["host", `localhost:${port}`] }).catch(() => null);
       if (answer?.status === 200) return;
     }
     throw new Error(`nothing answers at ${port}${path}`);
