@@ -3,7 +3,7 @@
 -- _roles, _scopes, _assurance, _token, _cookie, _login, _reason, _challenge. Those that are empty are not set.
 
 local CHECK = "http://127.0.0.1:8090/check"
-local TIMEOUT_MS = 5000
+local TIMEOUT_MS = 3000
 local TOLD = {
     "subject", "session", "client", "roles", "scopes", "assurance", "token", "cookie", "login", "reason",
 }

@@ -10,6 +10,8 @@ mod docs;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod forward;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod listen;
