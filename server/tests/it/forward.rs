@@ -158,7 +158,7 @@ async fn a_check_answers_200_401_or_403() {
         assert_eq!(text(&answer, "cache-control"), "no-store", "{what}");
         let told = TOLD.iter().filter(|name| answer.headers().contains_key(**name)).count();
         assert_eq!(told, if *status == 200 { TOLD.len() } else { 0 }, "{what}");
-        assert_eq!(*status == 401, answer.headers().contains_key("www-authenticate"), "{what}");
+        assert!(*status != 401 || answer.headers().contains_key("www-authenticate"), "{what}");
         assert!(!answer.headers().contains_key("x-symbolon-login"), "no browser: {what}");
     }
 }
