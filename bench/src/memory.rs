@@ -62,7 +62,7 @@ fn sessions() -> Result<(u64, usize)> {
     for number in 0..SESSIONS {
         let (session, user) = a_login(number)?;
         ids.push(session.id);
-        live.put(Arc::new(Live::new(session, Some(user), NOW)));
+        live.put(Arc::new(Live::new(session, Some(user), NOW)), live.mark());
     }
     let kept = ids.iter().filter(|id| live.get(**id, NOW).is_some()).count();
     Ok((resident_bytes("self")?.saturating_sub((ids.len() * size_of::<SessionId>()) as u64), kept))

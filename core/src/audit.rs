@@ -11,6 +11,8 @@ use crate::{
 pub enum Act {
     /// A user was added.
     UserAdded,
+    /// Somebody registered under a name that is taken.
+    NameTaken,
     /// A user logged in.
     LoggedIn,
     /// A visitor's session was opened.
@@ -44,6 +46,7 @@ impl Act {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::UserAdded => "user.added",
+            Self::NameTaken => "user.name_taken",
             Self::LoggedIn => "session.logged_in",
             Self::VisitorOpened => "session.visitor_opened",
             Self::SessionEnded(_) => "session.ended",

@@ -10,6 +10,7 @@ use crate::{
     id::{EntryId, Text, UserId},
     keys::Algorithm,
     secret::{SecretBytes, SecretText},
+    time::Time,
     token::TokenType,
 };
 
@@ -131,6 +132,10 @@ pub fn new_secret(rng: &mut impl CryptoRng) -> SecretText {
     SecretText::new(format!("symc_{}", URL_SAFE_NO_PAD.encode(bytes.expose())))
 }
 
+const fn never() -> Time {
+    Time::from_millis(0)
+}
+
 /// One application.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -166,6 +171,9 @@ pub struct Client {
     /// Whether the configuration file declares it; then only the file changes it.
     #[serde(default)]
     pub declared: bool,
+    /// When it was added. A refresh token of before belongs to another client that had this name.
+    #[serde(default = "never")]
+    pub added_at: Time,
 }
 
 impl Client {

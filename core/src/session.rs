@@ -12,15 +12,16 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use rand_core::CryptoRng;
 
 use crate::{
     audit::{Act, Event},
     change::{Change, Write},
     client::ClientId,
-    family::{Families, NewFamily},
+    family::{Families, Family, NewFamily},
     handle::{FamilyNumber, Generation, Kind, Name, Proven, Salt},
-    id::{KeyId, SessionId, UserId},
+    id::{EntryId, KeyId, SessionId, TokenId, UserId},
     time::Time,
     user::{Epoch, User},
 };
@@ -381,6 +382,42 @@ impl Session {
     /// Opens a token family for an app of this login.
     pub fn open_family(&mut self, new: NewFamily) -> FamilyNumber {
         self.families.open(new)
+    }
+
+    /// The id of the access token that goes with a family's current generation. It follows from the row, so a repeat
+    /// carries the same `jti`.
+    pub fn token_of(&self, family: &Family) -> TokenId {
+        let own = self.token_part(b"symbolon jti\0", family.handle(self.id).id().as_bytes());
+        TokenId::in_era(self.era(), own)
+    }
+
+    /// An id for an access token that goes with no family.
+    pub fn token_alone(&self, rng: &mut impl CryptoRng) -> TokenId {
+        let mut own = [0; 8];
+        rng.fill_bytes(&mut own);
+        TokenId::in_era(self.era(), own)
+    }
+
+    /// Closes every token family. Returns the id that ends all access tokens given until now: it belongs into the log.
+    pub fn close_families(&mut self) -> EntryId {
+        let ended = TokenId::in_era(self.era(), [0; 8]).era(self.id);
+        self.families.close_all();
+        ended
+    }
+
+    /// What the ids of all access tokens begin with until the families close.
+    fn era(&self) -> [u8; 8] {
+        self.token_part(b"symbolon era\0", &self.families.era().to_be_bytes())
+    }
+
+    fn token_part(&self, what: &[u8], of: &[u8]) -> [u8; 8] {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        for part in [what, self.salt.expose(), of] {
+            hash.update(part);
+        }
+        let mut part = [0; 8];
+        part.copy_from_slice(&hash.finish().as_ref()[..8]);
+        part
     }
 
     /// Raises what the user proved: `auth_time` is now, the cookie's generation moves, the old half dies.

@@ -65,7 +65,7 @@ pub struct App {
     pub attempts: Attempts,
     /// Opens the keys at rest.
     pub master: Arc<MasterKey>,
-    /// Whoever changes keys has the turn.
+    /// Whoever changes keys, or reads keys or clients anew, has the turn.
     pub key_turn: tokio::sync::Mutex<()>,
     keys: RwLock<Arc<Keys>>,
     clients: RwLock<Arc<HashMap<ClientId, Arc<Client>>>>,
@@ -100,7 +100,7 @@ impl StartError {
     }
 
     /// The stable code, and what to do.
-    pub const fn advice(&self) -> (&'static str, &'static str) {
+    pub fn advice(&self) -> (&'static str, &'static str) {
         match self {
             Self::Store(StoreError::Busy(_)) => (
                 "data_folder_busy",
@@ -108,6 +108,12 @@ impl StartError {
             ),
             Self::Store(StoreError::Newer { .. }) => {
                 ("database_newer", "use the version of Symbolon that wrote it, or a newer one")
+            }
+            Self::Store(error) if error.is_locked() => {
+                ("database_locked", "end the process that holds a lock on the database file")
+            }
+            Self::Store(error) if error.is_full() => {
+                ("disk_full", "make room for the data folder, or raise the quota of its owner")
             }
             Self::Store(StoreError::Database(_)) => (
                 "database_damaged",
@@ -142,7 +148,7 @@ impl App {
         let app = Arc::new(Self {
             live: LiveSessions::new(config.limits.live_sessions_max, config.lifetimes.access_token),
             passwords: passwords(&config)?,
-            attempts: Attempts::new(config.limits.login_quotas(), &SecretBytes::random(&mut Os)),
+            attempts: Attempts::new(config.limits.quotas(), &SecretBytes::random(&mut Os)),
             master: Arc::new(master),
             key_turn: tokio::sync::Mutex::default(),
             keys: RwLock::new(Arc::new(Keys { ring, verifier })),
@@ -245,6 +251,8 @@ impl App {
     /// # Errors
     /// [`Unavailable`].
     pub async fn load_clients(&self) -> Result<(), Unavailable> {
+        // One after the other, lest an older read lands last: a rotated secret or a withdrawn key would be back.
+        let _turn = self.key_turn.lock().await;
         let clients = self.store.clients().await?;
         let clients =
             clients.into_iter().map(|client| (client.id.clone(), Arc::new(client))).collect();

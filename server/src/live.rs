@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -62,12 +62,18 @@ pub struct LiveSessions {
     copies: Cache<SessionId, Arc<Live>>,
     age_max: Duration,
     seen: Mutex<HashMap<SessionId, Time>>,
+    forgotten: AtomicU64,
 }
+
+/// How often everything was forgotten, as it was before a copy was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark(u64);
 
 impl LiveSessions {
     /// Room for `copies_max` sessions, none older than `age_max`.
     pub fn new(copies_max: usize, age_max: Duration) -> Self {
-        Self { copies: Cache::new(copies_max), age_max, seen: Mutex::default() }
+        let (copies, forgotten) = (Cache::new(copies_max), AtomicU64::new(0));
+        Self { copies, age_max, seen: Mutex::default(), forgotten }
     }
 
     /// The copy of a session, if there is one that is young enough.
@@ -75,9 +81,19 @@ impl LiveSessions {
         self.copies.get(&id).filter(|live| now.since(live.asked_at) < self.age_max)
     }
 
-    /// Keeps a copy.
-    pub fn put(&self, live: Arc<Live>) {
-        self.copies.insert(live.session.id, live);
+    /// Taken before a copy is asked for.
+    pub fn mark(&self) -> Mark {
+        Mark(self.forgotten.load(Ordering::SeqCst))
+    }
+
+    /// Keeps a copy that was asked for after `mark`, unless everything was forgotten meanwhile: it may be of before.
+    pub fn put(&self, live: Arc<Live>, mark: Mark) {
+        let id = live.session.id;
+        self.copies.insert(id, live);
+        // Looked at after the insertion: who forgets later clears it.
+        if self.mark() != mark {
+            self.copies.remove(&id);
+        }
     }
 
     /// Forgets a session whose row was written.
@@ -87,6 +103,7 @@ impl LiveSessions {
 
     /// Forgets everything: a user's rights have changed.
     pub fn forget_all(&self) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
         self.copies.clear();
     }
 
@@ -127,5 +144,41 @@ impl LiveSessions {
     /// When this process has last seen a session, if that is not written yet.
     pub fn last_seen(&self, id: SessionId) -> Option<Time> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use symbolon_core::{
+        id::KeyId,
+        session::{Device, Lifetimes, Opening},
+    };
+
+    use super::*;
+    use crate::os::Os;
+
+    #[test]
+    fn what_was_asked_for_before_everything_was_forgotten_is_not_kept() {
+        let (now, day) = (Time::from_secs(1), Duration::from_secs(86_400));
+        let device =
+            Device { label: "".into(), user_agent: "".into(), address: [127, 0, 0, 1].into() };
+        let opening = Opening { client: "shop".parse().unwrap(), parent: None, device };
+        let lifetimes = Lifetimes {
+            visitor: day,
+            idle: day,
+            absolute: day,
+            remembered_idle: day,
+            remembered_absolute: day,
+        };
+        let session =
+            Session::visitor(opening, KeyId::from_bytes([1; 16]), &lifetimes, now, &mut Os);
+        let (id, live) = (session.id, Arc::new(Live::new(session, None, now)));
+        let sessions = LiveSessions::new(8, day);
+        let before = sessions.mark();
+        sessions.forget_all();
+        sessions.put(Arc::clone(&live), before);
+        assert!(sessions.get(id, now).is_none());
+        sessions.put(live, sessions.mark());
+        assert!(sessions.get(id, now).is_some());
     }
 }

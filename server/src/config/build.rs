@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use symbolon_core::client::{Client, ClientId, ClientKind, SecretDigest};
+use symbolon_core::{
+    client::{Client, ClientId, ClientKind, SecretDigest},
+    time::Time,
+};
 
 use super::{
     Config, ConfigError, Limits, Listen, Log, Origin, PasswordSettings, PublicUrl, ReadFile,
@@ -254,6 +257,8 @@ fn client(
         token_type: settings.token_type,
         browser: settings.browser,
         declared: true,
+        // The store knows.
+        added_at: Time::from_millis(0),
     })
 }
 
@@ -336,5 +341,7 @@ fn default_client(id: ClientId, public_url: &PublicUrl) -> Client {
         token_type: symbolon_core::token::TokenType::default(),
         browser: BTreeMap::new(),
         declared: true,
+        // The store knows.
+        added_at: Time::from_millis(0),
     }
 }

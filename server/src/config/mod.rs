@@ -50,7 +50,10 @@ pub use self::{
     sections::{Limits, Listen, Log, Revocation, Timings},
     value::{FromValue, Shape, span},
 };
-use crate::ui::{Brand, Locale};
+use crate::{
+    attempts::Quotas,
+    ui::{Brand, Locale},
+};
 
 /// Everything that can be set, checked.
 #[derive(Debug, Clone)]
@@ -384,12 +387,16 @@ impl Timings {
 }
 
 impl Limits {
-    /// The quotas of logins.
-    pub const fn login_quotas(&self) -> LoginQuotas {
-        LoginQuotas {
-            address: self.login_per_address,
-            pair: self.login_per_address_and_account,
-            account: self.login_per_account,
+    /// How often anybody may try what.
+    pub const fn quotas(&self) -> Quotas {
+        Quotas {
+            login: LoginQuotas {
+                address: self.login_per_address,
+                pair: self.login_per_address_and_account,
+                account: self.login_per_account,
+            },
+            registration: self.registration_per_address,
+            visitor: self.visitors_per_address,
         }
     }
 }

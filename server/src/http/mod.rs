@@ -210,8 +210,12 @@ async fn cors(State(http): State<Http>, request: Request, then: Then) -> Respons
         headers.append(header::VARY, HeaderValue::from_static("origin"));
     }
     if let Some(origin) = listed.and_then(|origin| HeaderValue::try_from(origin).ok()) {
+        // Pages of a client that is not ours come with its token, never with the user's cookie.
+        if origin.to_str().is_ok_and(|origin| http.owner_of(origin).is_some()) {
+            let yes = HeaderValue::from_static("true");
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
+        }
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         if preflight {
             let allow = "authorization, content-type, if-match, x-csrf-token";
             headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allow));

@@ -25,6 +25,7 @@ use super::api;
         api::data::read,
         api::data::merge,
         api::tokens::refresh,
+        api::tokens::end_by_cookie,
         api::tokens::refresh_continue,
         api::tokens::refresh_continue_form,
         api::tokens::handover,

@@ -107,7 +107,7 @@ pub struct Problem {
     detail: Option<String>,
     reason: Option<&'static str>,
     retry_after: Option<Duration>,
-    confirmed: Option<Confirmed>,
+    confirmed: Option<Box<Confirmed>>,
 }
 
 impl From<Code> for Problem {
@@ -140,7 +140,7 @@ impl Problem {
     /// Says how far an end has come that this refusal brought about.
     #[must_use]
     pub fn confirmed(self, confirmed: Option<Confirmed>) -> Self {
-        Self { confirmed, ..self }
+        Self { confirmed: confirmed.map(Box::new), ..self }
     }
 
     /// The code.

@@ -84,6 +84,7 @@ routes! {
     get    "/api/v1/sessions/{sid}/data"           ClientOrSession api::data::read;
     patch  "/api/v1/sessions/{sid}/data"           ClientOrSession api::data::merge;
     post   "/api/v1/refresh"                       Public          api::tokens::refresh;
+    delete "/api/v1/refresh"                       Public          api::tokens::end_by_cookie;
     get    "/api/v1/refresh/continue"              Public          api::tokens::refresh_continue;
     post   "/api/v1/refresh/continue"              Public          api::tokens::refresh_continue_form;
     post   "/api/v1/handover"                      ClientOrSession api::tokens::handover;

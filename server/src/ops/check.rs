@@ -61,10 +61,29 @@ pub async fn cookie(app: &App, text: &SecretText, now: Time) -> Result<Arc<Live>
             }
         }
     }
-    let live = load(app, id, now).await?;
-    verify(app, &live, handle, now)?;
+    let mark = app.live.mark();
+    let live = at_store(app, handle, now).await?;
     app.live.saw(&live, now);
-    app.live.put(Arc::clone(&live));
+    app.live.put(Arc::clone(&live), mark);
+    Ok(live)
+}
+
+/// The session that a cookie proves by its row. Whoever gives out something new for a cookie asks this, and asks again
+/// when the row has changed: a cookie that was replaced meanwhile gets nothing.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn cookie_at_store(
+    app: &App,
+    text: &SecretText,
+    now: Time,
+) -> Result<Arc<Live>, Refused> {
+    at_store(app, app.parse_handle(text, Kind::Cookie, now)?, now).await
+}
+
+async fn at_store(app: &App, handle: Handle, now: Time) -> Result<Arc<Live>, Refused> {
+    let live = load(app, handle.name().session, now).await?;
+    verify(app, &live, handle, now)?;
     Ok(live)
 }
 
@@ -123,7 +142,5 @@ pub fn stands(live: &Live, now: Time) -> Result<(), Refused> {
 pub fn token(app: &App, text: &SecretText, now: Time) -> Result<AccessToken, Refused> {
     let keys = app.keys();
     let token = keys.verifier.verify(text.expose(), now)?;
-    let claims = &token.claims;
-    let ids = [claims.sid.entry(), claims.jti.entry(), claims.client_id.entry(), token.key.entry()];
-    if app.store.is_ended(&ids) { Err(Refused::Revoked) } else { Ok(token) }
+    if app.store.is_ended(&token.entries()) { Err(Refused::Revoked) } else { Ok(token) }
 }

@@ -177,6 +177,8 @@ pub(super) async fn finish(
     first: usize,
     now: Time,
 ) -> Result<usize, Unavailable> {
+    // The rows have the new epoch: a copy must not outlast it, even if a later batch fails.
+    app.live.forget_all();
     let (mut total, mut last) = (first, first);
     while last >= END_BATCH as usize {
         let mut change = Change::at(now);
@@ -185,7 +187,6 @@ pub(super) async fn finish(
         last = ended.len();
         total += last;
     }
-    app.live.forget_all();
     Ok(total)
 }
 

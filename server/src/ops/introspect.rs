@@ -7,7 +7,6 @@ use symbolon_core::{
     secret::SecretText,
     session::Assurance,
     time::Time,
-    token::AccessToken,
 };
 
 use super::{Unavailable, check};
@@ -112,9 +111,9 @@ fn cookie_entries(app: &App, live: &Live, text: &SecretText, now: Time) -> Vec<E
 }
 
 fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Active> {
-    let AccessToken { claims, key, .. } = check::token(app, text, now).ok()?;
-    let revoked_by =
-        vec![claims.sid.entry(), claims.jti.entry(), claims.client_id.entry(), key.entry()];
+    let token = check::token(app, text, now).ok()?;
+    let revoked_by = token.entries().to_vec();
+    let claims = token.claims;
     let theirs =
         claims.client_id == asker.id || asker.audiences.iter().any(|own| claims.aud.contains(own));
     let assurance = match claims.acr.as_deref() {

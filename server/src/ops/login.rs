@@ -167,16 +167,14 @@ async fn standing(
 ) -> Result<Standing, Unavailable> {
     // A name that nobody has costs the same question.
     let user = user.map_or_else(|| UserId::random(&mut Os), |user| user.id);
-    let sessions = app.store.sessions_of(user).await?;
+    let devices = app.store.devices_of(user, now).await?;
     let is_of = |live: &&Live| live.user.as_ref().is_some_and(|of| of.id == user);
     if let Some(live) = presented.filter(is_of) {
         return Ok(Standing::KnownDevice(live.session.id));
     }
     let group = AddressGroup::from(attempt.device.address);
-    let here = |session: &Session| {
-        now < session.limits.ends_at && AddressGroup::from(session.device.address) == group
-    };
-    Ok(if sessions.iter().any(here) { Standing::KnownAddress } else { Standing::Stranger })
+    let here = |device: &Device| AddressGroup::from(device.address) == group;
+    Ok(if devices.iter().any(here) { Standing::KnownAddress } else { Standing::Stranger })
 }
 
 async fn open(

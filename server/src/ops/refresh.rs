@@ -90,7 +90,12 @@ fn decide(
     }
     let session = &live.session;
     let name = handle.name();
-    let family = session.families.get(name.family).ok_or(refresh::Refused::Closed)?;
+    // A family from before its client was added is one of a removed client that had the same name.
+    let family = session
+        .families
+        .get(name.family)
+        .filter(|family| family.issued.at >= used.client.added_at)
+        .ok_or(refresh::Refused::Closed)?;
     let keys = app.keys();
     let key = keys.ring.handle_key_by_short_id(handle.key(), now).ok_or(InvalidHandle::UnknownKey);
     let proven = key

@@ -14,8 +14,12 @@ use std::{
 };
 
 use sqlx::{
-    Row, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    Row, Sqlite, SqlitePool,
+    query::Query,
+    sqlite::{
+        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
+        SqliteSynchronous,
+    },
 };
 use symbolon_core::{
     change::Change,
@@ -27,7 +31,7 @@ use symbolon_core::{
     log::{Cursor, Entry, Tag},
     revocation::Ended,
     secret::SecretText,
-    session::{Reason, Session},
+    session::{Device, Reason, Session},
     time::Time,
     user::{User, Username},
 };
@@ -64,6 +68,30 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+impl StoreError {
+    /// Whether another process holds a lock on the database.
+    pub fn is_locked(&self) -> bool {
+        const BUSY: i32 = 5;
+        self.sqlite_code().is_some_and(|code| code & 0xff == BUSY)
+    }
+
+    /// Whether there was no room for what was to be written. SQLite took it back; the next try may find room.
+    pub fn is_full(&self) -> bool {
+        const FULL: i32 = 13;
+        // A quota or a limit of file sizes looks like this instead, and so does a full disk when the index of the
+        // write-ahead log grows.
+        const IOERR_WRITE: i32 = 10 | 3 << 8;
+        const IOERR_SHMSIZE: i32 = 10 | 19 << 8;
+        self.sqlite_code().is_some_and(|code| [FULL, IOERR_WRITE, IOERR_SHMSIZE].contains(&code))
+    }
+
+    /// SQLite's extended result code.
+    fn sqlite_code(&self) -> Option<i32> {
+        let Self::Database(cause) = self else { return None };
+        cause.as_database_error()?.code()?.parse().ok()
+    }
+}
+
 /// What became of a [`Change`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -95,6 +123,10 @@ pub struct Store {
     _lock: File,
 }
 
+/// How long another process may hold a lock on the database, such as a tool that copies it, before changes are refused.
+/// Those that come meanwhile wait once more, so nobody waits longer than twice as long.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// How followers hold leases.
 #[derive(Debug, Clone, Copy)]
 pub struct Leasing {
@@ -124,7 +156,7 @@ impl Store {
             .filename(&path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(5));
+            .busy_timeout(LOCK_WAIT_MAX);
         let mut connection = schema::open(&path, options.clone().create_if_missing(true)).await?;
         let ended = load_ended(&mut connection, ended_since).await?;
         let (sequence, tag) = load_head(&mut connection).await?;
@@ -165,7 +197,8 @@ impl Store {
     }
 
     /// Removes, in a bounded batch, log entries from before `entries_before`, and sessions (with their data) that ended
-    /// or ran out before `sessions_before`. Entries leave only by age.
+    /// or ran out before `sessions_before`; those that were silent too long only where the id begins with `slice`.
+    /// Entries leave only by age.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -173,10 +206,11 @@ impl Store {
         &self,
         entries_before: Time,
         sessions_before: Time,
+        slice: u8,
     ) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         let lease_max = self.log.longest();
-        let sweep = writer::Sweep { entries_before, sessions_before, lease_max };
+        let sweep = writer::Sweep { entries_before, sessions_before, slice, lease_max };
         let job = writer::Job::sweep(sweep, reply);
         self.writer.send(job).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)??;
@@ -211,7 +245,7 @@ impl Store {
             .bind(rows::int(cursor.sequence))
             .bind(rows::int(head.sequence))
             .bind(rows::int(ENTRIES_MAX as u64));
-        let rows = query.fetch_all(&self.readers).await?;
+        let rows = self.read(query).await?;
         let full = rows.len() == ENTRIES_MAX;
         let mut entries = rows.iter().map(rows::entry).collect::<Result<Vec<_>, _>>()?;
         if cursor.sequence > 0 {
@@ -240,6 +274,23 @@ impl Store {
         }
     }
 
+    /// Every load goes through here: damage that is met while reading stops the server, too.
+    async fn read(
+        &self,
+        query: Query<'_, Sqlite, SqliteArguments>,
+    ) -> Result<Vec<SqliteRow>, StoreError> {
+        match query.fetch_all(&self.readers).await {
+            Ok(rows) => Ok(rows),
+            Err(cause) => {
+                let error = StoreError::from(cause);
+                if writer::is_fatal(&error) {
+                    let _ = self.writer.send(writer::Job::stop(error.clone())).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
     /// Waits for its turn at the writer. When this returns, everything that anybody can have read from the database was
     /// published before.
     ///
@@ -256,8 +307,8 @@ impl Store {
     pub async fn session(&self, id: SessionId) -> Result<Option<Found>, StoreError> {
         let query = "SELECT s.*, u.id AS u_id, u.version AS u_version, u.name, u.password, u.roles, u.epoch AS u_epoch, \
                      u.disabled_at, u.added_at FROM sessions s LEFT JOIN users u ON u.id = s.user_id WHERE s.id = $1";
-        let row = sqlx::query(query).bind(&id.as_bytes()[..]).fetch_optional(&self.readers).await?;
-        row.map(|row| rows::found(&row)).transpose()
+        let rows = self.read(sqlx::query(query).bind(&id.as_bytes()[..])).await?;
+        rows.first().map(rows::found).transpose()
     }
 
     /// The live sessions of a user, newest first.
@@ -266,8 +317,20 @@ impl Store {
     /// [`StoreError`].
     pub async fn sessions_of(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
         let query = "SELECT * FROM sessions WHERE user_id = $1 AND ended_at IS NULL ORDER BY opened_at DESC LIMIT 1000";
-        let rows = sqlx::query(query).bind(&user.as_bytes()[..]).fetch_all(&self.readers).await?;
+        let rows = self.read(sqlx::query(query).bind(&user.as_bytes()[..])).await?;
         rows.iter().map(rows::session).collect()
+    }
+
+    /// Where the latest sessions of a user are that count at `now`: few, so that the question takes as long for a user
+    /// with many sessions as for nobody.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn devices_of(&self, user: UserId, now: Time) -> Result<Vec<Device>, StoreError> {
+        let query = "SELECT device FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND ends_at > $2 \
+                     ORDER BY opened_at DESC LIMIT 16";
+        let query = sqlx::query(query).bind(&user.as_bytes()[..]).bind(now.millis());
+        query.fetch_all(&self.readers).await?.iter().map(rows::device).collect()
     }
 
     /// The user of this id.
@@ -280,8 +343,8 @@ impl Store {
             "id AS u_id, version AS u_version, name, password, roles, epoch AS u_epoch, \
                      disabled_at, added_at FROM users WHERE id = $1"
         );
-        let row = sqlx::query(query).bind(&id.as_bytes()[..]).fetch_optional(&self.readers).await?;
-        row.map(|row| rows::user(&row)).transpose()
+        let rows = self.read(sqlx::query(query).bind(&id.as_bytes()[..])).await?;
+        rows.first().map(rows::user).transpose()
     }
 
     /// The user of this name.
@@ -291,8 +354,8 @@ impl Store {
     pub async fn user_by_name(&self, name: &Username) -> Result<Option<User>, StoreError> {
         let query = "SELECT id AS u_id, version AS u_version, name, password, roles, epoch AS u_epoch, disabled_at, \
                      added_at FROM users WHERE name = $1";
-        let row = sqlx::query(query).bind(name.as_str()).fetch_optional(&self.readers).await?;
-        row.map(|row| rows::user(&row)).transpose()
+        let rows = self.read(sqlx::query(query).bind(name.as_str())).await?;
+        rows.first().map(rows::user).transpose()
     }
 
     /// Up to `most` users after `after`, by name.
@@ -302,8 +365,7 @@ impl Store {
     pub async fn users(&self, after: &str, most: u32) -> Result<Vec<User>, StoreError> {
         let query = "SELECT id AS u_id, version AS u_version, name, password, roles, epoch AS u_epoch, disabled_at, \
                      added_at FROM users WHERE name > $1 ORDER BY name LIMIT $2";
-        let rows =
-            sqlx::query(query).bind(after).bind(i64::from(most)).fetch_all(&self.readers).await?;
+        let rows = self.read(sqlx::query(query).bind(after).bind(i64::from(most))).await?;
         rows.iter().map(rows::user).collect()
     }
 
@@ -318,8 +380,8 @@ impl Store {
     ) -> Result<Document, StoreError> {
         let query = "SELECT version, document FROM session_data WHERE session = $1 AND client = $2";
         let query = sqlx::query(query).bind(&session.as_bytes()[..]).bind(client.as_str());
-        let row = query.fetch_optional(&self.readers).await?;
-        row.map_or(Ok(Document::default()), |row| rows::document(&row))
+        let rows = self.read(query).await?;
+        rows.first().map_or(Ok(Document::default()), rows::document)
     }
 
     /// All clients.
@@ -327,8 +389,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn clients(&self) -> Result<Vec<Client>, StoreError> {
-        let rows =
-            sqlx::query("SELECT * FROM clients ORDER BY id").fetch_all(&self.readers).await?;
+        let rows = self.read(sqlx::query("SELECT * FROM clients ORDER BY id")).await?;
         rows.iter().map(rows::client).collect()
     }
 
@@ -337,8 +398,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        let rows =
-            sqlx::query("SELECT * FROM keys ORDER BY created_at").fetch_all(&self.readers).await?;
+        let rows = self.read(sqlx::query("SELECT * FROM keys ORDER BY created_at")).await?;
         rows.iter().map(rows::key).collect()
     }
 
@@ -349,18 +409,21 @@ impl Store {
     pub async fn password_samples(&self) -> Result<Vec<SecretText>, StoreError> {
         // A PHC string is $argon2id$v=19$m=…,t=…,p=…$salt$hash: the parameters begin at character 16.
         let query = "SELECT MIN(password) FROM users GROUP BY substr(password, 16, instr(substr(password, 16), '$'))";
-        let rows = sqlx::query(query).fetch_all(&self.readers).await?;
+        let rows = self.read(sqlx::query(query)).await?;
         rows.iter().map(|row| Ok(SecretText::new(row.try_get(0)?))).collect()
     }
 }
 
 fn lock(folder: &Path) -> Result<File, StoreError> {
+    use std::os::unix::fs::OpenOptionsExt;
     let path = folder.join("lock");
     let file_error = |cause| StoreError::File { path: path.clone(), cause: Arc::new(cause) };
     let file = fs::OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
+        // Whoever can open it can hold it.
+        .mode(0o600)
         .open(&path)
         .map_err(file_error)?;
     match file.try_lock() {

@@ -12,7 +12,7 @@ use symbolon_core::{
     keys::KeyRecord,
     log::Entry,
     secret::SecretText,
-    session::{Assurance, Cookie, Limits, Login, Reason, Session, Version},
+    session::{Assurance, Cookie, Device, Limits, Login, Reason, Session, Version},
     time::Time,
     user::{Epoch, User},
 };
@@ -85,7 +85,7 @@ pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
         parent: optional_id(row, "parent")?,
         client: client.parse().map_err(|error| damaged("sessions", error))?,
         login: login(row)?,
-        device: parse_json(row, "device")?,
+        device: device(row)?,
         opened_at: time(row, "opened_at")?,
         seen_at: time(row, "seen_at")?,
         limits: Limits { idle: Duration::from_millis(idle_ms), ends_at: time(row, "ends_at")? },
@@ -93,6 +93,10 @@ pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
         cookie: cookie(row)?,
         families: parse_json(row, "families")?,
     })
+}
+
+pub(super) fn device(row: &SqliteRow) -> Result<Device, StoreError> {
+    parse_json(row, "device")
 }
 
 fn login(row: &SqliteRow) -> Result<Option<Login>, StoreError> {

@@ -30,6 +30,7 @@ enum Work {
     Change(Change),
     Touch(Vec<(SessionId, Time)>),
     Sweep(Sweep),
+    Stop(StoreError),
 }
 
 impl Job {
@@ -55,6 +56,12 @@ impl Job {
     ) -> Self {
         Self { work: Work::Sweep(sweep), reply }
     }
+
+    /// A reader met damage: nothing more is acknowledged.
+    pub(super) fn stop(error: StoreError) -> Self {
+        // Nobody waits for the answer.
+        Self { work: Work::Stop(error), reply: oneshot::channel().0 }
+    }
 }
 
 /// What nobody needs any more.
@@ -64,6 +71,8 @@ pub(super) struct Sweep {
     pub(super) entries_before: Time,
     /// Sessions that ended or ran out before then.
     pub(super) sessions_before: Time,
+    /// The first byte of the ids among which sessions are looked for that were silent too long.
+    pub(super) slice: u8,
     /// No longer lease than this can be out any more.
     pub(super) lease_max: Option<Duration>,
 }
@@ -121,13 +130,12 @@ pub(super) async fn run(
 }
 
 /// A damaged file or a failing disk: what is on it is not known any more, so nothing may be acknowledged.
-fn is_fatal(error: &StoreError) -> bool {
+pub(super) fn is_fatal(error: &StoreError) -> bool {
     const IOERR: i32 = 10;
     const CORRUPT: i32 = 11;
     const NOTADB: i32 = 26;
-    let StoreError::Database(cause) = error else { return false };
-    let code = cause.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
-    code.is_some_and(|code| [IOERR, CORRUPT, NOTADB].contains(&(code & 0xff)))
+    !error.is_full()
+        && error.sqlite_code().is_some_and(|code| [IOERR, CORRUPT, NOTADB].contains(&(code & 0xff)))
 }
 
 /// One transaction. SQLite itself rolls back when the disk is full, so the way back is taken by hand: what the driver
@@ -163,6 +171,7 @@ async fn apply_all(
             Work::Change(change) => apply_change(connection, change, added).await?,
             Work::Touch(seen) => touch(connection, seen).await?,
             Work::Sweep(what) => sweep(connection, what).await?,
+            Work::Stop(error) => return Err(error.clone()),
         };
         outcomes.push(outcome);
     }
@@ -192,9 +201,8 @@ const AUDIT_KEPT: Duration = Duration::from_hours(24 * 400);
 /// The most rows of each kind that one sweep removes, so that nobody waits long behind it.
 const SWEEP_MAX: i64 = 2000;
 
-async fn sweep(connection: &mut SqliteConnection, what: &Sweep) -> Result<Outcome, StoreError> {
-    let Sweep { entries_before, sessions_before, lease_max } = *what;
-    if let Some(lease) = lease_max {
+async fn sweep(connection: &mut SqliteConnection, sweep: &Sweep) -> Result<Outcome, StoreError> {
+    if let Some(lease) = sweep.lease_max {
         let query = "UPDATE leases SET longest_ms = $1 WHERE longest_ms > $1";
         let millis = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
         sqlx::query(query).bind(millis).execute(&mut *connection).await?;
@@ -202,33 +210,53 @@ async fn sweep(connection: &mut SqliteConnection, what: &Sweep) -> Result<Outcom
     let query = "DELETE FROM revocations WHERE sequence IN \
                  (SELECT sequence FROM revocations WHERE at < $1 ORDER BY at LIMIT $2)";
     sqlx::query(query)
-        .bind(entries_before.millis())
+        .bind(sweep.entries_before.millis())
         .bind(SWEEP_MAX)
         .execute(&mut *connection)
         .await?;
-    // A session that was silent too long stays until its absolute limit: that bounds the rows, and needs no index that
-    // every touch would have to move.
     let query = "DELETE FROM sessions WHERE id IN \
                  (SELECT id FROM sessions WHERE ended_at < $1 OR ends_at < $1 LIMIT $2) RETURNING id";
-    let rows = sqlx::query(query)
-        .bind(sessions_before.millis())
+    let mut rows = sqlx::query(query)
+        .bind(sweep.sessions_before.millis())
         .bind(SWEEP_MAX)
         .fetch_all(&mut *connection)
         .await?;
+    rows.extend(sweep_silent(connection, sweep).await?);
     for id in ids(&rows)? {
         let query =
             sqlx::query("DELETE FROM session_data WHERE session = $1").bind(&id.as_bytes()[..]);
         query.execute(&mut *connection).await?;
     }
-    let query =
-        sqlx::query("DELETE FROM invitations WHERE expires_at < $1").bind(entries_before.millis());
+    let query = sqlx::query("DELETE FROM invitations WHERE expires_at < $1")
+        .bind(sweep.entries_before.millis());
     query.execute(&mut *connection).await?;
     // The trail is in the order of time: only its beginning is looked at.
     let query = "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM \
                  (SELECT sequence, at FROM audit ORDER BY sequence LIMIT $2) WHERE at < $1)";
-    let before = (entries_before - AUDIT_KEPT).millis();
+    let before = (sweep.entries_before - AUDIT_KEPT).millis();
     sqlx::query(query).bind(before).bind(SWEEP_MAX).execute(&mut *connection).await?;
     Ok(Outcome::Applied(Vec::new()))
+}
+
+/// Removes sessions that were silent too long. Every use moves that moment, so no index is in its order: it would move
+/// with every refresh. Instead one slice of the ids is looked through, which are random.
+async fn sweep_silent(
+    connection: &mut SqliteConnection,
+    sweep: &Sweep,
+) -> Result<Vec<SqliteRow>, StoreError> {
+    // `seen_at` may be behind by 1/16 of the limit. A session is not removed from over those under it: who ends it must
+    // find them.
+    let query = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions AS s WHERE id >= $1 AND id < $2 \
+                 AND ended_at IS NULL AND seen_at + idle_ms + idle_ms / 16 < $3 \
+                 AND NOT EXISTS (SELECT 1 FROM sessions AS c WHERE c.parent = s.id AND c.ended_at IS NULL) \
+                 LIMIT $4) RETURNING id";
+    let first = [sweep.slice];
+    // Longer than an id, so that every id of the slice stands before it.
+    let mut end = [0xFF; 17];
+    end[0] = sweep.slice;
+    let query = sqlx::query(query).bind(&first[..]).bind(&end[..]);
+    let query = query.bind(sweep.sessions_before.millis()).bind(SWEEP_MAX);
+    Ok(query.fetch_all(connection).await?)
 }
 
 /// Why a write was not done.

@@ -103,6 +103,7 @@ words! {
     busy: "Many people are logging in right now. Try again in a moment.", "지금 로그인 요청이 많아요. 잠시 뒤에 다시 시도해 주세요.";
     form_expired: "The form was open for too long, and nothing was changed. Send it once more.", "양식을 연 지 오래되어 처리하지 않았어요. 한 번 더 보내 주세요.";
     invalid_username: "A username has 1 to 128 characters, without spaces.", "아이디는 공백 없이 1자에서 128자까지 입력해 주세요.";
+    name_taken: "Somebody has this username. Choose another; your invitation is still good.", "이미 쓰이고 있는 아이디예요. 다른 아이디를 골라 주세요. 초대 코드는 그대로 쓸 수 있어요.";
     password_common: "This password is among the first that attackers try. Choose another one.", "공격자가 먼저 시도하는 흔한 비밀번호예요. 다른 비밀번호를 정해 주세요.";
     password_name: "This password is little more than a name. Choose another one.", "이름이나 아이디와 너무 비슷한 비밀번호예요. 다른 비밀번호를 정해 주세요.";
     wrong_password: "The current password is wrong.", "현재 비밀번호가 맞지 않아요.";

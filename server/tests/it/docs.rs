@@ -183,7 +183,8 @@ async fn the_readme_can_be_run() {
     let world = World::new().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async { axum::serve(listener, world.router).await });
+    let router = world.router.clone();
+    tokio::spawn(async { axum::serve(listener, router).await });
 
     let home = Folder::new();
     let to = format!("connect-to = \"localhost:8080:127.0.0.1:{port}\"\n");

@@ -6,11 +6,17 @@ mod architecture;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod docs;
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
 mod forward;
+#[cfg(test)]
+mod jobs;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
@@ -18,7 +24,10 @@ mod listen;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod replaced;
+#[cfg(test)]
 mod revocation;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod secrets;

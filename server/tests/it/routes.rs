@@ -37,6 +37,7 @@ const EXPECTED: &[(&str, &str, [u16; 4])] = &[
     ("get",    "/api/v1/sessions/{sid}/data",               [401, 404, 200, 401]),
     ("patch",  "/api/v1/sessions/{sid}/data",               [401, 404, 403, 401]),
     ("post",   "/api/v1/refresh",                           [400, 400, 400, 400]),
+    ("delete", "/api/v1/refresh",                           [204, 204, 204, 204]),
     ("get",    "/api/v1/refresh/continue",                  [303, 303, 303, 303]),
     ("post",   "/api/v1/refresh/continue",                  [403, 403, 403, 403]),
     ("post",   "/api/v1/handover",                          [401, 200, 200, 401]),

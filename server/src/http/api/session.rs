@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Path, Query, State},
-    http::{HeaderMap, header},
+    http::{HeaderMap, Method, header},
     response::Response,
 };
 use serde::{Deserialize, Serialize};
@@ -193,7 +193,10 @@ pub async fn logout(
         }
     }
     let mut cleared = HeaderMap::new();
-    if headers.contains_key(header::COOKIE) {
+    // A page of another site removes no cookies either.
+    if headers.contains_key(header::COOKIE)
+        && http.api_rules.check_origin(&Method::POST, &headers).is_ok()
+    {
         output::clear_all(&http, &mut cleared);
     }
     confirm.answer(&http.app, cleared, None).await

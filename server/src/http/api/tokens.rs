@@ -12,7 +12,7 @@ use symbolon_core::{
     family::Binding,
     secret::SecretText,
 };
-use symbolon_guard::{Half, Identity, cookie::Cookie};
+use symbolon_guard::{Carried, Identity, admit, cookie::Cookie};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
@@ -105,6 +105,23 @@ async fn refresh_now(
     let csrf_token = output::set_tokens(http, &mut set, &tokens, now)?;
     let (sid, expires_in) = (tokens.session.to_string(), tokens.expires_in.as_secs());
     Ok(output::json(set, CookieRefreshed { sid, csrf_token, expires_in }))
+}
+
+/// Logs out by the refresh cookie, which reaches this path and no other: for a page whose access cookie has expired.
+#[utoipa::path(delete, path = "/api/v1/refresh", tag = "token", responses(
+    (status = 204, description = "Ended, or there was nothing to end")))]
+pub async fn end_by_cookie(
+    State(http): State<Http>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    http.api_rules.check_origin(&Method::DELETE, &headers).map_err(|_| problem::CROSS_SITE)?;
+    let cookies = http.rules.layout().read(&headers).map_err(|_| problem::MALFORMED)?;
+    if let Some(token) = cookies.get(Cookie::Refresh) {
+        ops::end::by_refresh_token(&http.app, &token, now()).await?;
+    }
+    let mut cleared = HeaderMap::new();
+    output::clear_all(&http, &mut cleared);
+    Ok((StatusCode::NO_CONTENT, cleared).into_response())
 }
 
 async fn by_cookie(
@@ -253,11 +270,15 @@ pub async fn handover(
     let Some(identity) = identity else {
         return to_bound_tokens(&http, &headers, &caller, &body).await;
     };
-    match (body.to, identity.half()) {
-        (To::Token, Some(Half::SessionCookie)) => {
-            to_tokens(&http, &headers, &caller, &identity, &body).await
+    // What the guard has let in, again: here the half itself counts, not only whose it is.
+    let carried = admit(&http.api_rules, &Method::POST, &headers).map_err(|_| problem::NO_LOGIN)?;
+    match (body.to, carried) {
+        (To::Token, Carried::SessionCookie(cookie)) => {
+            to_tokens(&http, &headers, &caller, &cookie, &body).await
         }
-        (To::Session, Some(Half::Bearer)) => to_cookie(&http, &headers, &identity).await,
+        (To::Session, Carried::Bearer(token)) => {
+            to_cookie(&http, &headers, &identity, &token).await
+        }
         (To::Token, _) => Err(Problem::from(problem::NO_LOGIN).detail("send the session cookie")),
         (To::Session, _) => Err(Problem::from(problem::NO_LOGIN)
             .detail("send the access token in the Authorization header")),
@@ -268,7 +289,7 @@ async fn to_tokens(
     http: &Http,
     headers: &HeaderMap,
     caller: &Caller,
-    identity: &Identity,
+    cookie: &SecretText,
     body: &HandoverRequest,
 ) -> Result<Response, Problem> {
     let now = now();
@@ -281,16 +302,14 @@ async fn to_tokens(
     {
         return Err(problem::ORIGIN.into());
     }
-    let live =
-        ops::check::load(&http.app, identity.session, now).await.map_err(|_| problem::NO_LOGIN)?;
     let ask = body.password.as_ref().map_or(Ask::Access, Ask::SteppedUp);
     let audience = body.audience.as_deref();
-    let (tokens, cookie) =
-        ops::handover::to_tokens(&http.app, &live, &client, audience, ask, &caller.device, now)
+    let (tokens, renewed) =
+        ops::handover::to_tokens(&http.app, cookie, &client, audience, ask, &caller.device, now)
             .await?;
     let mut set = HeaderMap::new();
-    if let Some(cookie) = cookie {
-        output::set_session(http, &mut set, &live.session, &cookie, now)?;
+    if let Some((session, cookie)) = renewed {
+        output::set_session(http, &mut set, &session, &cookie, now)?;
     }
     Ok(output::json(set, TokenAnswer::new(&tokens, now)))
 }
@@ -312,11 +331,10 @@ async fn to_bound_tokens(
     let cookie = http.session_cookie(headers)?.filter(|_| body.to == To::Token);
     let cookie = cookie
         .ok_or_else(|| Problem::from(problem::NO_LOGIN).detail("relay the session cookie"))?;
-    let live = ops::check::cookie(&http.app, &cookie, now).await.map_err(|_| problem::NO_LOGIN)?;
     let audience = body.audience.as_deref();
     let device = &caller.device;
     let (tokens, _) =
-        ops::handover::to_tokens(&http.app, &live, &client, audience, Ask::Bound, device, now)
+        ops::handover::to_tokens(&http.app, &cookie, &client, audience, Ask::Bound, device, now)
             .await?;
     Ok(output::json(HeaderMap::new(), TokenAnswer::new(&tokens, now)))
 }
@@ -334,16 +352,21 @@ async fn to_cookie(
     http: &Http,
     headers: &HeaderMap,
     identity: &Identity,
+    token: &SecretText,
 ) -> Result<Response, Problem> {
     let now = now();
-    // The page that asks must be listed: otherwise an attacker plants the cookie of his own login.
     let client = http.app.client(&identity.client).ok_or(problem::NO_LOGIN)?;
+    // The cookie does whatever the user can do: only a client of ours may bring it about.
+    if !client.first_party {
+        return Err(problem::CLIENT_KIND.into());
+    }
+    // The page that asks must be listed: otherwise an attacker plants the cookie of his own login.
     if !input::origin(headers)
         .is_some_and(|origin| http.is_own_origin(origin) || client.owns_origin(origin))
     {
         return Err(problem::ORIGIN.into());
     }
-    let (session, cookie) = ops::handover::to_cookie(&http.app, identity.session, now).await?;
+    let (session, cookie) = ops::handover::to_cookie(&http.app, token, now).await?;
     let mut set = HeaderMap::new();
     output::set_session(http, &mut set, &session, &cookie, now)?;
     let csrf_token = csrf::token(cookie.expose());
@@ -355,6 +378,7 @@ impl From<ops::handover::Refused> for Problem {
         use ops::handover::Refused;
         match refused {
             Refused::NoLogin => problem::NO_LOGIN.into(),
+            Refused::NotLatest => Self::from(problem::NO_LOGIN).detail(refused.to_string()),
             Refused::Credentials => problem::CREDENTIALS.into(),
             Refused::Limited(limited) => limited.into(),
             Refused::Audience(_) => problem::AUDIENCE.into(),

@@ -11,7 +11,7 @@ use symbolon_core::{
     secret::SecretText,
     session::{Assurance, Reason, Session},
 };
-use symbolon_guard::Identity;
+use symbolon_guard::{Half, Identity};
 
 use super::{
     Http, View,
@@ -243,7 +243,9 @@ pub async fn password_form(
     let wrong = match changed {
         Ok(changed) => {
             let mut set = HeaderMap::new();
-            if let Some(cookie) = &changed.cookie
+            // Token → cookie would be a handover, which asks for more than this.
+            let cookie = changed.cookie.filter(|_| identity.half() == Some(Half::SessionCookie));
+            if let Some(cookie) = &cookie
                 && let Err(problem) =
                     output::set_session(&http, &mut set, &changed.session, cookie, now)
             {

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Method, StatusCode},
     response::Response,
 };
 use serde::Deserialize;
@@ -249,6 +249,7 @@ pub async fn register_form(
         Err(Refused::Username(_)) => ui::Problem::InvalidUsername,
         Err(Refused::Policy(refused)) => ui::Problem::NewPassword(refused),
         Err(Refused::Invitation) => ui::Problem::WrongInvitation,
+        Err(Refused::Taken) => ui::Problem::NameTaken,
         Err(Refused::Limited(limited)) => ui::Problem::TooManyAttempts(limited.retry_after),
         Err(refused) => return view.refuse(&http, &refused.into()),
     };
@@ -284,6 +285,10 @@ pub async fn logout_form(
     view: View,
     Form(form): Form<LogoutForm>,
 ) -> Response {
+    // The guard asks this of a cookie. A form of another site carries none, and its answer would still remove them.
+    if http.rules.check_origin(&Method::POST, &view.headers).is_err() {
+        return view.refuse(&http, &problem::CROSS_SITE.into());
+    }
     let mut set = HeaderMap::new();
     output::clear_all(&http, &mut set);
     let mut over = None;
