@@ -63,6 +63,12 @@ impl Identity {
         Self { claims, carried: Arc::new(carried) }
     }
 
+    /// The credential that proved it.
+    #[cfg(feature = "remote")]
+    pub(crate) fn carried(&self) -> &Carried {
+        &self.carried
+    }
+
     /// The half that proved it.
     pub fn half(&self) -> Option<Half> {
         self.carried.credential().map(|(half, _)| half)
