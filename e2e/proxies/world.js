@@ -146,10 +146,6 @@ export class World {
     throw new Error(`nothing answers at ${port}${path}`);
   }
 
-  async waitForForward() {
-    await this.#answers(this.ports.forward, "/readyz");
-  }
-
   // A request through the proxy. `headers` is a flat list, so that one can stand twice; the path is sent as it is.
   ask(path, { headers = [], ...options } = {}) {
     return send(this.ports.proxy, { path, headers: ["host", `localhost:${this.ports.proxy}`, ...headers], ...options });

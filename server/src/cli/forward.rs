@@ -1,6 +1,9 @@
 //! `forward-auth`.
 
-use symbolon_guard::remote::{Remote, Settings};
+use symbolon_guard::{
+    follow::{self, Following, Task},
+    remote,
+};
 
 use super::{
     Arguments, Exit,
@@ -24,16 +27,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
         let stop = Stop::on_signal();
         let stop = stop.map_err(|error| Exit::new(1, "signals", error.to_string(), ""))?;
         let (address, bounds) = (config.listen.address, (&config.listen).into());
-        let authority = authority(&config)?;
-        let router = forward::router(config, &authority, Box::new(|| Ok(()))).map_err(server)?;
+        let (following, task) = following(&config)?;
+        let standing = following.clone();
+        let dial = move |dial: Option<_>| match dial {
+            Some(dial) => following.dial(dial),
+            None => following.clone(),
+        };
+        let router = forward::router(config, dial, Box::new(move || Some(standing.status())));
+        let router = router.map_err(server)?;
         let listener = bind(address).await?;
         // Whom a request comes from says the socket alone: the proxy itself is looked at, not who is behind it.
         let proxies = Proxies::new(Vec::new(), Forwarded::XForwarded);
         let front = Front::new(telemetry::observe(router, Some(metrics.clone())), proxies, bounds);
-        let upkeep = tokio::spawn(metrics.keep_small());
+        let behind = [tokio::spawn(task), tokio::spawn(metrics.keep_small())];
         tracing::info!(%address, "answering checks");
         front.serve(Listener::Tcp(listener, None), stop).await;
-        upkeep.abort();
+        for task in behind {
+            task.abort();
+        }
         Ok(())
     })
 }
@@ -42,15 +53,18 @@ fn server(cause: String) -> Exit {
     Exit::new(2, "server", cause, "mend server.url")
 }
 
-/// Asks the server about every request.
-fn authority(config: &ForwardConfig) -> Result<Remote, Exit> {
+/// Decides here, and follows the server's revocation log.
+fn following(config: &ForwardConfig) -> Result<(Following, Task), Exit> {
     let own = &config.server;
-    let settings = Settings {
+    let settings = remote::Settings {
         audience: own.audience.clone(),
         deadline: own.deadline,
         in_flight_max: own.in_flight_max,
         trust_network: own.trust_network,
-        ..Settings::new(&own.url, own.client_id.clone(), config.secret.clone())
+        ..remote::Settings::new(&own.url, own.client_id.clone(), config.secret.clone())
     };
-    Remote::new(settings).map_err(|error| server(error.to_string()))
+    let issuer = Some(config.issuer.issuer().to_owned());
+    let settings = follow::Settings { issuer, ..settings.into() };
+    let (following, task) = Following::new(settings).map_err(|error| server(error.to_string()))?;
+    Ok((following.dial(own.dial).without_lease(own.without_lease), task))
 }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use symbolon_core::{client::ClientId, secret::SecretText, session::Assurance};
-use symbolon_guard::cookie::Layout;
+use symbolon_guard::{
+    cookie::Layout,
+    follow::{Dial, Without},
+};
 
 use super::{
     ConfigError, Log, Origin, PublicUrl, ReadFile, Shown, Sources,
@@ -62,8 +65,14 @@ section! {
         client_id: ClientId;
         /// The file with its secret.
         client_secret_file: PathBuf;
-        /// Refuse access tokens that are not for this audience.
+        /// Whom access tokens are for. With it they are verified here, and refused if they are for others; without it
+        /// the server is asked once about each.
         audience: Option<String>;
+        /// How fresh decisions are. `lease`: decided here, while the server vouches for hearing of every end. `strict`:
+        /// the server is asked about every request. `until-expiry`: decided here until a credential expires.
+        dial: Dial = r#""lease""#;
+        /// What to do while there is no lease: `ask` the server about every request, `refuse`, or `trust-expiry`.
+        without_lease: Without = r#""ask""#;
         /// How long one question may take.
         deadline: Duration = r#""2s""#, in r#""10ms""# ..= r#""1m""#;
         /// Questions under way at a time; one more is refused as unavailable.
@@ -102,6 +111,8 @@ section! {
         scope: Option<String>;
         /// The assurance level that is needed, too.
         assurance: Option<Assurance>;
+        /// How fresh the decision is, instead of `server.dial`.
+        dial: Option<Dial>;
     }
 }
 

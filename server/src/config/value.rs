@@ -11,6 +11,7 @@ use symbolon_core::{
     session::Assurance,
     token::TokenType,
 };
+use symbolon_guard::follow::{Dial, Without};
 use toml::Value;
 
 use super::{
@@ -161,6 +162,28 @@ named! {
     Headers: "x-original" | "x-forwarded" | "request";
     Access: "login" | "session" | "public";
     Assurance: "aal1" | "aal2";
+}
+
+macro_rules! worded {
+    ($($type:ty: $($word:literal is $variant:ident)|+;)*) => {$(
+        impl FromValue for $type {
+            const NAME: &'static str = concat!("one of" $(, " `", $word, "`")+);
+            const EXAMPLE: &'static str = [$($word),+][0];
+
+            fn from_value(value: &Value) -> Result<Self, String> {
+                match text(value, Self::NAME)? {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(format!("it is not {}", Self::NAME)),
+                }
+            }
+        }
+    )*};
+}
+
+// Types of other crates that are not read from JSON.
+worded! {
+    Dial: "lease" is Lease | "strict" is Strict | "until-expiry" is UntilExpiry;
+    Without: "ask" is Ask | "refuse" is Refuse | "trust-expiry" is TrustExpiry;
 }
 
 macro_rules! integer {

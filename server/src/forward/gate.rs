@@ -1,21 +1,29 @@
 //! The decision: which rule a request falls under, and whether it gets through.
 
+use std::fmt;
+
 use http::{Method, header::AUTHORIZATION, request::Parts};
-use symbolon_guard::{Authority, Guard, Identity, Refusal, Require, cookie::InvalidPublicUrl};
+use symbolon_guard::{
+    Authority, Guard, Identity, Refusal, Require, cookie::InvalidPublicUrl, follow::Dial,
+};
 
 use super::original::{Original, Site, Unclear};
 use crate::config::forward::{Access, ForwardConfig, Headers, Rule};
 
 /// Decides about requests by the rules of a configuration.
-#[derive(Debug)]
 pub struct Gate<A> {
     headers: Headers,
     sites: Vec<Site>,
     routes: Vec<Route<A>>,
 }
 
+impl<A> fmt::Debug for Gate<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("sites", &self.sites).finish_non_exhaustive()
+    }
+}
+
 /// A rule, made ready. A last one, for whatever no other fits, asks for a login.
-#[derive(Debug)]
 struct Route<A> {
     fits: Option<Rule>,
     access: Access,
@@ -44,29 +52,32 @@ pub enum Why {
     Guard(Refusal),
 }
 
-impl<A: Authority + Clone> Gate<A> {
-    /// The gate of a configuration; `authority` knows whose a credential is.
+impl<A: Authority> Gate<A> {
+    /// The gate of a configuration; `authority` knows whose a credential is, as fresh as a rule wants it.
     ///
     /// # Errors
     /// [`InvalidPublicUrl`] if an origin is none.
-    pub fn new(config: &ForwardConfig, authority: &A) -> Result<Self, InvalidPublicUrl> {
+    pub fn new(
+        config: &ForwardConfig,
+        authority: impl Fn(Option<Dial>) -> A,
+    ) -> Result<Self, InvalidPublicUrl> {
         let sites = config.origins.iter().map(|origin| Site::new(origin));
         let sites = sites.collect::<Result<Vec<_>, _>>()?;
-        let guards = || {
-            let guard = |site: &Site| Guard::required(site.rules.clone(), authority.clone());
+        let guards = |dial| {
+            let guard = |site: &Site| Guard::required(site.rules.clone(), authority(dial));
             sites.iter().map(guard).collect()
         };
         let rules = config.rules.iter().map(|rule| Route {
             access: rule.access,
             needs: needs(rule),
-            guards: guards(),
+            guards: guards(rule.dial),
             fits: Some(rule.clone()),
         });
         let last = Route {
             fits: None,
             access: Access::Login,
             needs: vec![Require::login()],
-            guards: guards(),
+            guards: guards(None),
         };
         let routes = rules.chain([last]).collect();
         Ok(Self { headers: config.headers, sites, routes })

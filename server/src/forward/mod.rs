@@ -33,7 +33,11 @@ use http::{
     request::Parts,
 };
 use symbolon_core::keys::Jwks;
-use symbolon_guard::{Authority, cookie::Cookie};
+use symbolon_guard::{
+    Authority,
+    cookie::Cookie,
+    follow::{Dial, Status},
+};
 
 use self::{
     gate::{Gate, Refused, Why},
@@ -55,13 +59,13 @@ pub struct Forward<A> {
     minter: Option<Minter>,
     upstream: Upstream,
     config: ForwardConfig,
-    ready: Ready,
+    standing: Standing,
 }
 
-/// Says what is missing before checks can be answered, if anything is.
-pub type Ready = Box<dyn Fn() -> Result<(), &'static str> + Send + Sync>;
+/// Says how things stand with following the server's revocation log; nothing if it is not followed.
+pub type Standing = Box<dyn Fn() -> Option<Status> + Send + Sync>;
 
-impl<A: fmt::Debug> fmt::Debug for Forward<A> {
+impl<A> fmt::Debug for Forward<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Forward").field("gate", &self.gate).finish_non_exhaustive()
     }
@@ -73,17 +77,17 @@ type Service<A> = State<Arc<Forward<A>>>;
 ///
 /// # Errors
 /// What is wrong with the configuration, in words.
-pub fn router<A: Authority + Clone + fmt::Debug>(
+pub fn router<A: Authority>(
     config: ForwardConfig,
-    authority: &A,
-    ready: Ready,
+    authority: impl Fn(Option<Dial>) -> A,
+    standing: Standing,
 ) -> Result<Router, String> {
     let service = Forward {
         gate: Gate::new(&config, authority).map_err(|error| error.to_string())?,
         minter: Minter::new(&config.internal).map_err(|error| error.to_string())?,
         upstream: Upstream::new(&config)?,
         config,
-        ready,
+        standing,
     };
     Ok(Router::new()
         .route("/check", any(check::<A>))
@@ -105,7 +109,7 @@ fn is_from(networks: &[Network], request: &Parts) -> bool {
 }
 
 /// Whether the request that this one is about gets through.
-async fn check<A: Authority + Clone>(State(service): Service<A>, request: Request) -> Response {
+async fn check<A: Authority>(State(service): Service<A>, request: Request) -> Response {
     let mut request = request.into_parts().0;
     // Before the proof that the session lives: a token for the application must not outlast it by more than it says.
     let began = now();
@@ -286,9 +290,11 @@ async fn jwks<A: Authority>(State(service): Service<A>) -> Response {
 }
 
 async fn readyz<A: Authority>(State(service): Service<A>) -> Response {
-    match (service.ready)() {
-        Ok(()) => "ready\n".into_response(),
-        Err(missing) => (StatusCode::SERVICE_UNAVAILABLE, format!("{missing}\n")).into_response(),
+    match (service.standing)() {
+        Some(status) if !status.ready => {
+            (StatusCode::SERVICE_UNAVAILABLE, "there is no lease\n").into_response()
+        }
+        _ => "ready\n".into_response(),
     }
 }
 
@@ -300,9 +306,20 @@ async fn metrics<A: Authority>(
     let may = is_from(&service.config.listen.metrics_from, &request.into_parts().0);
     match metrics {
         Some(Extension(metrics)) if may => {
+            if let Some(status) = (service.standing)() {
+                gauge(&status);
+            }
             let text = "text/plain; version=0.0.4; charset=utf-8";
             ([(CONTENT_TYPE, text)], metrics.render()).into_response()
         }
         _ => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+fn gauge(status: &Status) {
+    let stale_for = status.stale_for.map_or(f64::INFINITY, |age| age.as_secs_f64());
+    metrics::gauge!("symbolon_lease_left_seconds").set(status.lease_left.as_secs_f64());
+    metrics::gauge!("symbolon_follower_stale_seconds").set(stale_for);
+    metrics::gauge!("symbolon_revocations_live").set(status.ended_ids as f64);
+    metrics::gauge!("symbolon_credentials_cached").set(status.credentials as f64);
 }

@@ -56,7 +56,7 @@ fn service(server: &str, issuer: &str, more: &str) -> Router {
         .with("syms_visitor", testing::claims().without_user())
         .with("a.user.token", testing::claims().role("admin"))
         .with("a.hook.token", testing::claims().without_user().scope("hook"));
-    forward::router(config, &authority, Box::new(|| Ok(()))).unwrap()
+    forward::router(config, |_| authority.clone(), Box::new(|| None)).unwrap()
 }
 
 fn same_host() -> Router {
