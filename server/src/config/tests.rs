@@ -1,3 +1,4 @@
+mod forward;
 mod mistakes;
 
 use std::{io, path::Path, time::Duration};
