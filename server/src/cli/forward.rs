@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::{Forwarded, forward::ForwardConfig},
-    forward,
+    forward::{self, connect::Connector},
     listen::{Front, Listener, Proxies, Stop},
     telemetry,
 };
@@ -27,13 +27,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
         let stop = Stop::on_signal();
         let stop = stop.map_err(|error| Exit::new(1, "signals", error.to_string(), ""))?;
         let (address, bounds) = (config.listen.address, (&config.listen).into());
-        let (following, task) = following(&config)?;
+        let connector = Connector::to(&config.server.url, config.server.ca_file.as_deref());
+        let connector = connector.map_err(|error| server(error.to_string()))?;
+        let (following, task) = following(&config, connector.clone())?;
         let standing = following.clone();
         let dial = move |dial: Option<_>| match dial {
             Some(dial) => following.dial(dial),
             None => following.clone(),
         };
-        let router = forward::router(config, dial, Box::new(move || Some(standing.status())));
+        let router =
+            forward::router(config, dial, connector, Box::new(move || Some(standing.status())));
         let router = router.map_err(server)?;
         let listener = bind(address).await?;
         // Whom a request comes from says the socket alone: the proxy itself is looked at, not who is behind it.
@@ -54,7 +57,7 @@ fn server(cause: String) -> Exit {
 }
 
 /// Decides here, and follows the server's revocation log.
-fn following(config: &ForwardConfig) -> Result<(Following, Task), Exit> {
+fn following(config: &ForwardConfig, connector: Connector) -> Result<(Following, Task), Exit> {
     let own = &config.server;
     let settings = remote::Settings {
         audience: own.audience.clone(),
@@ -65,6 +68,7 @@ fn following(config: &ForwardConfig) -> Result<(Following, Task), Exit> {
     };
     let issuer = Some(config.issuer.issuer().to_owned());
     let settings = follow::Settings { issuer, ..settings.into() };
-    let (following, task) = Following::new(settings).map_err(|error| server(error.to_string()))?;
+    let (following, task) =
+        Following::over(settings, connector).map_err(|error| server(error.to_string()))?;
     Ok((following.dial(own.dial).without_lease(own.without_lease), task))
 }

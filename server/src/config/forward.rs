@@ -73,6 +73,8 @@ section! {
         dial: Dial = r#""lease""#;
         /// What to do while there is no lease: `ask` the server about every request, `refuse`, or `trust-expiry`.
         without_lease: Without = r#""ask""#;
+        /// The authorities that are trusted for `https`, PEM. By default those of the system.
+        ca_file: Option<PathBuf>;
         /// How long one question may take.
         deadline: Duration = r#""2s""#, in r#""10ms""# ..= r#""1m""#;
         /// Questions under way at a time; one more is refused as unavailable.

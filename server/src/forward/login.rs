@@ -57,19 +57,25 @@ pub fn local(text: &str) -> String {
     Next::parse(text).map_or_else(|| "/".to_owned(), |next| next.as_str().to_owned())
 }
 
+/// The parameter stands twice, or the query is too long or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the query cannot be read in one way")]
+pub struct InvalidQuery;
+
 /// A parameter that stands once.
 ///
 /// # Errors
-/// It stands twice, or the query is none.
-pub fn parameter(query: &str, name: &str) -> Result<Option<String>, ()> {
+/// [`InvalidQuery`].
+pub fn parameter(query: &str, name: &str) -> Result<Option<String>, InvalidQuery> {
     if query.len() > QUERY_BYTES_MAX {
-        return Err(());
+        return Err(InvalidQuery);
     }
-    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).map_err(|_| ())?;
+    let pairs: Vec<(String, String)> =
+        serde_urlencoded::from_str(query).map_err(|_| InvalidQuery)?;
     let mut values = pairs.into_iter().filter(|(own, _)| own == name).map(|(_, value)| value);
     match (values.next(), values.next()) {
         (value, None) => Ok(value),
-        _ => Err(()),
+        _ => Err(InvalidQuery),
     }
 }
 

@@ -8,8 +8,9 @@
 //! | [`identity`] | what the application is told |
 //! | [`refuse`] | the answer to those who do not get through |
 //! | [`login`] | logging in where the server is on another host |
-//! | [`upstream`] | the server, for codes and logout |
+//! | [`upstream`], [`connect`] | the server, for codes and logout |
 
+pub mod connect;
 pub mod gate;
 pub mod identity;
 pub mod login;
@@ -40,6 +41,7 @@ use symbolon_guard::{
 };
 
 use self::{
+    connect::Connector,
     gate::{Gate, Refused, Why},
     identity::Minter,
     login::{Attempt, failure, parameter, see_other},
@@ -73,19 +75,20 @@ impl<A> fmt::Debug for Forward<A> {
 
 type Service<A> = State<Arc<Forward<A>>>;
 
-/// All routes of a forward-auth service.
+/// All routes of a forward-auth service. `connector` is the way to the server.
 ///
 /// # Errors
 /// What is wrong with the configuration, in words.
 pub fn router<A: Authority>(
     config: ForwardConfig,
     authority: impl Fn(Option<Dial>) -> A,
+    connector: Connector,
     standing: Standing,
 ) -> Result<Router, String> {
     let service = Forward {
         gate: Gate::new(&config, authority).map_err(|error| error.to_string())?,
         minter: Minter::new(&config.internal).map_err(|error| error.to_string())?,
-        upstream: Upstream::new(&config)?,
+        upstream: Upstream::new(&config, connector)?,
         config,
         standing,
     };
@@ -168,8 +171,8 @@ impl<A> Forward<A> {
     }
 
     /// The site that a browser's own request is for, handed on by a trusted proxy.
-    fn site(&self, request: &Parts) -> Result<&Site, Response> {
-        let refused = |why| Err(refuse::answer(&Refused { why, original: None }, None));
+    fn site(&self, request: &Parts) -> Result<&Site, Refused> {
+        let refused = |why| Err(Refused { why, original: None });
         if !is_from(&self.config.listen.trusted_proxies, request) {
             return refused(Why::Untrusted);
         }
@@ -187,7 +190,7 @@ async fn log_in<A: Authority>(State(service): Service<A>, request: Request) -> R
     let request = request.into_parts().0;
     let site = match service.site(&request) {
         Ok(site) => site,
-        Err(refused) => return refused,
+        Err(refused) => return refuse::answer(&refused, None),
     };
     let next = login::next_in(request.uri.query().unwrap_or_default());
     let secure = site.rules.layout().origin().is_secure();
@@ -203,7 +206,7 @@ async fn call_back<A: Authority>(State(service): Service<A>, request: Request) -
     let request = request.into_parts().0;
     let site = match service.site(&request) {
         Ok(site) => site,
-        Err(refused) => return refused,
+        Err(refused) => return refuse::answer(&refused, None),
     };
     let secure = site.rules.layout().origin().is_secure();
     let query = request.uri.query().unwrap_or_default();
@@ -259,7 +262,7 @@ async fn log_out<A: Authority>(State(service): Service<A>, request: Request) -> 
     let request = request.into_parts().0;
     let site = match service.site(&request) {
         Ok(site) => site,
-        Err(refused) => return refused,
+        Err(refused) => return refuse::answer(&refused, None),
     };
     let layout = site.rules.layout();
     let proven = site.rules.check_origin(&request.method, &request.headers);

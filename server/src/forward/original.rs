@@ -150,14 +150,11 @@ mod tests {
     use super::*;
 
     type Told<'a> = &'a [(&'a str, &'a str)];
+    /// Site, method and path.
+    type Read<'a> = Result<(usize, &'a str, &'a str), Unclear>;
 
     #[track_caller]
-    fn check(
-        headers: Headers,
-        uri: &str,
-        given: Told<'_>,
-        expected: Result<(usize, &str, &str), Unclear>,
-    ) {
+    fn check(headers: Headers, uri: &str, given: Told<'_>, expected: Read<'_>) {
         let sites =
             ["https://shop.example", "http://localhost:3000"].map(|url| Site::new(url).unwrap());
         let mut request = Request::get(uri);
@@ -180,7 +177,7 @@ mod tests {
         const FU: (&str, &str) = ("x-forwarded-uri", "/f");
         const FH: (&str, &str) = ("x-forwarded-host", "localhost:3000");
         let told = |what| Err(Unclear::Told(what));
-        let cases: &[(Headers, &str, Told<'_>, Result<(usize, &str, &str), Unclear>)] = &[
+        let cases: &[(Headers, &str, Told<'_>, Read<'_>)] = &[
             (XOriginal, "/check", &[M, U, H], Ok((0, "PUT", "/a"))),
             (XForwarded, "/check", &[FM, FU, FH], Ok((1, "POST", "/f"))),
             // Each reads its own only; the other's could be the client's.

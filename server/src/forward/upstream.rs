@@ -8,14 +8,12 @@ use http::{
     header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, ORIGIN},
 };
 use http_body_util::{BodyExt, Limited};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde::Deserialize;
 use symbolon_core::secret::SecretText;
 use symbolon_guard::cookie::{Cookie, Layout};
 
+use super::connect::Connector;
 use crate::config::forward::ForwardConfig;
 
 /// The most bytes of an answer that are read.
@@ -44,7 +42,7 @@ pub struct Redeemed {
 /// Asks the server.
 #[derive(Debug)]
 pub struct Upstream {
-    client: Client<HttpConnector, String>,
+    client: Client<Connector, String>,
     url: String,
     authorization: HeaderValue,
     /// How browsers see the server.
@@ -57,7 +55,7 @@ impl Upstream {
     ///
     /// # Errors
     /// What is wrong with its URL or the credentials, in words.
-    pub fn new(config: &ForwardConfig) -> Result<Self, String> {
+    pub fn new(config: &ForwardConfig, connector: Connector) -> Result<Self, String> {
         let encode = |text: &str| serde_urlencoded::to_string([("", text)]).unwrap_or_default();
         // RFC 6749, section 2.3.1: both parts are form-encoded first.
         let [id, secret] = [config.server.client_id.as_str(), config.secret.expose()]
@@ -68,7 +66,7 @@ impl Upstream {
             HeaderValue::from_str(basic.expose()).map_err(|error| error.to_string())?;
         authorization.set_sensitive(true);
         Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build(HttpConnector::new()),
+            client: Client::builder(TokioExecutor::new()).build(connector),
             url: config.server.url.trim_end_matches('/').to_owned(),
             authorization,
             layout: Layout::of(config.issuer.issuer()).map_err(|error| error.to_string())?,

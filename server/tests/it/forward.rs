@@ -1,7 +1,10 @@
 //! The forward-auth service at its door: what a proxy asks and what it is answered; logging in where the server is on
 //! another host, with a server of the test's own.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Router,
@@ -12,12 +15,14 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use symbolon::{
-    config::{Sources, forward::ForwardConfig},
-    forward::{self, identity::TOLD},
-    listen::Peer,
+    config::{Config, Forwarded, Sources, forward::ForwardConfig},
+    forward::{self, connect::Connector, identity::TOLD},
+    listen::{Certificates, Front, Listener, Peer, Proxies, Stop},
 };
 use symbolon_guard::testing::{self, Known};
 use tower::ServiceExt;
+
+use crate::store::Folder;
 
 const SHOP: &str = "https://shop.example";
 const COOKIE: &str = "__Host-symbolon=syms_user";
@@ -45,6 +50,10 @@ access = "session"
 
 /// A service in front of `https://shop.example` and `https://other.example`, with the server at `server`.
 fn service(server: &str, issuer: &str, more: &str) -> Router {
+    trusting(server, issuer, more, None)
+}
+
+fn trusting(server: &str, issuer: &str, more: &str, ca_file: Option<&Path>) -> Router {
     let toml = format!(
         "origins = ['{SHOP}', 'https://other.example']\n{more}\n[server]\nurl = '{server}'\npublic_url = '{issuer}'\n\
          client_id = 'shop'\nclient_secret_file = '/secret'\n{RULES}"
@@ -56,7 +65,8 @@ fn service(server: &str, issuer: &str, more: &str) -> Router {
         .with("syms_visitor", testing::claims().without_user())
         .with("a.user.token", testing::claims().role("admin"))
         .with("a.hook.token", testing::claims().without_user().scope("hook"));
-    forward::router(config, |_| authority.clone(), Box::new(|| None)).unwrap()
+    let connector = Connector::to(server, ca_file).unwrap();
+    forward::router(config, |_| authority.clone(), connector, Box::new(|| None)).unwrap()
 }
 
 fn same_host() -> Router {
@@ -86,6 +96,10 @@ fn text<'r>(response: &'r Response, name: &str) -> &'r str {
     response.headers().get(name).map_or("", |value| value.to_str().unwrap())
 }
 
+/// Method, target, headers; status and reason.
+type Case<'a> = (&'a str, &'a str, Sent<'a>, u16, &'a str);
+type Sent<'a> = &'a [(&'a str, &'a str)];
+
 #[tokio::test]
 async fn a_check_answers_200_401_or_403() {
     const USER: (&str, &str) = ("cookie", COOKIE);
@@ -97,7 +111,7 @@ async fn a_check_answers_200_401_or_403() {
     const OWN: (&str, &str) = ("origin", SHOP);
     const FOREIGN: (&str, &str) = ("origin", "https://evil.example");
     let many = vec![("cookie", "a=1"); 101];
-    let cases: &[(&str, &str, &[(&str, &str)], u16, &str)] = &[
+    let cases: &[Case<'_>] = &[
         ("GET", "/", &[], 401, "unauthenticated"),
         ("GET", "/", &[USER], 200, ""),
         ("GET", "/", &[TOKEN], 200, ""),
@@ -511,4 +525,46 @@ async fn the_check_can_be_the_request_itself() {
         let answer = visit(&service, method.clone(), path, &told).await;
         assert_eq!(answer.status().as_u16(), status, "{method} {path}");
     }
+}
+
+/// A server that speaks TLS for `localhost`; its certificate is in `folder`.
+async fn start_tls(folder: &Path) -> String {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.join(name));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let certificates = Certificates::open(&cert, &key).unwrap();
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", socket.local_addr().unwrap().port());
+    let redeem = post(async || REDEEMED);
+    let config = Config::load(&Sources::default(), &|_| Ok(String::new())).unwrap();
+    let proxies = Proxies::new(Vec::new(), Forwarded::XForwarded);
+    let front =
+        Front::new(Router::new().route("/api/v1/code", redeem), proxies, (&config.listen).into());
+    tokio::spawn(async move {
+        let (_stopper, stop) = Stop::new();
+        front.serve(Listener::Tcp(socket, Some(certificates)), stop).await
+    });
+    url
+}
+
+#[tokio::test]
+async fn the_server_is_reached_over_tls_if_it_is_the_right_one() {
+    let [right, wrong] = [Folder::new(), Folder::new()];
+    let url = start_tls(&right.0).await;
+    start_tls(&wrong.0).await;
+    let by_address = url.replace("localhost", "127.0.0.1");
+    for (url, folder, status) in
+        [(&url, &right, 303), (&url, &wrong, 503), (&by_address, &right, 503)]
+    {
+        let service = trusting(url, ISSUER, "", Some(&folder.0.join("cert.pem")));
+        let (cookie, query) = begin(&service, "/_symbolon/login", "").await;
+        let path = callback(of(&query, "state"), ISSUER);
+        let back = visit(&service, Method::GET, &path, &[("cookie", &cookie)]).await;
+        assert_eq!(back.status().as_u16(), status, "{url}");
+    }
+    let empty = right.0.join("empty.pem");
+    std::fs::write(&empty, "").unwrap();
+    assert!(Connector::to(&url, Some(&empty)).is_err());
+    assert!(Connector::to(&url, Some(&right.0.join("missing.pem"))).is_err());
 }
