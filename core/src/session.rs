@@ -114,6 +114,19 @@ pub struct Limits {
     pub ends_at: Time,
 }
 
+impl Limits {
+    /// Whether a session that was last seen at `seen_at` is within its limits at `now`.
+    ///
+    /// # Errors
+    /// [`Lapse::Expired`] or [`Lapse::Idle`].
+    pub fn standing(&self, seen_at: Time, now: Time) -> Result<(), Lapse> {
+        if now >= self.ends_at {
+            return Err(Lapse::Expired);
+        }
+        if now.since(seen_at) >= self.idle { Err(Lapse::Idle) } else { Ok(()) }
+    }
+}
+
 /// How long sessions of each kind live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
@@ -333,12 +346,7 @@ impl Session {
     /// # Errors
     /// The [`Lapse`] that makes it not count.
     pub fn standing(&self, seen_at: Time, user: Option<&User>, now: Time) -> Result<(), Lapse> {
-        if now >= self.limits.ends_at {
-            return Err(Lapse::Expired);
-        }
-        if now.since(seen_at.max(self.seen_at)) >= self.limits.idle {
-            return Err(Lapse::Idle);
-        }
+        self.limits.standing(seen_at.max(self.seen_at), now)?;
         let Some(login) = &self.login else { return Ok(()) };
         let counts = |user: &User| {
             user.id == login.user && login.epoch >= user.epoch && user.disabled_at.is_none()
@@ -444,6 +452,13 @@ impl Session {
         change.record(Event::of_session(Act::SteppedUp, &self));
         change.write(Write::SaveSession(Box::new(self)));
         change
+    }
+
+    /// Notes when it was seen, by whoever says so. Nothing that is seen after it was over wakes it.
+    pub fn see(&mut self, at: Time) {
+        if at.since(self.seen_at) < self.limits.idle && at < self.limits.ends_at {
+            self.seen_at = self.seen_at.max(at);
+        }
     }
 
     /// Whether being seen at `now` is worth a write: it moved by 1/16 of the idle limit.

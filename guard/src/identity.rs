@@ -29,7 +29,7 @@ pub struct Claims {
     /// What the credential may be used for (`scope`).
     pub scopes: Vec<Box<str>>,
     /// What the subject is (`roles`).
-    pub roles: Vec<Box<str>>,
+    pub roles: Arc<[Box<str>]>,
     /// How sure we are who it is (`acr`). `None` for a visitor.
     pub assurance: Option<Assurance>,
     /// When the user proved it last (`auth_time`). `None` for a visitor and for a machine client.

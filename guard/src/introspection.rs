@@ -126,7 +126,7 @@ impl Introspection {
             parent: self.parent,
             client,
             scopes: self.scope.split(' ').filter(|s| !s.is_empty()).map(Box::from).collect(),
-            roles: self.roles,
+            roles: self.roles.into(),
             assurance: self.acr,
             auth_time: self.auth_time.map(Time::from_secs),
         })

@@ -436,8 +436,7 @@ impl Shared {
     }
 
     fn known_by_token(&self, token: AccessToken) -> Known {
-        let AccessToken { claims, key, .. } = token;
-        let ids = [claims.sid.entry(), claims.jti.entry(), claims.client_id.entry(), key.entry()];
+        let (ids, claims) = (token.entries(), token.claims);
         // The log forgets an end when no token could carry it any more; what it says a token's life is, counts.
         let until = (claims.exp + self.leeway).min(self.state.copy_until_of(claims.iat));
         Known::new(of_token(claims), ids, until)
@@ -495,7 +494,7 @@ fn of_token(claims: symbolon_core::token::Claims) -> Claims {
         parent: None,
         scopes: claims.scopes().map(Into::into).collect(),
         assurance: claims.user.map(|_| assurance),
-        roles: claims.roles,
+        roles: claims.roles.into(),
         auth_time: claims.auth_time,
         client: claims.client_id,
     }

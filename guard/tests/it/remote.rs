@@ -58,7 +58,7 @@ fn claims() -> Claims {
         parent: None,
         client: "app".parse().unwrap(),
         scopes: Vec::new(),
-        roles: Vec::new(),
+        roles: [].into(),
         assurance: None,
         auth_time: None,
     }
@@ -70,7 +70,7 @@ async fn answers() {
         subject: Some(UserId::from_bytes([1; 16])),
         parent: Some(SessionId::from_bytes([3; 16])),
         scopes: vec!["cart:read".into(), "cart:write".into()],
-        roles: vec!["admin".into()],
+        roles: ["admin".into()].into(),
         assurance: Some(Assurance::Aal2),
         auth_time: Some(Time::from_secs(1000)),
         ..claims()

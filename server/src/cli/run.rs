@@ -95,12 +95,13 @@ async fn run(
     let invalid = |error: &dyn std::fmt::Display| {
         Exit::new(1, "public_url", error.to_string(), "mend public_url")
     };
-    let router = http::router(Arc::clone(&app)).map_err(|error| invalid(&error))?;
+    let router =
+        http::router(Arc::clone(&app), metrics.clone()).map_err(|error| invalid(&error))?;
     let settings = &app.config.listen;
     let certificates = certificates(settings)?;
     let stop = Stop::on_signal().map_err(|error| Exit::new(1, "signals", error.to_string(), ""))?;
     let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.forwarded);
-    let front = Front::new(telemetry::observe(router, metrics.clone()), proxies, settings.into());
+    let front = Front::new(router, proxies, settings.into());
     let local = front.with(http::local::router(Arc::clone(&app)));
     let socket = app.config.data_dir.join(listen::SOCKET_NAME);
     let socket = LocalListener::bind(&socket).map_err(|error| {

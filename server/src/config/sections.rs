@@ -189,7 +189,8 @@ section! {
     pub struct Log {
         /// For people, or one JSON object per line.
         format: LogFormat = r#""text""#;
-        /// `error`, `warn`, `info`, `debug` or `trace`, for all or by module, such as `info,symbolon=debug`.
+        /// `error`, `warn`, `info`, `debug` or `trace`, for all or by module. `info` tells of requests that failed or
+        /// were not answered; `info,symbolon::request=debug` tells of every one.
         level: LogLevel = r#""info""#;
     }
 

@@ -14,7 +14,7 @@ use symbolon_guard::{Authority, Carried, Claims, Guard, Refusal};
 use super::Http;
 use crate::{
     app::{App, now},
-    live::Live,
+    live::Known,
     ops::check::{self, Refused},
 };
 
@@ -29,7 +29,7 @@ impl Authority for InProcess {
             Carried::Nothing => Err(Refusal::LoginRequired),
             Carried::SessionCookie(text) => check::cookie(&self.0, text, now)
                 .await
-                .map(|live| Arc::new(of_session(&live)))
+                .map(|known| Arc::new(of_session(&known)))
                 .map_err(refusal),
             Carried::Bearer(text) | Carried::TokenCookie(text) => {
                 of_token(&self.0, text, now).map(Arc::new)
@@ -50,21 +50,15 @@ fn refusal(refused: Refused) -> Refusal {
     }
 }
 
-fn of_session(live: &Live) -> Claims {
-    let session = &live.session;
-    let login = session.login.as_ref();
+fn of_session(known: &Known) -> Claims {
+    let login = known.login.as_ref();
     Claims {
         subject: login.map(|login| login.user),
-        session: session.id,
-        parent: session.parent,
-        client: session.client.clone(),
+        session: known.session(),
+        parent: known.parent,
+        client: known.client.clone(),
         scopes: Vec::new(),
-        roles: live
-            .user
-            .iter()
-            .flat_map(|user| &user.roles)
-            .map(|role| role.as_str().into())
-            .collect(),
+        roles: login.map(|login| Arc::clone(&login.roles)).unwrap_or_default(),
         assurance: login.map(|login| login.assurance),
         auth_time: login.map(|login| login.at),
     }
@@ -83,7 +77,7 @@ fn of_token(app: &App, text: &SecretText, now: Time) -> Result<Claims, Refusal> 
         client: claims.client_id.clone(),
         scopes: claims.scopes().map(Into::into).collect(),
         assurance: claims.user.map(|_| assurance(claims.acr.as_deref())),
-        roles: claims.roles,
+        roles: claims.roles.into(),
         auth_time: claims.auth_time,
     })
 }

@@ -1,7 +1,7 @@
 //! `POST /follow`: the revocation log for those who decide alone.
 
 use axum::{extract::State, http::HeaderMap, response::Response};
-use symbolon_core::{follower::Question, lease::NotHeard};
+use symbolon_core::{client::ClientKind, follower::Question, lease::NotHeard};
 
 use super::{
     Http,
@@ -20,6 +20,11 @@ pub async fn follow(
     Authenticated(client): Authenticated,
     Body(question): Body<Question>,
 ) -> Result<Response, Problem> {
+    // Followers say which sessions were used and how long a confirmation waits: that is for our own services.
+    if client.kind != ClientKind::Resource && !client.first_party {
+        return Err(Problem::from(problem::CLIENT_KIND)
+            .detail("only resource servers and first-party clients follow the revocation log"));
+    }
     // After the question was sent: a lease that counts from here is known for longer than it is used.
     let asked_at = tick();
     let answer = follow::answer(&http.app, &client.id, question, asked_at).await?;

@@ -19,15 +19,11 @@ pub async fn healthz() -> &'static str {
 }
 
 /// The metrics, for the addresses in `listen.metrics_from`.
-pub async fn metrics(
-    State(http): State<Http>,
-    peer: Option<Extension<Peer>>,
-    metrics: Option<Extension<Metrics>>,
-) -> Response {
+pub async fn metrics(State(http): State<Http>, peer: Option<Extension<Peer>>) -> Response {
     let from = &http.app.config.listen.metrics_from;
     let may = peer.is_some_and(|peer| from.iter().any(|network| network.contains(peer.address)));
-    match metrics {
-        Some(Extension(metrics)) if may => {
+    match Metrics::current() {
+        Some(metrics) if may => {
             gauge(&http.app);
             let text = "text/plain; version=0.0.4; charset=utf-8";
             ([(header::CONTENT_TYPE, text)], metrics.render()).into_response()

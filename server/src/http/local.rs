@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
+    extract::{Path, Query, Request, State},
     http::{HeaderMap, StatusCode},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{delete, get, post, put},
 };
@@ -54,7 +55,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/keys", get(list_keys).post(rotate_key))
         .route("/keys/{id}", delete(withdraw_key))
         .fallback(async || Problem::from(problem::NOT_FOUND))
+        .layer(middleware::from_fn(to_its_end))
         .with_state(app)
+}
+
+/// Whoever interrupts the command line does not stop an act halfway, when it is written and not yet in force here.
+async fn to_its_end(request: Request, then: Next) -> Response {
+    let answer = tokio::spawn(then.run(request)).await;
+    answer.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 fn ok(value: Value) -> Answer {

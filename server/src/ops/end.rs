@@ -106,7 +106,7 @@ async fn end_proven(
 ) -> Result<(), Unavailable> {
     let Ok(handle) = app.parse_handle(text, Kind::Refresh, now) else { return Ok(()) };
     let name = handle.name();
-    let live = match check::load(app, name.session, now).await {
+    let live = match check::load(app, name.session).await {
         Ok(live) => live,
         Err(check::Refused::Unavailable(unavailable)) => return Err(unavailable),
         Err(_) => return Ok(()),

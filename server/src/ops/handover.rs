@@ -183,7 +183,7 @@ fn saved(change: &Change) -> Option<Session> {
 
 /// Always from the store: issuing never rests on a copy.
 async fn reload(app: &App, id: SessionId, now: Time) -> Result<Session, Refused> {
-    let live = check::load(app, id, now).await?;
+    let live = check::load(app, id).await?;
     if app.store.is_ended(&live.entries()) || check::stands(&live, now).is_err() {
         return Err(Refused::NoLogin);
     }

@@ -10,7 +10,7 @@ use symbolon_core::{
 };
 
 use super::{Unavailable, check};
-use crate::{app::App, live::Live};
+use crate::app::App;
 
 /// What is proven.
 #[derive(Debug, Clone)]
@@ -70,44 +70,29 @@ async fn cookie(
     if asker.kind == ClientKind::Public {
         return Ok(None);
     }
-    let live = match check::cookie(app, text, now).await {
-        Ok(live) => live,
+    let known = match check::cookie(app, text, now).await {
+        Ok(known) => known,
         Err(check::Refused::Unavailable(unavailable)) => return Err(unavailable),
         Err(_) => return Ok(None),
     };
-    let session = &live.session;
-    let login = session.login.as_ref();
-    let user = live.user.as_ref();
+    let login = known.login.as_ref();
+    let mut revoked_by = known.entries().to_vec();
+    revoked_by.dedup();
     Ok(Some(Active {
-        session: session.id,
-        parent: session.parent,
+        session: known.session(),
+        parent: known.parent,
         user: login.map(|login| login.user),
-        username: user.map(|user| user.name.to_string()),
-        client: session.client.clone(),
-        roles: user
-            .map(|user| user.roles.iter().map(ToString::to_string).collect())
-            .unwrap_or_default(),
+        username: login.map(|login| login.name.to_string()),
+        client: known.client.clone(),
+        roles: login.iter().flat_map(|login| login.roles.iter()).map(ToString::to_string).collect(),
         scope: String::new(),
         assurance: login.map_or(Assurance::Aal1, |login| login.assurance),
         auth_time: login.map(|login| login.at),
-        issued_at: session.opened_at,
-        expires_at: session.limits.ends_at.min(live.seen_at() + session.limits.idle),
+        issued_at: known.opened_at,
+        expires_at: known.limits.ends_at.min(known.seen_at() + known.limits.idle),
         token: None,
-        revoked_by: cookie_entries(app, &live, text, now),
+        revoked_by,
     }))
-}
-
-/// Session, parent and client, this generation of the cookie, and the key that it was made with.
-fn cookie_entries(app: &App, live: &Live, text: &SecretText, now: Time) -> Vec<EntryId> {
-    let mut entries = live.entries().to_vec();
-    entries.dedup();
-    if let Ok(handle) = app.parse_handle(text, Kind::Cookie, now) {
-        entries.push(handle.name().id().entry());
-        let keys = app.keys();
-        let key = keys.ring.handle_key_by_short_id(handle.key(), now);
-        entries.extend(key.map(|key| key.id().entry()));
-    }
-    entries
 }
 
 fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Active> {

@@ -98,12 +98,11 @@ pub enum Refused {
 /// [`Refused`].
 pub async fn login(app: &Arc<App>, attempt: Attempt<'_>, now: Time) -> Result<LoggedIn, Refused> {
     let presented = presented(app, attempt.presented.as_ref(), now).await?;
-    let user = authenticate(app, &attempt, presented.as_deref(), now).await?;
+    let user = authenticate(app, &attempt, presented.as_ref(), now).await?;
     // A cookie takes the place of the cookie that was there. Tokens take only a visitor's place: the browser's own login
     // is another session and stays.
-    let takes_place = |live: &Arc<Live>| {
-        matches!(attempt.deliver, Deliver::Cookie) || live.session.login.is_none()
-    };
+    let takes_place =
+        |live: &Live| matches!(attempt.deliver, Deliver::Cookie) || live.session.login.is_none();
     let presented = presented.filter(takes_place);
     let (session, replaced) = open(app, &attempt, &user, presented, now).await?;
     let cookie = issue::cookie(app, &session, now)?;
@@ -123,9 +122,9 @@ async fn presented(
     app: &App,
     text: Option<&SecretText>,
     now: Time,
-) -> Result<Option<Arc<Live>>, Unavailable> {
+) -> Result<Option<Live>, Unavailable> {
     let Some(text) = text else { return Ok(None) };
-    match super::check::cookie(app, text, now).await {
+    match super::check::cookie_at_store(app, text, now).await {
         Ok(live) => Ok(Some(live)),
         Err(super::check::Refused::Unavailable(unavailable)) => Err(unavailable),
         Err(_) => Ok(None),
@@ -181,12 +180,12 @@ async fn open(
     app: &App,
     attempt: &Attempt<'_>,
     user: &User,
-    mut presented: Option<Arc<Live>>,
+    mut presented: Option<Live>,
     now: Time,
 ) -> Result<(Session, Option<SessionId>), Refused> {
     for _ in 0..TRIES_MAX {
         let session = new_session(app, attempt, user, now)?;
-        let change = decide(app, session.clone(), presented.as_deref(), now);
+        let change = decide(app, session.clone(), presented.as_ref(), now);
         match app.store.commit(change).await.map_err(Unavailable::from)? {
             Outcome::Applied(_) => return Ok((session, presented.map(|live| live.session.id))),
             Outcome::Conflict => {}

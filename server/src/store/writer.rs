@@ -84,14 +84,16 @@ struct Added {
 }
 
 impl Added {
-    fn add(&mut self, id: EntryId, at: Time) -> Entry {
+    fn add(&mut self, id: EntryId, decided_at: Time) -> (Entry, Time) {
+        // A change may have waited for the disk. Its entry lives its whole life from now on: until now tokens were given.
+        let at = crate::os::now().max(decided_at);
         let mut tag = [0; 8];
         crate::os::Os.fill_bytes(&mut tag);
         // Only this writer adds, so there is no gap: a transaction that fails takes its numbers with it.
         let entry = Entry { sequence: self.head + 1, tag, id };
         self.head = entry.sequence;
         self.entries.push((entry, at));
-        entry
+        (entry, at)
     }
 }
 
@@ -309,13 +311,13 @@ async fn write_all(
         write_one(connection, write, change.at, ended).await?;
     }
     for id in ended.iter() {
-        let entry = added.add(*id, change.at);
+        let (entry, at) = added.add(*id, change.at);
         let query = "INSERT INTO revocations (sequence, tag, entry, at) VALUES ($1, $2, $3, $4)";
         sqlx::query(query)
             .bind(rows::int(entry.sequence))
             .bind(&entry.tag[..])
             .bind(&id.as_bytes()[..])
-            .bind(change.at.millis())
+            .bind(at.millis())
             .execute(&mut *connection)
             .await?;
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use symbolon_core::limit::Quota;
+use symbolon_core::{limit::Quota, secret::SecretText};
 
 use crate::world::{ORIGIN, PASSWORD, World, ask};
 
@@ -433,5 +433,51 @@ async fn accounts_and_visitors_are_made_no_faster_than_configured() {
         assert_eq!(answer.status, status, "{path} {address:?}: {}", answer.text);
         let wait = answer.headers.get("retry-after").map(|value| value.to_str().unwrap());
         assert_eq!(wait.is_some(), status == 429, "{path} {address:?}: {wait:?}");
+    }
+}
+
+/// A follower says which sessions it saw. One that was silent too long stays over, whoever claims to have seen it.
+#[tokio::test]
+async fn a_follower_wakes_nobody() {
+    use symbolon::{jobs, ops::check};
+    let world = World::new().await;
+    let cookie = SecretText::new(world.cookie("user").await);
+    let live = check::cookie(&world.app, &cookie, symbolon::app::now()).await.unwrap();
+    let (id, idle) = (live.session(), live.limits.idle);
+    let later = symbolon::app::now() + idle * 2;
+    assert!(later < live.limits.ends_at);
+    for written in [false, true] {
+        assert!(check::cookie(&world.app, &cookie, later).await.is_err());
+        world.app.live.saw_elsewhere(&[id], later);
+        if written {
+            jobs::write_seen(&world.app).await;
+        }
+        assert!(check::cookie(&world.app, &cookie, later).await.is_err(), "written: {written}");
+    }
+}
+
+/// RFC 6749, section 2.3.1 has clients form-encode their secret before HTTP Basic; many do not.
+#[tokio::test]
+async fn secrets_of_all_characters_authenticate_encoded_or_not() {
+    let secret = "p+a/s=s %&w";
+    let world = World::with(|config| {
+        let digest = symbolon_core::client::SecretDigest::of(&SecretText::new(secret.to_owned()));
+        let client = json!({ "id": "shop", "kind": "confidential", "audiences": [ORIGIN] });
+        let client: symbolon_core::client::Client = serde_json::from_value(client).unwrap();
+        config.clients.push(symbolon_core::client::Client { secret: Some(digest), ..client });
+    })
+    .await;
+    for (sent, status) in [
+        (secret, 200),
+        ("p%2Ba%2Fs%3Ds+%25%26w", 200),
+        ("p%2ba%2fs%3ds%20%25%26w", 200),
+        ("p a/s=s %&w", 401),
+        ("p%2Ba", 401),
+        ("", 401),
+        ("%", 401),
+    ] {
+        let client = ("shop".to_owned(), sent.to_owned());
+        let question = ask("POST", "/oauth2/introspect").basic(&client).form(&[("token", "none")]);
+        assert_eq!(world.send(question).await.status, status, "{sent}");
     }
 }

@@ -104,6 +104,7 @@ async fn hostile_questions_get_nothing_and_acknowledge_nothing() {
     let mut following = Following::of(&world).await;
     following.keep_up(&world).await;
     let public = world.add_client("app", "public", json!({})).await;
+    let third_party = world.add_client("third", "confidential", json!({})).await;
     let wrong = (following.client.0.clone(), "wrong".to_owned());
     let question = json!(following.question());
     let with = |name: &str, value: Value| {
@@ -114,6 +115,7 @@ async fn hostile_questions_get_nothing_and_acknowledge_nothing() {
     for (body, client, status) in [
         (question.clone(), &wrong, 401),
         (question.clone(), &public, 401),
+        (question.clone(), &third_party, 403),
         (json!({}), &following.client, 400),
         (with("follower", json!("short")), &following.client, 400),
         (with("cursor", json!("AAAA")), &following.client, 400),

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     io,
     path::Path,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, Once, OnceLock},
 };
 
 use base64::{
@@ -23,6 +23,16 @@ use crate::world::{PASSWORD, Tokens, World, ask};
 pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
+    /// Lines of a subscriber of this thread. There is one for all other threads, too: where none listens, `tracing`
+    /// may note that nobody wants an event, while another test is waiting for it.
+    pub(crate) fn catching() -> Self {
+        static ELSEWHERE: Once = Once::new();
+        ELSEWHERE.call_once(|| {
+            let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+        });
+        Self::default()
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
@@ -196,7 +206,7 @@ async fn places(world: &World, lines: &Lines) -> Vec<(String, Vec<u8>)> {
 
 #[tokio::test]
 async fn no_secret_rests_or_is_logged() {
-    let lines = Lines::default();
+    let lines = Lines::catching();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_writer(lines.clone())

@@ -174,7 +174,7 @@ impl World {
         let mut config = config(&folder);
         edit(&mut config);
         let app = App::open(config).await.unwrap();
-        let router = http::router(Arc::clone(&app)).unwrap();
+        let router = http::router(Arc::clone(&app), None).unwrap();
         let issued = Mutex::new(vec![PASSWORD.to_owned()]);
         let world = Self { app, router, issued, logged_before, folder };
         for name in ["user", "other"] {

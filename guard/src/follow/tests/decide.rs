@@ -257,7 +257,7 @@ async fn what_a_token_says_is_what_is_seen() {
         parent: None,
         client: "shop".parse().unwrap(),
         scopes: vec!["cart".into()],
-        roles: vec!["editor".into()],
+        roles: Arc::from(vec!["editor".into()]),
         assurance: Some(Assurance::Aal2),
         auth_time: Some(NOW),
     };

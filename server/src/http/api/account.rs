@@ -113,7 +113,7 @@ pub async fn change_password(
     Body(body): Body<PasswordRequest>,
 ) -> Result<Response, Problem> {
     let now = now();
-    let live = ops::check::load(&http.app, identity.session, now)
+    let live = ops::check::load(&http.app, identity.session)
         .await
         .map_err(|_| problem::UNAUTHENTICATED)?;
     let changed =

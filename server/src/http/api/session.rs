@@ -11,7 +11,7 @@ use symbolon_core::{
     client::ClientId,
     csrf,
     family::Family,
-    id::SessionId,
+    id::{SessionId, UserId},
     secret::SecretText,
     session::{Reason, Session},
     time::Time,
@@ -204,18 +204,20 @@ pub async fn logout(
 
 /// The session that the request carries.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct SessionAnswer {
+pub struct SessionAnswer<'i> {
     /// The session.
-    sid: String,
+    #[schema(value_type = String)]
+    sid: SessionId,
     /// The user; absent for a visitor.
     #[serde(skip_serializing_if = "Option::is_none")]
-    sub: Option<String>,
+    #[schema(value_type = Option<String>)]
+    sub: Option<UserId>,
     /// The client.
-    client_id: String,
+    client_id: &'i str,
     /// The user's roles.
-    roles: Vec<String>,
+    roles: &'i [Box<str>],
     /// What the token may be used for.
-    scopes: Vec<String>,
+    scopes: &'i [Box<str>],
     /// How sure we are who it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     acr: Option<&'static str>,
@@ -232,25 +234,22 @@ pub struct SessionAnswer {
 /// Who the request is.
 #[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = SessionAnswer)))]
 pub async fn session(identity: Identity) -> Response {
-    let texts = |all: &[Box<str>]| all.iter().map(ToString::to_string).collect();
-    output::json(
-        HeaderMap::new(),
-        SessionAnswer {
-            sid: identity.session.to_string(),
-            sub: identity.subject.map(|user| user.to_string()),
-            client_id: identity.client.to_string(),
-            roles: texts(&identity.roles),
-            scopes: texts(&identity.scopes),
-            acr: identity.assurance.map(symbolon_core::session::Assurance::as_str),
-            auth_time: identity.auth_time.map(Time::secs),
-            carried_by: match identity.half() {
-                Some(Half::TokenCookie) => "token-cookie",
-                Some(Half::Bearer) => "token",
-                _ => "session",
-            },
-            csrf_token: identity.csrf_token(),
+    let answer = SessionAnswer {
+        sid: identity.session,
+        sub: identity.subject,
+        client_id: identity.client.as_str(),
+        roles: &identity.roles,
+        scopes: &identity.scopes,
+        acr: identity.assurance.map(symbolon_core::session::Assurance::as_str),
+        auth_time: identity.auth_time.map(Time::secs),
+        carried_by: match identity.half() {
+            Some(Half::TokenCookie) => "token-cookie",
+            Some(Half::Bearer) => "token",
+            _ => "session",
         },
-    )
+        csrf_token: identity.csrf_token(),
+    };
+    output::json(HeaderMap::new(), answer)
 }
 
 /// One live session of the user.

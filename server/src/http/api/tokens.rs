@@ -27,6 +27,7 @@ use crate::{
     },
     ops::{
         self,
+        confirm::Confirmed,
         handover::Ask,
         issue::Tokens,
         refresh::{Refused, Use},
@@ -108,9 +109,12 @@ async fn refresh_now(
 }
 
 /// Logs out by the refresh cookie, which reaches this path and no other: for a page whose access cookie has expired.
-#[utoipa::path(delete, path = "/api/v1/refresh", tag = "token", responses(
-    (status = 204, description = "Ended, or there was nothing to end")))]
+#[utoipa::path(delete, path = "/api/v1/refresh", tag = "token", params(ConfirmQuery), responses(
+    (status = 204, description = "Ended, or there was nothing to end"),
+    (status = 200, description = "With `confirm`: it is over everywhere", body = Confirmed),
+    (status = 202, description = "With `confirm`: ended, but not everywhere yet", body = Confirmed)))]
 pub async fn end_by_cookie(
+    confirm: Confirm,
     State(http): State<Http>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -121,7 +125,7 @@ pub async fn end_by_cookie(
     }
     let mut cleared = HeaderMap::new();
     output::clear_all(&http, &mut cleared);
-    Ok((StatusCode::NO_CONTENT, cleared).into_response())
+    confirm.answer(&http.app, cleared, None).await
 }
 
 async fn by_cookie(

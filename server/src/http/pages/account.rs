@@ -234,7 +234,7 @@ pub async fn password_form(
         return view.refuse(&http, &problem);
     }
     let now = now();
-    let Ok(live) = ops::check::load(&http.app, identity.session, now).await else {
+    let Ok(live) = ops::check::load(&http.app, identity.session).await else {
         return to_login(&http, "/account/password");
     };
     let changed =

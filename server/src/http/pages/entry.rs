@@ -31,10 +31,10 @@ use crate::{
 pub async fn username(http: &Http, identity: Option<&Identity>) -> Option<String> {
     let session = identity?.session;
     identity?.subject?;
-    let live = match http.app.live.get(session, now()) {
-        Some(live) => live,
-        None => ops::check::load(&http.app, session, now()).await.ok()?,
-    };
+    if let Some(known) = http.app.live.get(session, now()) {
+        return known.login.as_ref().map(|login| login.name.to_string());
+    }
+    let live = ops::check::load(&http.app, session).await.ok()?;
     live.user.as_ref().map(|user| user.name.to_string())
 }
 

@@ -101,11 +101,7 @@ impl FromRequestParts<Http> for View {
             headers: parts.headers.clone(),
             identity: parts.extensions.get().cloned(),
             refusal: parts.extensions.get().cloned(),
-            request_id: parts
-                .extensions
-                .get::<RequestId>()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            request_id: RequestId::current().map(|id| id.to_string()).unwrap_or_default(),
         })
     }
 }
