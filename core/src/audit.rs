@@ -25,6 +25,8 @@ pub enum Act {
     TokenEnded,
     /// The user proved more.
     SteppedUp,
+    /// A browser session opened a session for an application, or gave it a new cookie.
+    Authorized,
     /// A login was handed over to another half.
     HandedOver,
     /// A refresh token was rotated after history was lost: the presented one was newer than the row.
@@ -53,6 +55,7 @@ impl Act {
             Self::SessionsEnded(_) => "user.sessions_ended",
             Self::TokenEnded => "token.ended",
             Self::SteppedUp => "session.stepped_up",
+            Self::Authorized => "session.authorized",
             Self::HandedOver => "session.handed_over",
             Self::Adopted => "session.adopted",
             Self::PasswordChanged => "user.password_changed",

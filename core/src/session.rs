@@ -317,6 +317,34 @@ impl Session {
         Self::open(opening, Some(login), lifetimes, now, rng)
     }
 
+    /// The session of an app that a browser session authorises, with a cookie of its own. It proves what the parent
+    /// proved, is where the parent is, and lives no longer.
+    pub fn child(
+        parent: &Self,
+        client: ClientId,
+        login: Login,
+        cookie: KeyId,
+        now: Time,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
+        let mut session = Self {
+            id: SessionId::random(rng),
+            version: Version::FIRST,
+            parent: Some(parent.id),
+            client,
+            login: Some(login),
+            device: parent.device.clone(),
+            opened_at: now,
+            seen_at: now,
+            limits: parent.limits,
+            salt: Salt::random(rng),
+            cookie: None,
+            families: Families::default(),
+        };
+        session.give_cookie(cookie);
+        session
+    }
+
     fn open(
         opening: Opening,
         login: Option<Login>,

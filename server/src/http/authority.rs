@@ -29,8 +29,8 @@ impl Authority for InProcess {
             Carried::Nothing => Err(Refusal::LoginRequired),
             Carried::SessionCookie(text) => check::cookie(&self.0, text, now)
                 .await
-                .map(|known| Arc::new(of_session(&known)))
-                .map_err(refusal),
+                .map_err(refusal)
+                .and_then(|known| of_browser(&known).map(Arc::new)),
             Carried::Bearer(text) | Carried::TokenCookie(text) => {
                 of_token(&self.0, text, now).map(Arc::new)
             }
@@ -48,6 +48,11 @@ fn refusal(refused: Refused) -> Refusal {
         }
         _ => Refusal::InvalidToken,
     }
+}
+
+/// The cookie of an app's own session opens nothing here: whoever runs the app must not get at the account.
+fn of_browser(known: &Known) -> Result<Claims, Refusal> {
+    if known.parent.is_some() { Err(Refusal::InvalidToken) } else { Ok(of_session(known)) }
 }
 
 fn of_session(known: &Known) -> Claims {

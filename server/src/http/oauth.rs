@@ -114,13 +114,18 @@ pub async fn metadata(State(http): State<Http>) -> Response {
     let issuer = http.app.config.public_url.issuer();
     axum::Json(json!({
         "issuer": issuer,
+        "authorization_endpoint": format!("{issuer}/oauth2/authorize"),
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
         "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
         "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
         "access_token_signing_alg_values_supported": Algorithm::ALL.map(Algorithm::name),
-        "response_types_supported": [],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": true,
+        "request_uri_parameter_supported": false,
         "grant_types_supported": [],
         "ui_locales_supported": ["ko", "en"],
     }))

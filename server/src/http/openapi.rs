@@ -21,6 +21,7 @@ use super::api;
         api::session::sessions,
         api::session::end_session,
         api::session::end_sessions,
+        api::code::redeem,
         api::data::open_visitor,
         api::data::read,
         api::data::merge,

@@ -47,7 +47,7 @@ codes! {
     /// Another kind of client is needed.
     CLIENT_KIND = 403 "client_not_allowed", "This client may not do this", "Only first-party clients take passwords; see `first_party` of the client.";
     /// The refresh token.
-    GRANT = 400 "invalid_grant", "The refresh token proves no live session", "Log in again. An old refresh token that comes back ends its session.";
+    GRANT = 400 "invalid_grant", "The refresh token or code proves no live session", "Log in again. An old refresh token or a used code that comes back ends its session.";
     /// No half, or one that proves nothing.
     UNAUTHENTICATED = 401 "unauthenticated", "Nobody is logged in", "Log in, or send a valid access token.";
     /// CSRF.

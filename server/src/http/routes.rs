@@ -88,11 +88,13 @@ routes! {
     get    "/api/v1/refresh/continue"              Public          api::tokens::refresh_continue;
     post   "/api/v1/refresh/continue"              Public          api::tokens::refresh_continue_form;
     post   "/api/v1/handover"                      ClientOrSession api::tokens::handover;
+    post   "/api/v1/code"                          Client          api::code::redeem;
     post   "/api/v1/register"                      Public          api::account::register;
     post   "/api/v1/password"                      Login           api::account::change_password;
     get    "/api/v1/openapi.json"                  Public          openapi::serve;
 
     post   "/follow"                               Client          follow::follow;
+    get    "/oauth2/authorize"                     Anyone          pages::authorize::authorize;
     post   "/oauth2/introspect"                    Client          oauth::introspect;
     post   "/oauth2/revoke"                        Public          oauth::revoke;
     get    "/.well-known/jwks.json"                Public          oauth::jwks;

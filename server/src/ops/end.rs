@@ -98,6 +98,20 @@ pub async fn half(
     }
 }
 
+/// Ends the session of an app whose cookie this is. One that proves nothing is no error.
+///
+/// # Errors
+/// [`Unavailable`].
+pub async fn by_child_cookie(app: &App, text: &SecretText, now: Time) -> Result<(), Unavailable> {
+    match check::cookie_at_store(app, text, now).await {
+        Ok(live) if live.session.parent.is_some() => {
+            session(app, live.session.id, Reason::Logout, now).await.map(drop)
+        }
+        Err(check::Refused::Unavailable(unavailable)) => Err(unavailable),
+        _ => Ok(()),
+    }
+}
+
 async fn end_proven(
     app: &App,
     text: &SecretText,

@@ -86,6 +86,10 @@ pub async fn to_tokens(
     for _ in 0..TRIES_MAX {
         // Each time anew: while the password was hashed, the cookie may have been replaced.
         let live = check::cookie_at_store(app, cookie, now).await?;
+        // The cookie of an app's session is of use to that app alone.
+        if live.session.parent.is_some() && live.session.client != client.id {
+            return Err(Refused::NoLogin);
+        }
         let (mut session, user) =
             (live.session.clone(), live.user.as_ref().ok_or(Refused::NoLogin)?);
         let issued = issue::issued(app, client, audience, &session, user, now)?;

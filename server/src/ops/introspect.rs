@@ -44,7 +44,7 @@ pub struct Active {
 }
 
 /// What the half proves, or `None`. A token is told to its client and to its audience; a session cookie to clients that
-/// keep a secret. Refresh tokens are nobody's business but the server's.
+/// keep a secret, that of an app's own session to this app alone. Refresh tokens are nobody's business but the server's.
 ///
 /// # Errors
 /// [`Unavailable`].
@@ -75,6 +75,10 @@ async fn cookie(
         Err(check::Refused::Unavailable(unavailable)) => return Err(unavailable),
         Err(_) => return Ok(None),
     };
+    // One application must not take the cookie of another one's user for its own user's.
+    if known.parent.is_some() && known.client != asker.id {
+        return Ok(None);
+    }
     let login = known.login.as_ref();
     let mut revoked_by = known.entries().to_vec();
     revoked_by.dedup();

@@ -125,7 +125,8 @@ async fn presented(
 ) -> Result<Option<Live>, Unavailable> {
     let Some(text) = text else { return Ok(None) };
     match super::check::cookie_at_store(app, text, now).await {
-        Ok(live) => Ok(Some(live)),
+        // An app's own session is not the browser's here.
+        Ok(live) => Ok(Some(live).filter(|live| live.session.parent.is_none())),
         Err(super::check::Refused::Unavailable(unavailable)) => Err(unavailable),
         Err(_) => Ok(None),
     }

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod clients;
+pub mod code;
 pub mod confirm;
 pub mod data;
 pub mod end;

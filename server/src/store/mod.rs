@@ -24,6 +24,7 @@ use sqlx::{
 use symbolon_core::{
     change::Change,
     client::{Client, ClientId},
+    code::{Code, CodeDigest},
     data::Document,
     follower::ENTRIES_MAX,
     id::{EntryId, SessionId, UserId},
@@ -319,6 +320,30 @@ impl Store {
         let query = "SELECT * FROM sessions WHERE user_id = $1 AND ended_at IS NULL ORDER BY opened_at DESC LIMIT 1000";
         let rows = self.read(sqlx::query(query).bind(&user.as_bytes()[..])).await?;
         rows.iter().map(rows::session).collect()
+    }
+
+    /// The live session of a client under a browser session.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn child(
+        &self,
+        parent: SessionId,
+        client: &ClientId,
+    ) -> Result<Option<Session>, StoreError> {
+        let query = "SELECT * FROM sessions WHERE parent = $1 AND client = $2 AND ended_at IS NULL";
+        let query = sqlx::query(query).bind(&parent.as_bytes()[..]).bind(client.as_str());
+        query.fetch_optional(&self.readers).await?.map(|row| rows::session(&row)).transpose()
+    }
+
+    /// The authorization code of this digest, used or not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn code(&self, digest: &CodeDigest) -> Result<Option<Code>, StoreError> {
+        let query =
+            sqlx::query("SELECT * FROM codes WHERE digest = $1").bind(&digest.as_bytes()[..]);
+        query.fetch_optional(&self.readers).await?.map(|row| rows::code(&row)).transpose()
     }
 
     /// Where the latest sessions of a user are that count at `now`: few, so that the question takes as long for a user

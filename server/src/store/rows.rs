@@ -6,6 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{Row, Sqlite, query::Query, sqlite::SqliteArguments, sqlite::SqliteRow};
 use symbolon_core::{
     client::{Client, SecretDigest},
+    code::{Challenge, Code, CodeDigest},
     data::{DataVersion, Document},
     handle::{Generation, Salt},
     id::InvalidId,
@@ -230,6 +231,39 @@ fn client_statement<'q>(
 ) -> Result<Statement<'q>, StoreError> {
     let secret = client.secret.as_ref().map(|digest| &digest.as_bytes()[..]);
     Ok(sqlx::query(query).bind(client.id.as_str()).bind(secret).bind(json(client)?))
+}
+
+pub(super) fn code(row: &SqliteRow) -> Result<Code, StoreError> {
+    let digest = |column| {
+        <[u8; 32]>::try_from(row.try_get::<&[u8], _>(column)?)
+            .map_err(|error| damaged("codes", error))
+    };
+    let client: &str = row.try_get("client")?;
+    Ok(Code {
+        digest: CodeDigest::from_bytes(digest("digest")?),
+        client: client.parse().map_err(|error| damaged("codes", error))?,
+        redirect_uri: row.try_get::<&str, _>("redirect_uri")?.into(),
+        challenge: Challenge::from_bytes(digest("challenge")?),
+        session: id(row, "session")?,
+        epoch: Epoch(count(row, "epoch")?),
+        expires_at: time(row, "expires_at")?,
+        child: optional_id(row, "child")?,
+    })
+}
+
+pub(super) fn insert_code(code: &Code, version: Version) -> Statement<'_> {
+    let query = "INSERT INTO codes (digest, client, redirect_uri, challenge, session, epoch, expires_at) \
+                 SELECT $1, $2, $3, $4, $5, $6, $7 \
+                 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = $5 AND version = $8 AND ended_at IS NULL)";
+    sqlx::query(query)
+        .bind(&code.digest.as_bytes()[..])
+        .bind(code.client.as_str())
+        .bind(&*code.redirect_uri)
+        .bind(&code.challenge.as_bytes()[..])
+        .bind(&code.session.as_bytes()[..])
+        .bind(int(code.epoch.0))
+        .bind(code.expires_at.millis())
+        .bind(int(version.0))
 }
 
 pub(super) fn key(row: &SqliteRow) -> Result<KeyRecord, StoreError> {

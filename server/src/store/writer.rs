@@ -8,9 +8,10 @@ use sqlx::{Executor, SqliteConnection, sqlite::SqliteRow};
 use symbolon_core::{
     audit::Event,
     change::{Change, Write},
+    code::{CODES_MAX, Code},
     id::{EntryId, SessionId, UserId},
     log::Entry,
-    session::{Reason, Session},
+    session::{Reason, Session, Version},
     time::Time,
     user::User,
 };
@@ -185,9 +186,11 @@ async fn touch(
     seen: &[(SessionId, Time)],
 ) -> Result<Outcome, StoreError> {
     for (id, at) in seen {
-        // Not even being seen brings back a session that was silent too long.
-        let query = "UPDATE sessions SET seen_at = $2 WHERE id = $1 AND seen_at < $2 AND seen_at + idle_ms > $2 \
-                     AND ended_at IS NULL";
+        // Not even being seen brings back a session that was silent too long. Who uses an app is seen at the browser
+        // session that authorised it, too: it does not run out under them.
+        let query = "UPDATE sessions SET seen_at = $2 \
+                     WHERE id IN ($1, (SELECT parent FROM sessions WHERE id = $1)) AND seen_at < $2 \
+                     AND seen_at + idle_ms > $2 AND ended_at IS NULL";
         sqlx::query(query)
             .bind(&id.as_bytes()[..])
             .bind(at.millis())
@@ -232,6 +235,13 @@ async fn sweep(connection: &mut SqliteConnection, sweep: &Sweep) -> Result<Outco
     let query = sqlx::query("DELETE FROM invitations WHERE expires_at < $1")
         .bind(sweep.entries_before.millis());
     query.execute(&mut *connection).await?;
+    let query = "DELETE FROM codes WHERE digest IN \
+                 (SELECT digest FROM codes WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+    sqlx::query(query)
+        .bind(sweep.entries_before.millis())
+        .bind(SWEEP_MAX)
+        .execute(&mut *connection)
+        .await?;
     // The trail is in the order of time: only its beginning is looked at.
     let query = "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM \
                  (SELECT sequence, at FROM audit ORDER BY sequence LIMIT $2) WHERE at < $1)";
@@ -385,6 +395,15 @@ async fn write_one(
                 .bind(hash.expose());
             one(query.execute(connection).await?.rows_affected(), Refused::Conflict)
         }
+        Write::IssueCode { code, version } => issue_code(connection, code, *version).await,
+        Write::UseCode { digest, child } => {
+            let query = "UPDATE codes SET child = $2 WHERE digest = $1 AND child IS NULL AND expires_at > $3";
+            let query = sqlx::query(query)
+                .bind(&digest.as_bytes()[..])
+                .bind(&child.as_bytes()[..])
+                .bind(at.millis());
+            one(query.execute(connection).await?.rows_affected(), Refused::Conflict)
+        }
         Write::AddClient(client) => insert(rows::insert_client(client)?.execute(connection).await),
         Write::SaveClient(client) => one(
             rows::update_client(client)?.execute(connection).await?.rows_affected(),
@@ -436,7 +455,26 @@ fn insert<T>(result: Result<T, sqlx::Error>) -> Result<(), Refused> {
 }
 
 async fn open_session(connection: &mut SqliteConnection, session: &Session) -> Result<(), Refused> {
-    one(rows::insert_session(session)?.execute(connection).await?.rows_affected(), Refused::Gone)
+    match rows::insert_session(session)?.execute(connection).await {
+        Ok(inserted) => one(inserted.rows_affected(), Refused::Gone),
+        Err(error) => insert(Err::<(), _>(error)),
+    }
+}
+
+async fn issue_code(
+    connection: &mut SqliteConnection,
+    code: &Code,
+    version: Version,
+) -> Result<(), Refused> {
+    if rows::insert_code(code, version).execute(&mut *connection).await?.rows_affected() == 0 {
+        let live = is_live(connection, code.session).await?;
+        return Err(if live { Refused::Conflict } else { Refused::Gone });
+    }
+    let query = "DELETE FROM codes WHERE digest IN (SELECT digest FROM codes WHERE session = $1 \
+                 ORDER BY expires_at DESC LIMIT -1 OFFSET $2)";
+    let query = sqlx::query(query).bind(&code.session.as_bytes()[..]).bind(i64::from(CODES_MAX));
+    query.execute(connection).await?;
+    Ok(())
 }
 
 async fn save_session(connection: &mut SqliteConnection, session: &Session) -> Result<(), Refused> {
@@ -489,7 +527,8 @@ async fn end_sessions_of(
         .bind(at.millis())
         .bind(reason.as_str());
     let ended = ids(&query.bind(i64::from(most)).fetch_all(&mut *connection).await?)?;
-    let lift = "UPDATE sessions SET epoch = (SELECT epoch FROM users WHERE id = $1) \
+    // The version moves, too: who has loaded a child before must not write the lower epoch back.
+    let lift = "UPDATE sessions SET epoch = (SELECT epoch FROM users WHERE id = $1), version = version + 1 \
                 WHERE parent = $2 AND ended_at IS NULL";
     sqlx::query(lift).bind(&user.as_bytes()[..]).bind(except).execute(connection).await?;
     Ok(ended.into_iter().map(SessionId::entry).collect())

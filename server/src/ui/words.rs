@@ -112,6 +112,9 @@ words! {
     // Refusals: what happened, and what to do.
     bad_request: "This request cannot be understood", "요청을 이해하지 못했어요";
     bad_request_help: "Nothing was changed. Go back and try again from the start.", "바뀐 것은 없어요. 이전 화면으로 돌아가 처음부터 다시 시도해 주세요.";
+    authorization: "The application asked for something that cannot be done", "애플리케이션이 처리할 수 없는 요청을 보냈어요";
+    authorization_help: "You did nothing wrong, and nothing was changed. Tell the people who run the application what is named below.", "잘못하신 것은 없고 바뀐 것도 없어요. 애플리케이션 운영자에게 아래 내용을 알려 주세요.";
+    parameter: "The parameter that is wrong:", "잘못된 매개변수:";
     foreign_form: "This form did not come from here", "이곳에서 보낸 양식이 아니에요";
     foreign_form_help: "Nothing was changed. If you meant it, open the page here and send the form again.", "바뀐 것은 없어요. 직접 하려던 일이라면 이곳에서 페이지를 열고 양식을 다시 보내 주세요.";
     forbidden: "You are not allowed to do this", "이 작업을 할 권한이 없어요";

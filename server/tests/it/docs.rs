@@ -66,10 +66,10 @@ A refusal is a problem document (RFC 9457), `Content-Type: application/problem+j
 ```json
 {
   "type": "urn:symbolon:error:invalid_grant",
-  "title": "The refresh token proves no live session",
+  "title": "The refresh token or code proves no live session",
   "status": 400,
   "code": "invalid_grant",
-  "fix": "Log in again. An old refresh token that comes back ends its session."
+  "fix": "Log in again. An old refresh token or a used code that comes back ends its session."
 }
 ```
 

@@ -10,6 +10,8 @@ mod cached;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod codes;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod faults;

@@ -16,7 +16,10 @@ use serde_json::json;
 use sqlx::Connection;
 use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
 
-use crate::world::{PASSWORD, Tokens, World, ask};
+use crate::{
+    codes,
+    world::{PASSWORD, Tokens, World, ask},
+};
 
 /// Log lines, kept.
 #[derive(Debug, Clone, Default)]
@@ -134,7 +137,8 @@ pub(crate) fn found(secrets: &[String], places: &[(String, Vec<u8>)]) -> Vec<Str
 /// Uses everything that issues or takes a secret. Returns all of them.
 async fn everything(world: &World) -> Vec<String> {
     let mut secrets = vec![PASSWORD.to_owned()];
-    let shop = world.add_client("shop", "confidential", json!({})).await;
+    let more = json!({ "first_party": true, "redirect_uris": [codes::CALLBACK] });
+    let shop = world.add_client("shop", "confidential", more).await;
     let visitor =
         world.send(ask("POST", "/api/v1/sessions").basic(&shop).json(&json!({}))).await.expect(201);
     let planted = visitor.text_of("set_cookie");
@@ -152,6 +156,7 @@ async fn everything(world: &World) -> Vec<String> {
     let third = Tokens::from(&third);
     let about = ask("POST", "/oauth2/introspect").basic(&shop).form(&[("token", &third.access)]);
     world.send(about).await.expect(200);
+    secrets.extend(codes::one_walk(world, &shop, &stepped_up).await);
     let typed = "a password that nobody has";
     let wrong = json!({ "username": "user", "password": typed });
     world.send(ask("POST", "/api/v1/login").json(&wrong)).await.expect(401);

@@ -184,6 +184,7 @@ pub async fn logout(
     body: axum::body::Bytes,
 ) -> Result<Response, Problem> {
     let now = now();
+    let ours = http.api_rules.check_origin(&Method::POST, &headers).is_ok();
     if let Some(identity) = &identity {
         ops::end::session(&http.app, identity.session, Reason::Logout, now).await?;
     } else if !body.is_empty() {
@@ -191,12 +192,15 @@ pub async fn logout(
         if let Some(token) = body.refresh_token {
             ops::end::by_refresh_token(&http.app, &token, now).await?;
         }
+    } else if ours && !headers.contains_key(header::AUTHORIZATION) {
+        // The cookie of an app's own session opens nothing here, but its holder can end it.
+        if let Some(cookie) = http.session_cookie(&headers)? {
+            ops::end::by_child_cookie(&http.app, &cookie, now).await?;
+        }
     }
     let mut cleared = HeaderMap::new();
     // A page of another site removes no cookies either.
-    if headers.contains_key(header::COOKIE)
-        && http.api_rules.check_origin(&Method::POST, &headers).is_ok()
-    {
+    if headers.contains_key(header::COOKIE) && ours {
         output::clear_all(&http, &mut cleared);
     }
     confirm.answer(&http.app, cleared, None).await
