@@ -48,8 +48,10 @@ export class World {
   #processes = {};
 
   // Starts everything and waits until it answers.
-  static async start(name, binary) {
+  // The server is under a path of the application's host, or on another host (`elsewhere`).
+  static async start(name, binary, elsewhere = "") {
     const world = new World();
+    world.configs = { server: `symbolon${elsewhere}.toml`, forward: `forward-auth${elsewhere}.toml` };
     world.proxy = name;
     world.folder = await mkdtemp(join(tmpdir(), `symbolon-${name}-`));
     const [proxy, server, forward, app] = await freePorts(4);
@@ -68,12 +70,12 @@ export class World {
   async #begin(proxy) {
     const { folder, ports, binary } = this;
     await writeFile(join(folder, "gate"), "0123456789abcdef".repeat(4));
-    for (const file of ["symbolon.toml", "forward-auth.toml", ...proxy.files]) {
+    for (const file of [...Object.values(this.configs), ...proxy.files]) {
       await writeFile(join(folder, file), this.#here(await readFile(docs + file, "utf8"), proxy));
     }
     this.#run("app", [process.execPath, app, ports.app]);
     const server = this.#run("server", [
-      ...[binary, "dev", "--json", "--no-demo", "--config", join(folder, "symbolon.toml")],
+      ...[binary, "dev", "--json", "--no-demo", "--config", join(folder, this.configs.server)],
       ...["--set", "password.memory_kib=8", "--set", "password.iterations=1"],
     ]);
     const line = createInterface(server.stdout);
@@ -90,7 +92,7 @@ export class World {
   startForward() {
     const { folder, binary } = this;
     const settings = ["--set", "server.deadline=1s"];
-    this.#run("forward", [binary, "forward-auth", "--config", join(folder, "forward-auth.toml"), ...settings]);
+    this.#run("forward", [binary, "forward-auth", "--config", join(folder, this.configs.forward), ...settings]);
   }
 
   #here(text, proxy) {
@@ -149,6 +151,11 @@ export class World {
   // A request through the proxy. `headers` is a flat list, so that one can stand twice; the path is sent as it is.
   ask(path, { headers = [], ...options } = {}) {
     return send(this.ports.proxy, { path, headers: ["host", `localhost:${this.ports.proxy}`, ...headers], ...options });
+  }
+
+  // A request to the server on its own host.
+  askServer(path, { headers = [], ...options } = {}) {
+    return send(this.ports.server, { path, headers: ["host", `127.0.0.1:${this.ports.server}`, ...headers], ...options });
   }
 
   // How many requests have reached the application.

@@ -13,7 +13,7 @@ use crate::{
     config::{Forwarded, forward::ForwardConfig},
     forward::{self, connect::Connector},
     listen::{Front, Listener, Proxies, Stop},
-    telemetry,
+    telemetry::Observe,
 };
 
 /// `symbolon forward-auth`
@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
         let listener = bind(address).await?;
         // Whom a request comes from says the socket alone: the proxy itself is looked at, not who is behind it.
         let proxies = Proxies::new(Vec::new(), Forwarded::XForwarded);
-        let front = Front::new(telemetry::observe(router, Some(metrics.clone())), proxies, bounds);
+        let front = Front::new(router.layer(Observe(Some(metrics.clone()))), proxies, bounds);
         let behind = [tokio::spawn(task), tokio::spawn(metrics.keep_small())];
         tracing::info!(%address, "answering checks");
         front.serve(Listener::Tcp(listener, None), stop).await;

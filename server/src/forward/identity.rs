@@ -75,7 +75,7 @@ impl Minter {
             jti: TokenId::random(&mut Os),
             sid: claims.session,
             scope: Some(list(&claims.scopes, " ")).filter(|scope| !scope.is_empty()).map(Box::from),
-            roles: claims.roles.clone(),
+            roles: claims.roles.to_vec(),
             auth_time: claims.auth_time,
             acr: claims.assurance.map(|level| level.as_str().into()),
             amr: Vec::new(),

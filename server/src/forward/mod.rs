@@ -22,7 +22,7 @@ pub mod upstream;
 use std::{fmt, sync::Arc};
 
 use axum::{
-    Extension, Router,
+    Router,
     body::Body,
     extract::{Request, State},
     response::{IntoResponse, Response},
@@ -301,14 +301,10 @@ async fn readyz<A: Authority>(State(service): Service<A>) -> Response {
     }
 }
 
-async fn metrics<A: Authority>(
-    State(service): Service<A>,
-    metrics: Option<Extension<Metrics>>,
-    request: Request,
-) -> Response {
+async fn metrics<A: Authority>(State(service): Service<A>, request: Request) -> Response {
     let may = is_from(&service.config.listen.metrics_from, &request.into_parts().0);
-    match metrics {
-        Some(Extension(metrics)) if may => {
+    match Metrics::current() {
+        Some(metrics) if may => {
             if let Some(status) = (service.standing)() {
                 gauge(&status);
             }

@@ -160,7 +160,9 @@ fn check_forward(path: &Path, shown: &str) {
 #[test]
 fn the_files_beside_a_proxy_are_fit() {
     let folder = root().join("docs/forward-auth");
-    check_forward(&folder.join("forward-auth.toml"), &read(&folder.join("forward-auth.toml")));
+    for name in ["forward-auth.toml", "forward-auth-elsewhere.toml"] {
+        check_forward(&folder.join(name), &read(&folder.join(name)));
+    }
     for name in ["forward-auth.md", "forward-auth.ko.md"] {
         let guide = read(&root().join("docs/guide").join(name));
         for file in fs::read_dir(&folder).unwrap() {
