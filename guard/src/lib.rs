@@ -78,9 +78,14 @@
 //! | [`cookie`] | the names and attributes of cookies, strict reading |
 //! | [`Guard`], [`Require`] | the layers |
 //! | [`Refusal`] | the answer to those who do not get in |
+//! | [`proven`] | what credentials have proven lately |
 //! | [`remote`] | strict mode: ask a server about every request |
 //! | [`follow`] | decide here, and hear of every end |
 //! | [`testing`] | identities for an application's own tests |
+
+// The examples are tests, too.
+#[cfg(test)]
+extern crate self as symbolon_guard;
 
 use std::sync::Arc;
 
@@ -99,6 +104,8 @@ mod introspection;
 mod layer;
 #[cfg(feature = "remote")]
 mod link;
+#[cfg(feature = "remote")]
+pub mod proven;
 #[cfg(feature = "remote")]
 pub mod remote;
 pub mod testing;

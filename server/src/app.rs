@@ -11,13 +11,20 @@ use aws_lc_rs::hmac;
 use symbolon_core::{
     client::{Client, ClientId},
     handle::{Handle, InvalidHandle, Kind},
+    id::EntryId,
     keys::{self, KeyRing, MasterKey},
     password::{self, Password},
     revocation,
     secret::{SecretBytes, SecretText},
+    session::Assurance,
     time::Time,
-    token::{Rules, TokenType, Verifier},
+    token::{self, AccessToken, Rules, TokenType, Verifier},
     user::User,
+};
+
+use symbolon_guard::{
+    Claims,
+    proven::{Proven, Weight},
 };
 
 pub use crate::os::{Os, now};
@@ -48,7 +55,58 @@ pub struct Keys {
     pub ring: KeyRing,
     /// Verifies access tokens of ours, for whatever audience. Whoever asks looks at the audience, too.
     pub verifier: Verifier,
+    /// Tokens that it has verified lately. They go with it: other keys or audiences begin anew.
+    pub verified: Proven<Verified>,
 }
+
+impl Keys {
+    fn new(ring: KeyRing, verifier: Verifier) -> Self {
+        Self { ring, verifier, verified: Proven::new(VERIFIED_BYTES_MAX) }
+    }
+}
+
+/// A verified access token, and what is looked up at every use.
+#[derive(Debug)]
+pub struct Verified {
+    /// What it says.
+    pub claims: token::Claims,
+    /// The ids that end it.
+    pub entries: [EntryId; 5],
+    /// What it says of who asks.
+    pub identity: Arc<Claims>,
+}
+
+impl Verified {
+    /// Keeps what a verified token says.
+    pub fn new(token: AccessToken) -> Self {
+        let (entries, claims) = (token.entries(), token.claims);
+        let aal2 = claims.acr.as_deref() == Some(Assurance::Aal2.as_str());
+        // Tokens of one factor say nothing about it.
+        let assurance = if aal2 { Assurance::Aal2 } else { Assurance::Aal1 };
+        let identity = Arc::new(Claims {
+            subject: claims.user,
+            session: claims.sid,
+            parent: None,
+            client: claims.client_id.clone(),
+            scopes: claims.scopes().map(Into::into).collect(),
+            assurance: claims.user.map(|_| assurance),
+            roles: claims.roles.clone().into(),
+            auth_time: claims.auth_time,
+        });
+        Self { claims, entries, identity }
+    }
+}
+
+impl Weight for Verified {
+    fn bytes(&self) -> usize {
+        let words = self.claims.roles.iter().map(|role| 2 * role.len() + 32).sum::<usize>();
+        let scope = self.claims.scope.as_ref().map_or(0, |scope| 3 * scope.len());
+        640 + words + scope
+    }
+}
+
+/// How much memory verified tokens may take.
+const VERIFIED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The running server.
 #[derive(Debug)]
@@ -151,7 +209,7 @@ impl App {
             attempts: Attempts::new(config.limits.quotas(), &SecretBytes::random(&mut Os)),
             master: Arc::new(master),
             key_turn: tokio::sync::Mutex::default(),
-            keys: RwLock::new(Arc::new(Keys { ring, verifier })),
+            keys: RwLock::new(Arc::new(Keys::new(ring, verifier))),
             clients: RwLock::default(),
             store,
             config,
@@ -243,7 +301,7 @@ impl App {
         };
         let verifier = Verifier::new(rules, ring.verifying_keys(now()).cloned());
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) =
-            Arc::new(Keys { ring, verifier });
+            Arc::new(Keys::new(ring, verifier));
     }
 
     /// Loads the clients anew, after they have changed.

@@ -6,19 +6,14 @@
 use std::{
     collections::HashMap,
     fmt,
-    hash::{Hash, Hasher, RandomState},
-    hint::black_box,
+    ops::Deref,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use quick_cache::{
-    Equivalent, Weighter,
-    sync::{Cache, DefaultLifecycle},
-};
 use symbolon_core::{
     id::EntryId,
     secret::SecretText,
@@ -26,10 +21,16 @@ use symbolon_core::{
 };
 use tokio::sync::OnceCell;
 
-use crate::{error::Refusal, identity::Claims};
+use crate::{
+    error::Refusal,
+    identity::Claims,
+    proven::{Held, Proven, Weight},
+};
 
-/// About what a copy takes besides its text.
-const COPY_BYTES: usize = 400;
+/// About what it takes, without its words.
+const KNOWN_BYTES: usize = 340;
+/// The most ids that end one credential: there are session, parent, client, half, era, token and key.
+pub(super) const IDS_MAX: usize = 8;
 /// How often a session that is in use is said to be.
 const SEEN_EVERY: Duration = Duration::from_secs(30);
 
@@ -38,7 +39,7 @@ const SEEN_EVERY: Duration = Duration::from_secs(30);
 pub(super) struct Known {
     pub(super) claims: Arc<Claims>,
     /// Looked up at every use.
-    pub(super) ids: Box<[EntryId]>,
+    pub(super) ids: Ids,
     /// From when on this says nothing any more, by the server's clock.
     pub(super) until: Time,
     /// When the session was last said to be in use, in nanoseconds, and one more. Zero: never.
@@ -46,8 +47,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn new(claims: Claims, ids: impl Into<Box<[EntryId]>>, until: Time) -> Self {
-        Self { claims: Arc::new(claims), ids: ids.into(), until, seen: AtomicU64::new(0) }
+    pub(super) fn new(claims: Claims, ids: Ids, until: Time) -> Self {
+        Self { claims: Arc::new(claims), ids, until, seen: AtomicU64::new(0) }
     }
 
     /// Whether it is time to say that the session is in use.
@@ -63,66 +64,42 @@ impl Known {
     }
 }
 
-/// A credential as a key: found by a keyed hash of all of it, compared whole, in constant time.
-#[derive(Clone)]
-struct Held(SecretText);
+/// The ids that end a credential. In place, because every use reads them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ids {
+    all: [EntryId; IDS_MAX],
+    len: usize,
+}
 
-#[derive(Clone, Copy)]
-struct Shown<'a>(&'a SecretText);
-
-impl fmt::Debug for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Held(…)")
+impl Ids {
+    /// Takes the first [`IDS_MAX`].
+    pub(super) fn of(ids: &[EntryId]) -> Self {
+        let mut all = [EntryId::from_bytes([0; 16]); IDS_MAX];
+        let len = ids.len().min(IDS_MAX);
+        all[..len].copy_from_slice(&ids[..len]);
+        Self { all, len }
     }
 }
 
-impl Hash for Held {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Shown(&self.0).hash(state);
+impl Deref for Ids {
+    type Target = [EntryId];
+
+    fn deref(&self) -> &[EntryId] {
+        &self.all[..self.len]
     }
 }
 
-impl Hash for Shown<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(self.0.expose().as_bytes());
-    }
-}
-
-impl PartialEq for Held {
-    fn eq(&self, other: &Self) -> bool {
-        same(&self.0, &other.0)
-    }
-}
-
-impl Eq for Held {}
-
-impl Equivalent<Held> for Shown<'_> {
-    fn equivalent(&self, key: &Held) -> bool {
-        same(self.0, &key.0)
-    }
-}
-
-/// Looks at every byte, many at a time.
-fn same(one: &SecretText, other: &SecretText) -> bool {
-    let (one, other) = (one.expose().as_bytes(), other.expose().as_bytes());
-    let differing = one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b));
-    one.len() == other.len() && black_box(differing) == 0
-}
-
-#[derive(Debug, Clone)]
-struct Bytes;
-
-impl Weighter<Held, Arc<Known>> for Bytes {
-    fn weight(&self, key: &Held, known: &Arc<Known>) -> u64 {
-        let Claims { roles, scopes, .. } = &*known.claims;
+impl Weight for Known {
+    fn bytes(&self) -> usize {
+        let Claims { roles, scopes, .. } = &*self.claims;
         let words = roles.iter().chain(scopes).map(|word| word.len() + size_of::<Box<str>>());
-        (COPY_BYTES + key.0.expose().len() + words.sum::<usize>()) as u64
+        KNOWN_BYTES + words.sum::<usize>()
     }
 }
 
 /// Credentials that were proven, and questions that are under way.
 pub(super) struct Credentials {
-    copies: Cache<Held, Arc<Known>, Bytes, RandomState>,
+    copies: Proven<Known>,
     flights: Mutex<HashMap<Held, Arc<Flight>>>,
 }
 
@@ -136,26 +113,19 @@ impl fmt::Debug for Credentials {
 
 impl Credentials {
     pub(super) fn new(bytes_max: usize) -> Self {
-        let copies = Cache::with(
-            bytes_max / (2 * COPY_BYTES),
-            bytes_max as u64,
-            Bytes,
-            RandomState::new(),
-            DefaultLifecycle::default(),
-        );
-        Self { copies, flights: Mutex::default() }
+        Self { copies: Proven::new(bytes_max), flights: Mutex::default() }
     }
 
     pub(super) fn get(&self, credential: &SecretText) -> Option<Arc<Known>> {
-        self.copies.get(&Shown(credential))
+        self.copies.get(credential)
     }
 
     pub(super) fn put(&self, credential: &SecretText, known: Arc<Known>) {
-        self.copies.insert(Held(credential.clone()), known);
+        self.copies.put(credential, known);
     }
 
     pub(super) fn forget(&self, credential: &SecretText) {
-        self.copies.remove(&Shown(credential));
+        self.copies.forget(credential);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -178,8 +148,10 @@ impl Credentials {
         F: Future<Output = Result<Arc<Known>, Refusal>>,
     {
         let flight = self.flights().entry(Held(credential.clone())).or_default().clone();
-        let joined = Joined { all: self, credential, flight };
-        joined.flight.get_or_init(|| ask).await.clone()
+        let _joined = Joined { all: self, credential, flight: Arc::downgrade(&flight) };
+        // Whoever leaves lets go of the flight first.
+        let flight = flight;
+        flight.get_or_init(|| ask).await.clone()
     }
 
     fn flights(&self) -> std::sync::MutexGuard<'_, HashMap<Held, Arc<Flight>>> {
@@ -192,18 +164,19 @@ impl Credentials {
 struct Joined<'a> {
     all: &'a Credentials,
     credential: &'a SecretText,
-    flight: Arc<Flight>,
+    flight: Weak<Flight>,
 }
 
 impl Drop for Joined<'_> {
     fn drop(&mut self) {
+        let held = Held(self.credential.clone());
         let mut flights = self.all.flights();
-        // Two: this one, and the table's.
-        if self.flight.initialized() || Arc::strong_count(&self.flight) == 2 {
-            let held = Held(self.credential.clone());
-            if flights.get(&held).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
-                flights.remove(&held);
-            }
+        let left = |flight: &Arc<Flight>| {
+            let same = Weak::ptr_eq(&Arc::downgrade(flight), &self.flight);
+            same && (flight.initialized() || Arc::strong_count(flight) == 1)
+        };
+        if flights.get(&held).is_some_and(left) {
+            flights.remove(&held);
         }
     }
 }

@@ -8,7 +8,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use symbolon_core::{secret::SecretText, session::Assurance, time::Time};
+use symbolon_core::{secret::SecretText, time::Time};
 use symbolon_guard::{Authority, Carried, Claims, Guard, Refusal};
 
 use super::Http;
@@ -31,9 +31,7 @@ impl Authority for InProcess {
                 .await
                 .map_err(refusal)
                 .and_then(|known| of_browser(&known).map(Arc::new)),
-            Carried::Bearer(text) | Carried::TokenCookie(text) => {
-                of_token(&self.0, text, now).map(Arc::new)
-            }
+            Carried::Bearer(text) | Carried::TokenCookie(text) => of_token(&self.0, text, now),
         }
     }
 }
@@ -69,27 +67,13 @@ fn of_session(known: &Known) -> Claims {
     }
 }
 
-fn of_token(app: &App, text: &SecretText, now: Time) -> Result<Claims, Refusal> {
-    let claims = check::token(app, text, now).map_err(refusal)?.claims;
+fn of_token(app: &App, text: &SecretText, now: Time) -> Result<Arc<Claims>, Refusal> {
+    let verified = check::token(app, text, now).map_err(refusal)?;
     // A token for somebody else's API is no key to this one (RFC 9068, section 4).
-    if !claims.aud.contains(app.config.public_url.issuer()) {
+    if !verified.claims.aud.contains(app.config.public_url.issuer()) {
         return Err(Refusal::InvalidToken);
     }
-    Ok(Claims {
-        subject: claims.user,
-        session: claims.sid,
-        parent: None,
-        client: claims.client_id.clone(),
-        scopes: claims.scopes().map(Into::into).collect(),
-        assurance: claims.user.map(|_| assurance(claims.acr.as_deref())),
-        roles: claims.roles.into(),
-        auth_time: claims.auth_time,
-    })
-}
-
-/// Tokens of one factor say nothing about it.
-fn assurance(acr: Option<&str>) -> Assurance {
-    if acr == Some(Assurance::Aal2.as_str()) { Assurance::Aal2 } else { Assurance::Aal1 }
+    Ok(Arc::clone(&verified.identity))
 }
 
 /// Lets requests alone that a client authenticates with HTTP Basic: that client is who asks. All others need a session.

@@ -5,9 +5,15 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
-use symbolon_core::{client::ClientId, keys::Algorithm, secret::SecretText, time::Time};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use symbolon_core::{
+    client::ClientId,
+    id::{EntryId, SessionId, TokenId, UserId},
+    keys::Algorithm,
+    secret::SecretText,
+    time::Time,
+};
 
 use super::{
     Http,
@@ -37,41 +43,66 @@ pub async fn introspect(
     Form(question): Form<Question>,
 ) -> Result<Response, Problem> {
     let active = ops::introspect::introspect(&http.app, &asker, &question.token, now()).await?;
-    Ok(output::json(
-        HeaderMap::new(),
-        active.map_or_else(|| json!({ "active": false }), |active| body(&http, &active)),
-    ))
+    Ok(match &active {
+        None => output::json(HeaderMap::new(), json!({ "active": false })),
+        Some(active) => output::json(HeaderMap::new(), Told::new(&http, active)),
+    })
 }
 
-fn body(http: &Http, active: &Active) -> Value {
-    let mut body = json!({
-        "active": true,
-        "iss": http.app.config.public_url.issuer(),
-        "sid": active.session,
-        "client_id": active.client,
-        "roles": active.roles,
-        "iat": active.issued_at.secs(),
-        "exp": active.expires_at.secs(),
-        // Not of the standard: what a follower looks up in the revocation log before it uses this answer again.
-        "revoked_by": active.revoked_by,
-        "token_type": if active.token.is_some() { "Bearer" } else { "session" },
-    });
-    let mut say = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            body[name] = value;
+/// An active half (RFC 7662, section 2.2).
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    active: bool,
+    iss: &'a str,
+    sid: SessionId,
+    client_id: &'a str,
+    roles: &'a [Box<str>],
+    iat: i64,
+    exp: i64,
+    token_type: &'static str,
+    /// Not of the standard: what a follower looks up in the revocation log before it uses this answer again.
+    revoked_by: &'a [EntryId],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<UserId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<SessionId>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<TokenId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<&'a [String]>,
+}
+
+impl<'a> Told<'a> {
+    fn new(http: &'a Http, active: &'a Active) -> Self {
+        let token = active.token.as_ref();
+        Self {
+            active: true,
+            iss: http.app.config.public_url.issuer(),
+            sid: active.session,
+            client_id: active.client.as_str(),
+            roles: &active.roles,
+            iat: active.issued_at.secs(),
+            exp: active.expires_at.secs(),
+            token_type: if token.is_some() { "Bearer" } else { "session" },
+            revoked_by: &active.revoked_by,
+            sub: active.user,
+            username: active.username.as_deref(),
+            parent: active.parent,
+            scope: &active.scope,
+            auth_time: active.auth_time.map(Time::secs),
+            acr: active.user.map(|_| active.assurance.as_str()),
+            jti: token.map(|(id, _)| *id),
+            aud: token.map(|(_, audiences)| audiences.as_slice()),
         }
-    };
-    say("sub", active.user.map(|user| json!(user)));
-    say("username", active.username.as_ref().map(|name| json!(name)));
-    say("parent", active.parent.map(|parent| json!(parent)));
-    say("scope", (!active.scope.is_empty()).then(|| json!(active.scope)));
-    say("auth_time", active.auth_time.map(|at: Time| json!(at.secs())));
-    say("acr", active.user.map(|_| json!(active.assurance.as_str())));
-    if let Some((id, audiences)) = &active.token {
-        say("jti", Some(json!(id)));
-        say("aud", Some(json!(audiences)));
     }
-    body
 }
 
 /// A half that shall be void (RFC 7009, section 2.1).

@@ -8,12 +8,12 @@ use symbolon_core::{
     secret::SecretText,
     session::{Lapse, Reason},
     time::Time,
-    token::{AccessToken, InvalidToken},
+    token::InvalidToken,
 };
 
 use super::Unavailable;
 use crate::{
-    app::App,
+    app::{App, Verified},
     live::{Known, Live},
     store::Found,
 };
@@ -138,12 +138,22 @@ pub fn stands(live: &Live, now: Time) -> Result<(), Refused> {
     live.session.standing(live.session.seen_at, live.user.as_ref(), now).map_err(Refused::Lapsed)
 }
 
-/// What an access token of ours says, if it counts now. No I/O.
+/// What an access token of ours says, if it counts now. No I/O. Where it was verified lately, it is not verified again.
 ///
 /// # Errors
 /// [`Refused`].
-pub fn token(app: &App, text: &SecretText, now: Time) -> Result<AccessToken, Refused> {
+pub fn token(app: &App, text: &SecretText, now: Time) -> Result<Arc<Verified>, Refused> {
     let keys = app.keys();
-    let token = keys.verifier.verify(text.expose(), now)?;
-    if app.store.is_ended(&token.entries()) { Err(Refused::Revoked) } else { Ok(token) }
+    let verified = match keys.verified.get(text) {
+        Some(verified) => {
+            keys.verifier.rules().check_times(&verified.claims, now)?;
+            verified
+        }
+        None => {
+            let verified = Arc::new(Verified::new(keys.verifier.verify(text.expose(), now)?));
+            keys.verified.put(text, Arc::clone(&verified));
+            verified
+        }
+    };
+    if app.store.is_ended(&verified.entries) { Err(Refused::Revoked) } else { Ok(verified) }
 }

@@ -139,7 +139,8 @@ pub async fn to_cookie(
     token: &SecretText,
     now: Time,
 ) -> Result<(Session, SecretText), Refused> {
-    let claims = check::token(app, token, now)?.claims;
+    let verified = check::token(app, token, now)?;
+    let claims = &verified.claims;
     for _ in 0..TRIES_MAX {
         let mut session = reload(app, claims.sid, now).await?;
         let gave = |family: &Family| {

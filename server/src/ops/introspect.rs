@@ -1,5 +1,7 @@
 //! Introspection (RFC 7662): what a half proves now, told to an authenticated client.
 
+use std::sync::Arc;
+
 use symbolon_core::{
     client::{Client, ClientId, ClientKind},
     handle::Kind,
@@ -26,7 +28,7 @@ pub struct Active {
     /// The client that it belongs to.
     pub client: ClientId,
     /// The user's roles.
-    pub roles: Vec<String>,
+    pub roles: Arc<[Box<str>]>,
     /// Separated by spaces.
     pub scope: String,
     /// How sure we are who it is.
@@ -88,7 +90,7 @@ async fn cookie(
         user: login.map(|login| login.user),
         username: login.map(|login| login.name.to_string()),
         client: known.client.clone(),
-        roles: login.iter().flat_map(|login| login.roles.iter()).map(ToString::to_string).collect(),
+        roles: login.map(|login| Arc::clone(&login.roles)).unwrap_or_default(),
         scope: String::new(),
         assurance: login.map_or(Assurance::Aal1, |login| login.assurance),
         auth_time: login.map(|login| login.at),
@@ -100,28 +102,23 @@ async fn cookie(
 }
 
 fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Active> {
-    let token = check::token(app, text, now).ok()?;
-    let revoked_by = token.entries().to_vec();
-    let claims = token.claims;
+    let verified = check::token(app, text, now).ok()?;
+    let claims = &verified.claims;
     let theirs =
         claims.client_id == asker.id || asker.audiences.iter().any(|own| claims.aud.contains(own));
-    let assurance = match claims.acr.as_deref() {
-        Some("aal2") => Assurance::Aal2,
-        _ => Assurance::Aal1,
-    };
     theirs.then(|| Active {
         session: claims.sid,
         parent: None,
         user: claims.user,
         username: None,
         scope: claims.scope.as_deref().unwrap_or_default().to_owned(),
-        roles: claims.roles.iter().map(ToString::to_string).collect(),
-        assurance,
+        roles: Arc::clone(&verified.identity.roles),
+        assurance: verified.identity.assurance.unwrap_or(Assurance::Aal1),
         auth_time: claims.auth_time,
         issued_at: claims.iat,
         expires_at: claims.exp,
         token: Some((claims.jti, claims.aud.iter().map(str::to_owned).collect())),
-        client: claims.client_id,
-        revoked_by,
+        revoked_by: verified.entries.to_vec(),
+        client: claims.client_id.clone(),
     })
 }
