@@ -20,7 +20,8 @@ CONSTANTS
     Drift,         \* how many ticks the clock of a process may lose
     TokenLife,     \* how long an access token lives; 0: for ever, and entries never leave
     Page,          \* entries in one answer, at most
-    AsksMax,       \* questions that a process asks, at most
+    FollowerAsks,  \* questions that a follower asks, at most
+    NodeAsks,      \* questions that a node asks, at most
     IdentitiesMax, \* identities that a process draws, at most
     StartsMax,     \* restarts of the server, at most
     NewLogId,      \* whether a start gives the log a new id (a single server) or not (PostgreSQL)
@@ -52,7 +53,7 @@ VARIABLES
     \* The network: what was sent may arrive late, twice, in any order, or never.
     questions, answers,
     \* What happened.
-    token,      \* ticks that the youngest token of a session still lives
+    token,      \* ticks until the youngest token of a session is dead by every clock
     proved,     \* proofs of life that wait to be signed (only when broken)
     confirmed   \* sessions whose end was confirmed to somebody
 
@@ -83,7 +84,8 @@ Ended == {log[i].session : i \in 1..Len(log)}
 \* How long an entry is kept. A process that holds a lease may still sign a token after the end, so the lease counts;
 \* and a process whose clock is slow accepts it for longer.
 Ages   == TokenLife > 0
-Keep   == TokenLife + L + Drift + (IF Fault = "EntryLeavesEarly" THEN 0 ELSE Drift)
+Fresh  == TokenLife + Drift
+Keep   == Fresh + (IF Fault = "EntryLeavesEarly" THEN 0 ELSE L + Drift)
 HasLeft(s) == Ages /\ age[s] >= Keep
 
 \* Answers are named by the question that they answer, and by the process of the server that gave them.
@@ -115,7 +117,7 @@ Init ==
     /\ unapplied = [p \in Processes |-> {}]
     /\ looked = [p \in Processes |-> {}]
     /\ questions = {} /\ answers = {}
-    /\ token = [s \in Sessions |-> TokenLife]
+    /\ token = [s \in Sessions |-> Fresh]
     /\ proved = {} /\ confirmed = {}
 
 -----------------------------------------------------------------------------
@@ -209,7 +211,7 @@ Acknowledgeable(p) ==
 StillAwaited(as, p) == IF Fault = "AnswerToAnother" THEN as ELSE {a \in as : a.process # p}
 
 Ask(p, g) ==
-    /\ asks[p] < AsksMax
+    /\ asks[p] < IF p \in Nodes THEN NodeAsks ELSE FollowerAsks
     /\ g # p /\ (p \in Nodes => g = Server)
     /\ asks' = [asks EXCEPT ![p] = @ + 1]
     /\ asking' = [asking EXCEPT ![p] = [open |-> TRUE, age |-> 0]]
@@ -345,7 +347,8 @@ Crash(p) ==
 
 \* The image of a process is started a second time. That may be done while it holds no lease and no open question.
 Copy(p, twin) ==
-    /\ Twins /\ p # twin /\ asks[twin] = 0 /\ asks[p] > 0
+    /\ Twins /\ p # twin /\ asks[p] > 0
+    /\ asks[twin] = 0 /\ cursor[twin] = Start
     /\ Fault = "CopiedWhileLeased" \/ (left[p] = 0 /\ ~asking[p].open)
     /\ identity' = [identity EXCEPT ![twin] = identity[p]]
     /\ last' = [last EXCEPT ![twin] = last[p]]
@@ -382,7 +385,8 @@ Tick ==
 (* Deciding.                                                               *)
 
 MayDecide(p) == left[p] > 0
-TokenLives(p, s) == ~Ages \/ token[s] + lag[p] > 0
+\* By its own clock, which was set by the server's and may have lost ticks.
+TokenLives(p, s) == ~Ages \/ token[s] + lag[p] > Drift
 
 \* Whether a request that `p` begins to read now could be accepted.
 Accepts(p, s) ==
@@ -390,19 +394,21 @@ Accepts(p, s) ==
     /\ s \notin set[p] \/ s \in looked[p]
     /\ TokenLives(p, s)
 
-\* A process that holds a lease signs a token. Its times are those of the proof of life.
+\* A process that holds a lease, and a copy of the session from before its end, signs a token. The token's times are
+\* those of the proof of life. A copy is kept no longer than a token lives.
 Issue(p, s) ==
     /\ Ages /\ s \in Ended /\ MayDecide(p) /\ s \notin set[p]
+    /\ age[s] < TokenLife + lag[p] \/ Fault = "CopyNeverAges"
     /\ IF Fault = "SignedLate"
        THEN proved' = proved \cup {s} /\ UNCHANGED token
-       ELSE token' = [token EXCEPT ![s] = TokenLife] /\ UNCHANGED proved
+       ELSE token' = [token EXCEPT ![s] = Fresh] /\ UNCHANGED proved
     /\ UNCHANGED <<store, server, granters, who, holds, asking, network, confirmed>>
 
 \* Broken: the process was paused between the proof and the signature.
 Sign(s) ==
     /\ s \in proved
     /\ proved' = proved \ {s}
-    /\ token' = [token EXCEPT ![s] = TokenLife]
+    /\ token' = [token EXCEPT ![s] = Fresh]
     /\ UNCHANGED <<store, server, granters, who, holds, asking, network, confirmed>>
 
 \* Broken: a request that began after the confirmation looks at the set first, and at the lease later.
