@@ -84,7 +84,7 @@ Ended == {log[i].session : i \in 1..Len(log)}
 \* How long an entry is kept. A process that holds a lease may still sign a token after the end, so the lease counts;
 \* and a process whose clock is slow accepts it for longer.
 Ages   == TokenLife > 0
-Fresh  == TokenLife + Drift
+Fresh  == IF Ages THEN TokenLife + Drift ELSE 0
 Keep   == Fresh + (IF Fault = "EntryLeavesEarly" THEN 0 ELSE L + Drift)
 HasLeft(s) == Ages /\ age[s] >= Keep
 
