@@ -129,7 +129,7 @@ OfThisLog(c) ==
     THEN c.place <= Len(log)
     ELSE /\ c.log = logId
          /\ c.place <= Len(log)
-         /\ c.place > 0 => log[c.place].tag = c.tag
+         /\ c.place > 0 /\ Fault # "CursorWithoutTag" => log[c.place].tag = c.tag
 
 CursorAt(place) == [log |-> logId, place |-> place, tag |-> IF place = 0 THEN 0 ELSE log[place].tag]
 
