@@ -268,7 +268,8 @@ Answer(g, w) ==
         until  == IF lease = 0 THEN 0 ELSE Minus(Waited(lease), w.age)
         name   == <<q.process, q.number, starts>>
         answer == [process |-> q.process, number |-> q.number, name |-> name, cursor |-> CursorAt(to),
-                   ended |-> {log[n].session : n \in {m \in from + 1..to : m \notin hidden /\ ~HasLeft(log[m].session)}},
+                   ended |-> {log[n].session :
+                        n \in {m \in from + 1..to : m \notin hidden /\ ~HasLeft(log[m].session)}},
                    snapshot |-> ~known \/ back, lease |-> lease]
         awaited == (asking[q.process].open /\ asks[q.process] = q.number) \/ Fault = "AnswerToAnother"
         afterwards == Fault = "RegisterAfterAnswer" /\ lease > 0
