@@ -2,7 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::http::{Request, Response, header};
+use axum::{
+    Json, Router,
+    body::Body,
+    http::{Request, Response, header},
+    routing,
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use symbolon::http::authority::InProcess;
 use symbolon_core::{
@@ -11,13 +16,13 @@ use symbolon_core::{
     time::Time,
     token::{Claims, Rules, TokenType, Verifier},
 };
-use symbolon_guard::Guard;
+use symbolon_guard::{Guard, Identity};
 use tower::{Layer, Service, ServiceExt};
 
 use crate::{
     harness::{Result, micros_each},
     table::{Row, Table},
-    world::{ORIGIN, World},
+    world::{ORIGIN, World, bare},
 };
 
 const NOW: Time = Time::from_secs(1_800_000_000);
@@ -140,5 +145,47 @@ pub(crate) fn session_layer(table: &mut Table) -> Result<()> {
             how: "CPU time of a call through the layer less that of the service behind it, no HTTP; both with a request made and a future driven",
         })?;
     }
+    Ok(())
+}
+
+/// What each ring of a node adds to a warm session check, without sockets and without parsing HTTP.
+pub(crate) fn rings(table: &mut Table) -> Result<()> {
+    const PATH: &str = "/api/v1/session";
+    let world = World::on_one_core()?;
+    let cookie = world.login("session")?.0.ok_or("no cookie")?;
+    let ask = || Request::get(PATH).header(header::COOKIE, &cookie).body(Body::empty());
+    let (_, answer) = world.runtime.block_on(crate::world::answer(&world.router, ask()?))?;
+    let leaked: &'static serde_json::Value = Box::leak(Box::new(answer.clone()));
+    let guard =
+        Guard::required(symbolon_guard::Rules::new(ORIGIN)?, InProcess(Arc::clone(&world.app)));
+    let guarded =
+        Router::new().route(PATH, routing::get(async move |_: Identity| Json(leaked))).layer(guard);
+    let routers = [bare(PATH, answer), guarded, world.router.clone()];
+    let [bare, guarded, node] = micros_each(
+        15,
+        5000,
+        routers
+            .each_ref()
+            .map(|router| {
+                || {
+                    let request = ask().ok();
+                    let answer = request.map(|request| router.clone().oneshot(request));
+                    drop(answer.map(|answer| world.runtime.block_on(answer)));
+                }
+            })
+            .each_mut()
+            .map(|call| call as &mut dyn FnMut()),
+    );
+    let over = |rounds: &crate::harness::Rounds| rounds.median() - bare.median();
+    table.row(&Row {
+        figure: "session check, warm, without sockets",
+        measured: format!(
+            "a bare axum route takes {bare} µs; a guard adds {:.2}, a whole node with logs and metrics {:.2}",
+            over(&guarded),
+            over(&node)
+        ),
+        budget: "",
+        how: "CPU time of a call of the router, the request made and dropped in it",
+    })?;
     Ok(())
 }

@@ -22,6 +22,7 @@ const FIGURES: &[(&str, Figure)] = &[
     ("size", decide::token_size),
     ("token", decide::token_verification),
     ("layer", decide::session_layer),
+    ("rings", decide::rings),
     ("session", traffic::session_check),
     ("introspection", traffic::introspection),
     ("refresh", traffic::refresh),

@@ -1,15 +1,17 @@
 //! What things weigh: the memory of a process of its own before and after.
 
-use std::{io::Write, net::IpAddr, process::Command, sync::Arc, time::Duration};
+use std::{io::Write, net::IpAddr, process::Command, time::Duration};
 
 use symbolon::{
     app::Os,
     live::{Live, LiveSessions},
 };
 use symbolon_core::{
+    client::ClientId,
+    handle::{HandleKey, Unchecked},
     id::{EntryId, KeyId, SessionId, UserId},
     revocation::Ended,
-    secret::SecretText,
+    secret::{SecretBytes, SecretText},
     session::{Assurance, Device, Lifetimes, Login, Method, Opening, Session, Version},
     time::Time,
     user::{Epoch, User},
@@ -58,17 +60,29 @@ pub(crate) fn weigh(what: &str) -> Result<()> {
 
 fn sessions() -> Result<(u64, usize)> {
     let live = LiveSessions::new(SESSIONS, Duration::from_secs(300));
+    let key = HandleKey::new(KeyId::from_bytes([1; 16]), &SecretBytes::random(&mut Os));
+    let client: ClientId = "symbolon".parse()?;
     let mut ids = Vec::with_capacity(SESSIONS);
     for number in 0..SESSIONS {
-        let (session, user) = a_login(number)?;
+        let (session, user) = a_login(number, &client)?;
         ids.push(session.id);
-        live.put(Arc::new(Live::new(session, Some(user), NOW)));
+        keep(&live, session, user, &key)?;
     }
     let kept = ids.iter().filter(|id| live.get(**id, NOW).is_some()).count();
     Ok((resident_bytes("self")?.saturating_sub((ids.len() * size_of::<SessionId>()) as u64), kept))
 }
 
-fn a_login(number: usize) -> Result<(Session, User)> {
+/// Proves the cookie of a login and keeps what a server would keep of it.
+fn keep(kept: &LiveSessions, session: Session, user: User, key: &HandleKey) -> Result<()> {
+    let name = session.cookie_name().ok_or("no cookie")?;
+    let cookie = Unchecked::read(key.mint(&name, &session.client, &session.salt).expose())?;
+    let proven = cookie.check(key)?.prove(key, &session.client, &session.salt)?;
+    let live = Live { session, user: Some(user) };
+    kept.keep(&live, cookie, proven, key.id(), kept.mark(NOW));
+    Ok(())
+}
+
+fn a_login(number: usize, client: &ClientId) -> Result<(Session, User)> {
     let user = User {
         id: UserId::random(&mut Os),
         version: Version::FIRST,
@@ -94,7 +108,7 @@ fn a_login(number: usize) -> Result<(Session, User)> {
         user_agent: "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/149.0.0.0 Safari/537.36".into(),
         address: IpAddr::from([203, 0, 113, 7]),
     };
-    let opening = Opening { client: "symbolon".parse()?, parent: None, device };
+    let opening = Opening { client: client.clone(), parent: None, device };
     let day = Duration::from_secs(86_400);
     let lifetimes = Lifetimes {
         visitor: day,

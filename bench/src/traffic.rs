@@ -111,10 +111,9 @@ pub(crate) fn session_check(table: &mut Table) -> Result<()> {
         job(world.serve_axum(bare(SESSION, answer))?, requests.clone()),
         job(world.serve_axum(any_layer)?, requests.clone()),
         job(world.serve_axum(guarded)?, requests.clone()),
-        job(world.serve_axum(world.router.clone())?, requests.clone()),
         job(world.serve()?, requests),
     ];
-    let [bare, any_layer, guarded, router, node] = alternate(&mut load, jobs)?;
+    let [bare, any_layer, guarded, node] = alternate(&mut load, jobs)?;
     table.row(&Row {
         figure: "for comparison: an axum layer that does nothing",
         measured: any_layer.beside(&bare),
@@ -128,14 +127,9 @@ pub(crate) fn session_check(table: &mut Table) -> Result<()> {
             "the same axum route with and without the guard in front of it (authority in the same process)",
         ),
         (
-            &router,
-            "session check at a node, warm: its routes",
-            "`GET /api/v1/session` of the server's router against a bare axum route that answers the same JSON",
-        ),
-        (
             &node,
-            "session check at a node, warm: as `serve` runs it",
-            "the same with logs, metrics, bounds and time limits around the router",
+            "session check at a node, warm",
+            "`GET /api/v1/session` of a server as `serve` runs it, with logs, metrics, bounds and time limits, against a bare axum route that answers the same JSON",
         ),
     ];
     for (measured, figure, how) in rows {

@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use axum::{
@@ -79,7 +79,16 @@ impl World {
         let config = Config::load(&sources, &|path| std::fs::read_to_string(path))
             .map_err(|errors| format!("{errors:?}"))?;
         let app = runtime.block_on(App::open(config))?;
-        let router = http::router(Arc::clone(&app))?;
+        // Once per process.
+        static METRICS: OnceLock<Option<Metrics>> = OnceLock::new();
+        let metrics = METRICS.get_or_init(|| {
+            telemetry::init_logs(&app.config.log).ok()?;
+            Metrics::install().ok()
+        });
+        if let Some(metrics) = metrics.clone() {
+            runtime.spawn(metrics.keep_small());
+        }
+        let router = http::router(Arc::clone(&app), metrics.clone())?;
         let world = Self { app, router, runtime, _folder: folder };
         world.add_user("user")?;
         Ok(world)
@@ -112,15 +121,8 @@ impl World {
     /// Serves the server's routes on a free port, with all that `symbolon serve` puts around them: logs, metrics, bounds.
     pub(crate) fn serve(&self) -> Result<SocketAddr> {
         let settings = &self.app.config.listen;
-        // Once per process: what is there already serves as well.
-        let _ = telemetry::init_logs(&self.app.config.log);
-        let metrics = Metrics::install().ok();
-        if let Some(metrics) = metrics.clone() {
-            self.runtime.spawn(metrics.keep_small());
-        }
         let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.forwarded);
-        let router = telemetry::observe(self.router.clone(), metrics);
-        let front = Front::new(router, proxies, Bounds::from(settings));
+        let front = Front::new(self.router.clone(), proxies, Bounds::from(settings));
         let (listener, address) = self.listen()?;
         self.runtime.spawn(async move {
             let (_stopper, stop) = Stop::new();

@@ -11,6 +11,8 @@ use crate::{
 pub enum Act {
     /// A user was added.
     UserAdded,
+    /// Somebody registered under a name that is taken.
+    NameTaken,
     /// A user logged in.
     LoggedIn,
     /// A visitor's session was opened.
@@ -19,8 +21,12 @@ pub enum Act {
     SessionEnded(Reason),
     /// All sessions of a user, or all but one, were ended.
     SessionsEnded(Reason),
+    /// One access token was ended.
+    TokenEnded,
     /// The user proved more.
     SteppedUp,
+    /// A browser session opened a session for an application, or gave it a new cookie.
+    Authorized,
     /// A login was handed over to another half.
     HandedOver,
     /// A refresh token was rotated after history was lost: the presented one was newer than the row.
@@ -42,11 +48,14 @@ impl Act {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::UserAdded => "user.added",
+            Self::NameTaken => "user.name_taken",
             Self::LoggedIn => "session.logged_in",
             Self::VisitorOpened => "session.visitor_opened",
             Self::SessionEnded(_) => "session.ended",
             Self::SessionsEnded(_) => "user.sessions_ended",
+            Self::TokenEnded => "token.ended",
             Self::SteppedUp => "session.stepped_up",
+            Self::Authorized => "session.authorized",
             Self::HandedOver => "session.handed_over",
             Self::Adopted => "session.adopted",
             Self::PasswordChanged => "user.password_changed",

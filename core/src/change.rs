@@ -4,6 +4,7 @@
 use crate::{
     audit::Event,
     client::{Client, ClientId},
+    code::{Code, CodeDigest},
     data::Document,
     handle::Name,
     id::{EntryId, KeyId, SessionId, UserId},
@@ -17,7 +18,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub enum Write {
     /// Inserts a session. Conditions: its parent (if any) is alive; its user is not disabled and the user's epoch is
-    /// not above the session's. Otherwise *gone*.
+    /// not above the session's. Otherwise *gone*. Its parent has no live session for the same client, otherwise
+    /// *conflict*.
     OpenSession(Box<Session>),
     /// Replaces a session's row. Conditions: alive, otherwise *gone*; at the version it carries, otherwise *conflict*.
     SaveSession(Box<Session>),
@@ -40,6 +42,12 @@ pub enum Write {
     /// Replaces a password's hash by one of the same password with other parameters. Condition: the row's version,
     /// otherwise *conflict*.
     RehashPassword { user: UserId, version: Version, hash: crate::secret::SecretText },
+    /// Inserts an authorization code, and removes the oldest of its session over [`CODES_MAX`](crate::code::CODES_MAX).
+    /// Conditions: the session is alive, otherwise *gone*; its row is at this version, otherwise *conflict*.
+    IssueCode { code: Box<Code>, version: Version },
+    /// Marks an authorization code as used, and by what. Condition: it is there, unused and not expired, otherwise
+    /// *conflict*.
+    UseCode { digest: CodeDigest, child: SessionId },
     /// Inserts a client. Condition: the name is free, otherwise *conflict*.
     AddClient(Box<Client>),
     /// Replaces a client's row. Condition: it exists, otherwise *gone*.

@@ -1,6 +1,6 @@
 //! The applications that know Symbolon: OAuth clients (RFC 6749, section 2) and resource servers.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand_core::CryptoRng;
@@ -10,14 +10,16 @@ use crate::{
     id::{EntryId, Text, UserId},
     keys::Algorithm,
     secret::{SecretBytes, SecretText},
+    time::Time,
     token::TokenType,
 };
 
 /// A client's name, the `client_id` of OAuth: 1 to 64 of `a-z 0-9 . _ -`, beginning with a letter or digit. It never
 /// has the form of a user's id, because both stand in the `sub` claim (RFC 9068, section 5).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
-#[serde(transparent)]
-pub struct ClientId(Box<str>);
+///
+/// Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(Arc<str>);
 
 /// The text is no client name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +57,12 @@ impl FromStr for ClientId {
             && bytes.iter().all(|b| plain(b) || matches!(b, b'.' | b'_' | b'-'))
             && text.parse::<UserId>().is_err();
         valid.then(|| Self(text.into())).ok_or(InvalidClientId)
+    }
+}
+
+impl serde::Serialize for ClientId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -131,6 +139,10 @@ pub fn new_secret(rng: &mut impl CryptoRng) -> SecretText {
     SecretText::new(format!("symc_{}", URL_SAFE_NO_PAD.encode(bytes.expose())))
 }
 
+const fn never() -> Time {
+    Time::from_millis(0)
+}
+
 /// One application.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -166,6 +178,9 @@ pub struct Client {
     /// Whether the configuration file declares it; then only the file changes it.
     #[serde(default)]
     pub declared: bool,
+    /// When it was added. A refresh token of before belongs to another client that had this name.
+    #[serde(default = "never")]
+    pub added_at: Time,
 }
 
 impl Client {

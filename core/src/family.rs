@@ -2,14 +2,15 @@
 //!
 //! A family belongs to one client and holds what its last answer said, so that the same answer can be given again
 //! without storing a token. A session has at most [`FAMILIES_MAX`]; opening one more closes the one that was silent
-//! longest. A handle of a closed family is refused and is never taken for theft.
+//! longest, of the same client if it has one: a client that opens many pushes out its own. A handle of a closed family
+//! is refused and is never taken for theft.
 
 use std::time::Duration;
 
 use crate::{
     client::ClientId,
-    handle::{FamilyNumber, Generation, Kind, Name, Salt},
-    id::{KeyId, SessionId, TokenId},
+    handle::{FamilyNumber, Generation, Kind, Name},
+    id::{KeyId, SessionId},
     time::Time,
     user::Role,
 };
@@ -135,17 +136,6 @@ impl Family {
         Name { kind: Kind::Refresh, session, family: self.number, generation: self.generation }
     }
 
-    /// The id of the current access token. It follows from the row, so a repeat carries the same `jti`.
-    pub fn token(&self, session: SessionId, salt: &Salt) -> TokenId {
-        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        hash.update(b"symbolon jti\0");
-        hash.update(salt.expose());
-        hash.update(self.handle(session).id().as_bytes());
-        let mut id = [0; 16];
-        id.copy_from_slice(&hash.finish().as_ref()[..16]);
-        TokenId::from_bytes(id)
-    }
-
     /// How long ago the current generation was made.
     pub fn age(&self, now: Time) -> Duration {
         now.since(self.issued.at)
@@ -157,11 +147,14 @@ impl Family {
 pub struct Families {
     next: u32,
     open: Vec<Family>,
+    /// How often all were closed.
+    #[serde(default)]
+    era: u32,
 }
 
 impl Default for Families {
     fn default() -> Self {
-        Self { next: FamilyNumber::COOKIE.0 + 1, open: Vec::new() }
+        Self { next: FamilyNumber::COOKIE.0 + 1, open: Vec::new(), era: 0 }
     }
 }
 
@@ -180,10 +173,15 @@ impl Families {
         self.open.iter_mut().find(|family| family.number == number)
     }
 
-    /// Opens a family and returns its number; where there are [`FAMILIES_MAX`], the one that was silent longest closes.
+    /// Opens a family and returns its number; where there are [`FAMILIES_MAX`], the one of this client that was silent
+    /// longest closes, or else of all.
     pub(crate) fn open(&mut self, new: NewFamily) -> FamilyNumber {
         if self.open.len() >= FAMILIES_MAX {
-            let silent = self.open.iter().enumerate().min_by_key(|(_, family)| family.issued.at);
+            let silent = self
+                .open
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, family)| (family.client != new.client, family.issued.at));
             if let Some((at, _)) = silent {
                 self.open.remove(at);
             }
@@ -205,7 +203,49 @@ impl Families {
         number
     }
 
-    pub(crate) fn close_all(&mut self) -> Vec<Family> {
-        std::mem::take(&mut self.open)
+    /// Closes all; another era of access tokens begins.
+    pub(crate) fn close_all(&mut self) {
+        self.open.clear();
+        self.era = self.era.saturating_add(1);
+    }
+
+    /// How often all were closed.
+    pub(crate) const fn era(&self) -> u32 {
+        self.era
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new(client: &str, secs: i64) -> NewFamily {
+        let at = Time::from_secs(secs);
+        NewFamily {
+            client: client.parse().unwrap(),
+            key: KeyId::from_bytes([1; 16]),
+            binding: Binding::Client,
+            issued: Issued {
+                at,
+                expires_at: at + Duration::from_secs(300),
+                audience: "".into(),
+                scope: "".into(),
+                roles: vec![],
+            },
+            whence: Whence::new([127, 0, 0, 1].into(), ""),
+        }
+    }
+
+    #[test]
+    fn a_client_that_opens_many_pushes_out_its_own() {
+        let mut families = Families::default();
+        let quiet = families.open(new("quiet", 0));
+        for secs in 1..100 {
+            families.open(new("busy", secs));
+        }
+        assert_eq!(families.iter().count(), FAMILIES_MAX);
+        assert!(families.get(quiet).is_some());
+        families.open(new("third", 100));
+        assert!(families.get(quiet).is_none(), "where it has none, the longest silent closes");
     }
 }

@@ -225,6 +225,77 @@ fn truncate<const N: usize>(tag: &hmac::Tag) -> [u8; N] {
     short
 }
 
+/// A handle's text taken apart. Nothing about it was checked yet: use it to find what is known of its session, not to
+/// decide.
+///
+/// Two are equal if they are the same text; the comparison takes the same time wherever they differ.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Unchecked {
+    kind: Kind,
+    bytes: SecretBytes<BYTES>,
+}
+
+impl fmt::Debug for Unchecked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Unchecked").field(&self.kind).finish()
+    }
+}
+
+impl Unchecked {
+    /// Reads a handle's text.
+    ///
+    /// # Errors
+    /// [`InvalidHandle::Malformed`].
+    pub fn read(text: &str) -> Result<Self, InvalidHandle> {
+        let kind = [Kind::Cookie, Kind::Refresh]
+            .into_iter()
+            .find(|kind| text.starts_with(kind.prefix()))
+            .ok_or(InvalidHandle::Malformed)?;
+        if text.len() != TEXT_BYTES {
+            return Err(InvalidHandle::Malformed);
+        }
+        let mut bytes = [0; BYTES];
+        let decoded = URL_SAFE_NO_PAD.decode_slice(&text[kind.prefix().len()..], &mut bytes);
+        if decoded != Ok(BYTES) || bytes[0] != VERSION {
+            return Err(InvalidHandle::Malformed);
+        }
+        Ok(Self { kind, bytes: SecretBytes::new(bytes) })
+    }
+
+    /// Session cookie or refresh token.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The session that it names.
+    pub fn session(&self) -> SessionId {
+        SessionId::from_bytes(array(self.bytes.expose(), 5))
+    }
+
+    /// The [`HandleKey::short_id`] of the key that it names.
+    pub fn key(&self) -> [u8; 4] {
+        array(self.bytes.expose(), 1)
+    }
+
+    /// Checks the tag. The key is that of [`Self::key`].
+    ///
+    /// # Errors
+    /// [`InvalidHandle::Forged`]: it may have no effect on any session.
+    pub fn check(&self, key: &HandleKey) -> Result<Handle, InvalidHandle> {
+        let bytes = self.bytes.expose();
+        if !bool::from(key.tag(self.kind, bytes).ct_eq(&bytes[TAG])) {
+            return Err(InvalidHandle::Forged);
+        }
+        let name = Name {
+            kind: self.kind,
+            session: self.session(),
+            family: FamilyNumber(u32::from_be_bytes(array(bytes, 21))),
+            generation: Generation(u32::from_be_bytes(array(bytes, 25))),
+        };
+        Ok(Handle { name, key: self.key(), proof: SecretBytes::new(array(bytes, PROOF.start)) })
+    }
+}
+
 /// A handle whose tag fits: this server made it (or its keys leaked). Whether it still proves its session is for the
 /// session's row to say.
 #[derive(Clone, PartialEq, Eq)]
@@ -249,30 +320,8 @@ impl Handle {
         text: &str,
         key: impl FnOnce([u8; 4]) -> Option<&'k HandleKey>,
     ) -> Result<Self, InvalidHandle> {
-        let kind = [Kind::Cookie, Kind::Refresh]
-            .into_iter()
-            .find(|kind| text.starts_with(kind.prefix()))
-            .ok_or(InvalidHandle::Malformed)?;
-        if text.len() != TEXT_BYTES {
-            return Err(InvalidHandle::Malformed);
-        }
-        let mut bytes = [0; BYTES];
-        let decoded = URL_SAFE_NO_PAD.decode_slice(&text[kind.prefix().len()..], &mut bytes);
-        if decoded != Ok(BYTES) || bytes[0] != VERSION {
-            return Err(InvalidHandle::Malformed);
-        }
-        let short_id = array(&bytes, 1);
-        let key = key(short_id).ok_or(InvalidHandle::UnknownKey)?;
-        if !bool::from(key.tag(kind, &bytes).ct_eq(&bytes[TAG])) {
-            return Err(InvalidHandle::Forged);
-        }
-        let name = Name {
-            kind,
-            session: SessionId::from_bytes(array(&bytes, 5)),
-            family: FamilyNumber(u32::from_be_bytes(array(&bytes, 21))),
-            generation: Generation(u32::from_be_bytes(array(&bytes, 25))),
-        };
-        Ok(Self { name, key: short_id, proof: SecretBytes::new(array(&bytes, PROOF.start)) })
+        let unchecked = Unchecked::read(text)?;
+        unchecked.check(key(unchecked.key()).ok_or(InvalidHandle::UnknownKey)?)
     }
 
     /// What the handle says it is. Use it to find the row, not to decide.

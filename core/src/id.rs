@@ -121,6 +121,24 @@ ids! {
     EntryId
 }
 
+impl TokenId {
+    /// An id whose first half says the era of its session, and the second which token it is.
+    pub(crate) fn in_era(era: [u8; 8], own: [u8; 8]) -> Self {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&era);
+        id[8..].copy_from_slice(&own);
+        Self(id)
+    }
+
+    /// The id under which the revocation log ends every access token of this one's era in its session at once: those
+    /// that were given before the password changed, whoever holds them and however many there are.
+    pub fn era(self, session: SessionId) -> EntryId {
+        let mut id = session.0;
+        id[8..].copy_from_slice(&self.0[..8]);
+        EntryId(id)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

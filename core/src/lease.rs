@@ -143,16 +143,22 @@ impl Leases {
         self.length
     }
 
+    /// Whether every lease of an earlier process is over.
+    pub fn earlier_are_over(&self, now: Tick) -> bool {
+        now >= self.earlier_until
+    }
+
     /// How many followers hold a lease now.
     pub fn held(&self, now: Tick) -> usize {
         self.rows.values().filter(|row| row.until > now).count()
     }
 
-    /// A question has arrived. What it acknowledges counts; its answer is still to come.
+    /// A question has arrived. What it acknowledges counts; its answer is still to come. Returns what was acknowledged
+    /// before.
     ///
     /// # Errors
     /// [`NotHeard`]; then it has acknowledged nothing.
-    pub fn hear(&mut self, asking: &Asking<'_>, now: Tick) -> Result<(), NotHeard> {
+    pub fn hear(&mut self, asking: &Asking<'_>, now: Tick) -> Result<u64, NotHeard> {
         self.prune(now);
         if asking.trusts_expiry {
             self.trusting.insert(asking.name.into(), now);
@@ -165,15 +171,16 @@ impl Leases {
             let acknowledged = asking.acknowledges.unwrap_or(0);
             let row = Row { expected: None, acknowledged, until: now, shared: false };
             self.rows.insert(asking.follower, row);
-            return Ok(());
+            return Ok(acknowledged);
         };
         if row.shared || row.expected.is_none() || row.expected != asking.last {
             row.shared = true;
             return Err(NotHeard::Identity);
         }
         row.expected = None;
-        row.acknowledged = row.acknowledged.max(asking.acknowledges.unwrap_or(0));
-        Ok(())
+        let before = row.acknowledged;
+        row.acknowledged = before.max(asking.acknowledges.unwrap_or(0));
+        Ok(before)
     }
 
     /// An answer is about to leave that brings its follower up to the head of the log: writes down the lease that goes

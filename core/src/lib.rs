@@ -10,6 +10,7 @@
 //! | [`handle`] | what a client holds to prove a session: session cookie, refresh token |
 //! | [`session`], [`family`] | one login, its limits, its token families |
 //! | [`refresh`] | rotation, the same answer again, theft |
+//! | [`code`] | authorization codes: a browser session gets a child at an application |
 //! | [`token`], [`keys`] | access tokens (JWS, RFC 9068) and the key ring |
 //! | [`revocation`] | the set of ended ids that every check looks at |
 //! | [`log`], [`lease`], [`follower`] | who knows of what has ended, and who may decide alone meanwhile |
@@ -19,6 +20,7 @@
 pub mod audit;
 pub mod change;
 pub mod client;
+pub mod code;
 pub mod csrf;
 pub mod data;
 pub mod family;

@@ -43,7 +43,8 @@ impl Cursor {
         Self { log, sequence: 0, tag: [0; 8] }
     }
 
-    const fn at(log: LogId, entry: &Entry) -> Self {
+    /// After an entry.
+    pub const fn at(log: LogId, entry: &Entry) -> Self {
         Self { log, sequence: entry.sequence, tag: entry.tag }
     }
 }
@@ -108,6 +109,8 @@ impl<'de> serde::Deserialize<'de> for Cursor {
 /// ```
 #[derive(Debug)]
 pub struct Tail {
+    /// Where the first of `entries` follows.
+    base: Cursor,
     head: Cursor,
     entries: VecDeque<Entry>,
     entries_max: usize,
@@ -129,7 +132,7 @@ pub enum After {
 impl Tail {
     /// A tail that begins after `head` and remembers up to `entries_max` entries.
     pub const fn new(head: Cursor, entries_max: usize) -> Self {
-        Self { head, entries: VecDeque::new(), entries_max }
+        Self { base: head, head, entries: VecDeque::new(), entries_max }
     }
 
     /// How far the log goes.
@@ -143,10 +146,12 @@ impl Tail {
             return;
         }
         self.head = Cursor::at(self.head.log, &entry);
-        if self.entries.len() == self.entries_max {
-            self.entries.pop_front();
-        }
         self.entries.push_back(entry);
+        if self.entries.len() > self.entries_max
+            && let Some(oldest) = self.entries.pop_front()
+        {
+            self.base = Cursor::at(self.head.log, &oldest);
+        }
     }
 
     /// What comes after `cursor`.
@@ -157,17 +162,18 @@ impl Tail {
         if cursor.sequence > self.head.sequence {
             return After::Ahead;
         }
-        if cursor.sequence == self.head.sequence {
-            return if *cursor == self.head { After::Entries(Vec::new()) } else { After::Restart };
-        }
-        let ahead = usize::try_from(self.head.sequence - cursor.sequence).unwrap_or(usize::MAX);
-        match self.entries.len().checked_sub(ahead) {
-            None => After::Older,
-            Some(0) if cursor.sequence > 0 => After::Older,
-            Some(0) if cursor.tag != [0; 8] => After::Restart,
-            Some(0) => After::Entries(self.entries.iter().copied().collect()),
-            Some(from) if self.entries[from - 1].tag != cursor.tag => After::Restart,
-            Some(from) => After::Entries(self.entries.range(from..).copied().collect()),
+        let Some(from) = cursor.sequence.checked_sub(self.base.sequence) else {
+            return After::Older;
+        };
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        let read = match from.checked_sub(1) {
+            None => Some(self.base.tag),
+            Some(last) => self.entries.get(last).map(|entry| entry.tag),
+        };
+        if read == Some(cursor.tag) {
+            After::Entries(self.entries.range(from..).copied().collect())
+        } else {
+            After::Restart
         }
     }
 }
@@ -197,9 +203,11 @@ mod tests {
             (at(8, 8), entries(9)),
             (at(6, 6), entries(7)),
             (at(6, 5), After::Restart),
+            (at(5, 5), entries(6)),
+            (at(5, 0), After::Restart),
             // Its own entry is forgotten, so its tag cannot be looked at here.
-            (at(5, 5), After::Older),
-            (at(5, 0), After::Older),
+            (at(4, 4), After::Older),
+            (at(4, 0), After::Older),
             (at(0, 0), After::Older),
             (at(10, 10), After::Ahead),
             (at(u64::MAX, 0), After::Ahead),

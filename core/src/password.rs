@@ -1,8 +1,9 @@
 //! Passwords: their one Unicode form, and which of them are refused (NIST SP 800-63B-4, section 3.1.1).
 //!
 //! What counts is length and that an attacker would not try it early. There are no composition rules and nothing ever
-//! expires. A password is refused when fewer than [`UNFORESEEN_MIN`] of its characters remain after setting aside what
-//! can be foreseen, each counted as one character or as none:
+//! expires. NIST compares whole passwords with a list; here a password that merely contains something common is refused,
+//! too, when nearly nothing is left without it: when fewer than [`UNFORESEEN_MIN`] of its characters remain after setting
+//! aside what can be foreseen, each counted as one character or as none:
 //!
 //! * a common password or word, alone or with digits and signs around it (`Password2024!`);
 //! * a repetition (`hello12hello12hello12`);

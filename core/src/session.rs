@@ -12,15 +12,16 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use rand_core::CryptoRng;
 
 use crate::{
     audit::{Act, Event},
     change::{Change, Write},
     client::ClientId,
-    family::{Families, NewFamily},
+    family::{Families, Family, NewFamily},
     handle::{FamilyNumber, Generation, Kind, Name, Proven, Salt},
-    id::{KeyId, SessionId, UserId},
+    id::{EntryId, KeyId, SessionId, TokenId, UserId},
     time::Time,
     user::{Epoch, User},
 };
@@ -111,6 +112,19 @@ pub struct Limits {
     pub idle: Duration,
     /// When it ends in any case. Nothing moves it.
     pub ends_at: Time,
+}
+
+impl Limits {
+    /// Whether a session that was last seen at `seen_at` is within its limits at `now`.
+    ///
+    /// # Errors
+    /// [`Lapse::Expired`] or [`Lapse::Idle`].
+    pub fn standing(&self, seen_at: Time, now: Time) -> Result<(), Lapse> {
+        if now >= self.ends_at {
+            return Err(Lapse::Expired);
+        }
+        if now.since(seen_at) >= self.idle { Err(Lapse::Idle) } else { Ok(()) }
+    }
 }
 
 /// How long sessions of each kind live.
@@ -303,6 +317,34 @@ impl Session {
         Self::open(opening, Some(login), lifetimes, now, rng)
     }
 
+    /// The session of an app that a browser session authorises, with a cookie of its own. It proves what the parent
+    /// proved, is where the parent is, and lives no longer.
+    pub fn child(
+        parent: &Self,
+        client: ClientId,
+        login: Login,
+        cookie: KeyId,
+        now: Time,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
+        let mut session = Self {
+            id: SessionId::random(rng),
+            version: Version::FIRST,
+            parent: Some(parent.id),
+            client,
+            login: Some(login),
+            device: parent.device.clone(),
+            opened_at: now,
+            seen_at: now,
+            limits: parent.limits,
+            salt: Salt::random(rng),
+            cookie: None,
+            families: Families::default(),
+        };
+        session.give_cookie(cookie);
+        session
+    }
+
     fn open(
         opening: Opening,
         login: Option<Login>,
@@ -332,12 +374,7 @@ impl Session {
     /// # Errors
     /// The [`Lapse`] that makes it not count.
     pub fn standing(&self, seen_at: Time, user: Option<&User>, now: Time) -> Result<(), Lapse> {
-        if now >= self.limits.ends_at {
-            return Err(Lapse::Expired);
-        }
-        if now.since(seen_at.max(self.seen_at)) >= self.limits.idle {
-            return Err(Lapse::Idle);
-        }
+        self.limits.standing(seen_at.max(self.seen_at), now)?;
         let Some(login) = &self.login else { return Ok(()) };
         let counts = |user: &User| {
             user.id == login.user && login.epoch >= user.epoch && user.disabled_at.is_none()
@@ -383,6 +420,42 @@ impl Session {
         self.families.open(new)
     }
 
+    /// The id of the access token that goes with a family's current generation. It follows from the row, so a repeat
+    /// carries the same `jti`.
+    pub fn token_of(&self, family: &Family) -> TokenId {
+        let own = self.token_part(b"symbolon jti\0", family.handle(self.id).id().as_bytes());
+        TokenId::in_era(self.era(), own)
+    }
+
+    /// An id for an access token that goes with no family.
+    pub fn token_alone(&self, rng: &mut impl CryptoRng) -> TokenId {
+        let mut own = [0; 8];
+        rng.fill_bytes(&mut own);
+        TokenId::in_era(self.era(), own)
+    }
+
+    /// Closes every token family. Returns the id that ends all access tokens given until now: it belongs into the log.
+    pub fn close_families(&mut self) -> EntryId {
+        let ended = TokenId::in_era(self.era(), [0; 8]).era(self.id);
+        self.families.close_all();
+        ended
+    }
+
+    /// What the ids of all access tokens begin with until the families close.
+    fn era(&self) -> [u8; 8] {
+        self.token_part(b"symbolon era\0", &self.families.era().to_be_bytes())
+    }
+
+    fn token_part(&self, what: &[u8], of: &[u8]) -> [u8; 8] {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        for part in [what, self.salt.expose(), of] {
+            hash.update(part);
+        }
+        let mut part = [0; 8];
+        part.copy_from_slice(&hash.finish().as_ref()[..8]);
+        part
+    }
+
     /// Raises what the user proved: `auth_time` is now, the cookie's generation moves, the old half dies.
     #[must_use]
     pub fn step_up(
@@ -407,6 +480,13 @@ impl Session {
         change.record(Event::of_session(Act::SteppedUp, &self));
         change.write(Write::SaveSession(Box::new(self)));
         change
+    }
+
+    /// Notes when it was seen, by whoever says so. Nothing that is seen after it was over wakes it.
+    pub fn see(&mut self, at: Time) {
+        if at.since(self.seen_at) < self.limits.idle && at < self.limits.ends_at {
+            self.seen_at = self.seen_at.max(at);
+        }
     }
 
     /// Whether being seen at `now` is worth a write: it moved by 1/16 of the idle limit.

@@ -11,7 +11,8 @@ use crate::{
     time::Time,
 };
 
-/// A login name: 1 to 128 characters without spaces or control characters, compared in lower case.
+/// A login name: 1 to 128 characters without spaces, control characters or characters that nobody sees, compared in
+/// lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(transparent)]
 pub struct Username(Box<str>);
@@ -33,13 +34,22 @@ impl FromStr for Username {
 
     fn from_str(text: &str) -> Result<Self, InvalidUsername> {
         // The length is checked in bytes first, so that a hostile text costs nothing.
-        let plain = |c: char| !c.is_whitespace() && !c.is_control();
+        let plain = |c: char| !c.is_whitespace() && !c.is_control() && !is_invisible(c);
         if text.is_empty() || text.len() > 512 || !text.chars().all(plain) {
             return Err(InvalidUsername);
         }
         let name = text.to_lowercase();
         if name.chars().count() > 128 { Err(InvalidUsername) } else { Ok(Self(name.into())) }
     }
+}
+
+/// Whether a character has no shape of its own: with it, two names look like one, or a name turns what stands around it.
+const fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 impl fmt::Display for Username {
@@ -145,8 +155,8 @@ impl User {
         change
     }
 
-    /// The decision to change the password: every other session ends, and in `keep` every half of before dies. The
-    /// caller gives out the halves of after.
+    /// The decision to change the password: every other session ends, and in `keep` every half of before dies, and
+    /// every access token. The caller gives out the halves of after.
     pub fn change_password(
         mut self,
         hash: SecretText,
@@ -161,14 +171,38 @@ impl User {
             if session.cookie.is_some() {
                 ended.extend(session.give_cookie(key).map(|name| name.id().entry()));
             }
-            for family in session.families.close_all() {
-                ended.push(family.token(session.id, &session.salt).entry());
-            }
+            ended.push(session.close_families());
             session
         });
         let mut change = self.end_sessions(keep.clone(), Reason::PasswordChanged, now);
         change.entries.extend(ended);
         change.record(Event::of_user(Act::PasswordChanged, user));
         (change, keep)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_they_look_like() {
+        for (text, name) in [
+            ("User@Example.com", Some("user@example.com")),
+            ("홍길동", Some("홍길동")),
+            ("élodie", Some("élodie")),
+            ("", None),
+            ("two words", None),
+            ("us\u{0}er", None),
+            ("admin\u{200b}", None),
+            ("admin\u{ad}", None),
+            ("\u{202e}nimda", None),
+            ("admin\u{2066}", None),
+            ("admin\u{3164}", None),
+            ("admin\u{e0041}", None),
+        ] {
+            let parsed = text.parse::<Username>().ok();
+            assert_eq!(parsed.as_ref().map(Username::as_str), name, "{text:?}");
+        }
     }
 }

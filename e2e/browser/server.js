@@ -37,7 +37,7 @@ export async function startServer(binary) {
     late.catch(() => {});
     const said = await Promise.race([line, died, late]);
     await Promise.race([healthy(said.url), died, late]);
-    return { ...said, stop };
+    return { ...said, dataDir: join(folder, "symbolon-data"), stop };
   } catch (error) {
     await stop().catch(() => {});
     throw new Error(`${binary} ${args.join(" ")}: ${error.message}\n${log}`);

@@ -29,7 +29,7 @@ pub struct Claims {
     /// What the credential may be used for (`scope`).
     pub scopes: Vec<Box<str>>,
     /// What the subject is (`roles`).
-    pub roles: Vec<Box<str>>,
+    pub roles: Arc<[Box<str>]>,
     /// How sure we are who it is (`acr`). `None` for a visitor.
     pub assurance: Option<Assurance>,
     /// When the user proved it last (`auth_time`). `None` for a visitor and for a machine client.
@@ -61,6 +61,12 @@ pub struct Identity {
 impl Identity {
     pub(crate) fn new(claims: Arc<Claims>, carried: Carried) -> Self {
         Self { claims, carried: Arc::new(carried) }
+    }
+
+    /// The credential that proved it.
+    #[cfg(feature = "remote")]
+    pub(crate) fn carried(&self) -> &Carried {
+        &self.carried
     }
 
     /// The half that proved it.

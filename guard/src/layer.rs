@@ -35,22 +35,23 @@ use crate::{
 /// CORS preflights carry no credential: put the CORS layer outside of this one.
 ///
 /// Cheap to clone.
-pub struct Guard<A> {
+pub struct Guard<A>(Arc<Shared<A>>);
+
+struct Shared<A> {
     rules: Rules,
-    authority: Arc<A>,
+    authority: A,
     required: bool,
 }
 
 impl<A> Clone for Guard<A> {
     fn clone(&self) -> Self {
-        let Self { rules, authority, required } = self;
-        Self { rules: rules.clone(), authority: authority.clone(), required: *required }
+        Self(Arc::clone(&self.0))
     }
 }
 
 impl<A> fmt::Debug for Guard<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rules, required, .. } = self;
+        let Shared { rules, required, .. } = &*self.0;
         f.debug_struct("Guard")
             .field("rules", rules)
             .field("required", required)
@@ -61,12 +62,12 @@ impl<A> fmt::Debug for Guard<A> {
 impl<A: Authority> Guard<A> {
     /// Only requests with an identity get through.
     pub fn required(rules: Rules, authority: A) -> Self {
-        Self { rules, authority: Arc::new(authority), required: true }
+        Self(Arc::new(Shared { rules, authority, required: true }))
     }
 
     /// Anonymous requests get through, too.
     pub fn optional(rules: Rules, authority: A) -> Self {
-        Self { rules, authority: Arc::new(authority), required: false }
+        Self(Arc::new(Shared { rules, authority, required: false }))
     }
 
     /// Who a request is: `None` when it carries no credential. This is what the layer asks, for those who have no
@@ -75,11 +76,11 @@ impl<A: Authority> Guard<A> {
     /// # Errors
     /// The [`Refusal`] to answer with.
     pub async fn identify(&self, request: &Parts) -> Result<Option<Identity>, Refusal> {
-        let carried = admit_parts(&self.rules, request)?;
+        let carried = admit_parts(&self.0.rules, request)?;
         if matches!(carried, Carried::Nothing) {
             return Ok(None);
         }
-        let claims = self.authority.identify(&carried, request).await?;
+        let claims = self.0.authority.identify(&carried, request).await?;
         Ok(Some(Identity::new(claims, carried)))
     }
 
@@ -92,7 +93,7 @@ impl<A: Authority> Guard<A> {
                 request.extensions.insert(identity);
                 Ok(())
             }
-            Ok(None) if self.required => Err(Refusal::LoginRequired),
+            Ok(None) if self.0.required => Err(Refusal::LoginRequired),
             Ok(None) => Ok(()),
             Err(refusal) if self.passes_for_anonymous(request, &refusal) => {
                 request.extensions.insert(refusal);
@@ -103,7 +104,7 @@ impl<A: Authority> Guard<A> {
     }
 
     fn passes_for_anonymous(&self, request: &Parts, refusal: &Refusal) -> bool {
-        !self.required
+        !self.0.required
             && refusal.is_spent_credential()
             && !request.headers.contains_key(AUTHORIZATION)
     }

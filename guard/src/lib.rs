@@ -78,8 +78,14 @@
 //! | [`cookie`] | the names and attributes of cookies, strict reading |
 //! | [`Guard`], [`Require`] | the layers |
 //! | [`Refusal`] | the answer to those who do not get in |
+//! | [`proven`] | what credentials have proven lately |
 //! | [`remote`] | strict mode: ask a server about every request |
+//! | [`follow`] | decide here, and hear of every end |
 //! | [`testing`] | identities for an application's own tests |
+
+// The examples are tests, too.
+#[cfg(test)]
+extern crate self as symbolon_guard;
 
 use std::sync::Arc;
 
@@ -90,8 +96,16 @@ mod admit;
 mod axum;
 pub mod cookie;
 mod error;
+#[cfg(feature = "remote")]
+pub mod follow;
 mod identity;
+#[cfg(feature = "remote")]
+mod introspection;
 mod layer;
+#[cfg(feature = "remote")]
+mod link;
+#[cfg(feature = "remote")]
+pub mod proven;
 #[cfg(feature = "remote")]
 pub mod remote;
 pub mod testing;
@@ -100,8 +114,8 @@ pub use admit::{CSRF_HEADER, Carried, Half, Rules, admit};
 pub use error::Refusal;
 pub use identity::{Claims, Identity};
 pub use layer::{Guard, Guarded, Require, Required};
-// The types of `remote::Settings` that an application has to name.
-pub use symbolon_core::{client::ClientId, secret::SecretText};
+// The types of `remote::Settings` and `follow::Settings` that an application has to name.
+pub use symbolon_core::{client::ClientId, secret::SecretText, token::TokenType};
 
 /// Who says what a credential proves.
 pub trait Authority: Send + Sync + 'static {

@@ -5,30 +5,9 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use form_urlencoded::byte_serialize;
-use http::{
-    HeaderValue, Request, Response, StatusCode, Uri,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
-    request::Parts,
-};
-use http_body_util::{BodyExt, Limited};
-use hyper_util::{
-    client::legacy::{
-        Client,
-        connect::{Connect, HttpConnector},
-    },
-    rt::{TokioExecutor, TokioTimer},
-};
-use serde::Deserialize;
-use symbolon_core::{
-    client::ClientId,
-    csrf::{InvalidOrigin, Origin},
-    id::SessionId,
-    secret::SecretText,
-    session::Assurance,
-    time::Time,
-};
+use http::request::Parts;
+use hyper_util::client::legacy::connect::Connect;
+use symbolon_core::{client::ClientId, csrf::InvalidOrigin, secret::SecretText};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -36,14 +15,12 @@ use crate::{
     admit::{Carried, Half},
     error::Refusal,
     identity::Claims,
+    introspection::{Introspection, introspect},
+    link::{self, Link, Unanswered},
 };
 
-/// The most bytes of an answer that are read.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// How long an unused connection is kept.
-const CONNECTION_IDLE: Duration = Duration::from_secs(30);
 /// What those are told whom the server could not be asked about.
-const UNAVAILABLE: Refusal = Refusal::Unavailable { retry_after_secs: 1 };
+pub(crate) const UNAVAILABLE: Refusal = Refusal::Unavailable { retry_after_secs: 1 };
 
 /// Which server to ask, and as whom. Change the fields that have a default as needed.
 #[derive(Debug, Clone)]
@@ -90,7 +67,7 @@ pub enum InvalidServer {
     #[error("the path of the server's URL is not one")]
     Path,
     /// [`Remote::new`] does not speak TLS.
-    #[error("https needs a connector that speaks TLS: use Remote::over")]
+    #[error("https needs a connector that speaks TLS: use `over`")]
     Tls,
     /// `http` would carry secrets over the network.
     #[error(
@@ -103,28 +80,14 @@ pub enum InvalidServer {
 ///
 /// It speaks plain http, to this machine unless told otherwise. For https bring the connector of your TLS library, such
 /// as that of the crate `hyper-rustls`, and use [`Remote::over`]: which roots to trust is the application's to say.
-pub struct Remote<C = HttpConnector> {
-    asked: Arc<Asked<C>>,
+#[derive(Clone)]
+pub struct Remote {
+    asking: Arc<Asking>,
 }
 
-struct Asked<C> {
-    client: Client<C, String>,
-    endpoint: Uri,
-    authorization: HeaderValue,
-    audience: Option<String>,
-    deadline: Duration,
-    free: Semaphore,
-}
-
-impl<C> Clone for Remote<C> {
-    fn clone(&self) -> Self {
-        Self { asked: self.asked.clone() }
-    }
-}
-
-impl<C> fmt::Debug for Remote<C> {
+impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote").field("endpoint", &self.asked.endpoint).finish_non_exhaustive()
+        f.debug_struct("Remote").field("server", &self.asking.link.base()).finish_non_exhaustive()
     }
 }
 
@@ -134,181 +97,82 @@ impl Remote {
     /// # Errors
     /// [`InvalidServer`] says what to write instead.
     pub fn new(settings: Settings) -> Result<Self, InvalidServer> {
-        if settings.server.starts_with("https://") {
-            return Err(InvalidServer::Tls);
-        }
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
+        let connector = link::plain(&settings)?;
         Self::over(settings, connector)
     }
-}
 
-impl<C: Connect + Clone + Send + Sync + 'static> Remote<C> {
     /// Asks over connections that `connector` makes.
     ///
     /// # Errors
     /// [`InvalidServer`] says what to write instead.
-    pub fn over(settings: Settings, connector: C) -> Result<Self, InvalidServer> {
-        let (origin, path) = Origin::split(&settings.server)?;
-        if !(origin.is_secure() || origin.is_loopback() || settings.trust_network) {
-            return Err(InvalidServer::Insecure);
-        }
-        if path.contains(['?', '#']) {
-            return Err(InvalidServer::Path);
-        }
-        let endpoint = format!("{origin}{path}/oauth2/introspect");
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(CONNECTION_IDLE)
-            .build(connector);
-        let asked = Asked {
-            client,
-            endpoint: endpoint.parse().map_err(|_| InvalidServer::Path)?,
-            authorization: basic(&settings.client, &settings.secret)?,
+    pub fn over<C>(settings: Settings, connector: C) -> Result<Self, InvalidServer>
+    where
+        C: Connect + Clone + Send + Sync + 'static,
+    {
+        Ok(Self { asking: Arc::new(Asking::new(settings, connector)?) })
+    }
+}
+
+/// Asks about credentials, within bounds.
+pub(crate) struct Asking {
+    pub(crate) link: Link,
+    pub(crate) audience: Option<String>,
+    pub(crate) deadline: Duration,
+    free: Semaphore,
+}
+
+impl Asking {
+    pub(crate) fn new<C>(settings: Settings, connector: C) -> Result<Self, InvalidServer>
+    where
+        C: Connect + Clone + Send + Sync + 'static,
+    {
+        Ok(Self {
+            link: Link::new(&settings, connector)?,
             audience: settings.audience,
             deadline: settings.deadline,
             free: Semaphore::new(settings.in_flight_max.min(Semaphore::MAX_PERMITS)),
-        };
-        Ok(Self { asked: Arc::new(asked) })
+        })
     }
 
-    async fn ask(&self, credential: &SecretText) -> Result<Answer, Unanswered> {
-        let asked = &*self.asked;
-        let _place = asked.free.try_acquire().map_err(|_| Unanswered::Full)?;
-        let body: String = byte_serialize(credential.expose().as_bytes()).collect();
-        let mut question = Request::post(asked.endpoint.clone())
-            .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(format!("token={body}"))
-            .map_err(|_| Unanswered::Garbled)?;
-        question.headers_mut().insert(AUTHORIZATION, asked.authorization.clone());
-        let answered = async {
-            let response = asked.client.request(question).await;
-            let (head, body) = response.map_err(|_| Unanswered::Unreachable)?.into_parts();
-            if head.status != StatusCode::OK {
-                return Err(Unanswered::Status(head.status));
-            }
-            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-            Ok(Response::from_parts(head, body.map_err(|_| Unanswered::Garbled)?.to_bytes()))
+    /// What the server says of a credential that is active and of this half.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidToken`]; [`Refusal::Unavailable`] when the server does not say.
+    pub(crate) async fn about(
+        &self,
+        half: Half,
+        credential: &SecretText,
+    ) -> Result<Introspection, Refusal> {
+        let answer = match self.free.try_acquire() {
+            Ok(_place) => introspect(&self.link, credential, self.deadline).await,
+            Err(_) => Err(Unanswered::Full),
         };
-        let response = tokio::time::timeout(asked.deadline, answered).await;
-        let response = response.map_err(|_| Unanswered::Late)??;
-        // What does not parse is not repeated in an error: it could hold anything.
-        serde_json::from_slice(response.body()).map_err(|_| Unanswered::Garbled)
-    }
-}
-
-/// HTTP Basic authentication of a client: both parts are form-encoded first (RFC 6749, section 2.3.1).
-fn basic(client: &ClientId, secret: &SecretText) -> Result<HeaderValue, InvalidServer> {
-    let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = SecretText::new(format!("{}:{}", encode(client.as_str()), encode(secret.expose())));
-    let text = SecretText::new(format!("Basic {}", STANDARD.encode(pair.expose())));
-    let mut value = HeaderValue::from_str(text.expose()).map_err(|_| InvalidServer::Path)?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// Why there is no answer. It goes to the log; the request is refused as unavailable.
-#[derive(Debug, thiserror::Error)]
-enum Unanswered {
-    #[error("too many questions are under way")]
-    Full,
-    #[error("the server cannot be reached")]
-    Unreachable,
-    #[error("the server did not answer in time")]
-    Late,
-    #[error("the server answered {0}")]
-    Status(StatusCode),
-    #[error("the server's answer is not what RFC 7662 says")]
-    Garbled,
-}
-
-impl<C: Connect + Clone + Send + Sync + 'static> Authority for Remote<C> {
-    async fn identify(&self, carried: &Carried, _: &Parts) -> Result<Arc<Claims>, Refusal> {
-        let (half, credential) = carried.credential().ok_or(Refusal::LoginRequired)?;
-        let unavailable = |why: Unanswered| {
-            tracing::warn!(endpoint = %self.asked.endpoint, %why, "cannot check a credential");
-            UNAVAILABLE
-        };
-        let answer = self.ask(credential).await.map_err(unavailable)?;
+        let answer = answer.map_err(|why| self.unavailable(why))?;
         if !answer.active {
             return Err(Refusal::InvalidToken);
         }
-        if !answer.is_for(half, self.asked.audience.as_deref()) {
+        if !answer.is_for(half, self.audience.as_deref()) {
             tracing::debug!(?half, "refused a credential of another kind or for another audience");
             return Err(Refusal::InvalidToken);
         }
-        answer.claims().map(Arc::new).ok_or_else(|| unavailable(Unanswered::Garbled))
+        Ok(answer)
+    }
+
+    /// Whose it is.
+    pub(crate) fn claims(&self, answer: Introspection) -> Result<Claims, Refusal> {
+        answer.claims().ok_or_else(|| self.unavailable(Unanswered::Garbled))
+    }
+
+    fn unavailable(&self, why: Unanswered) -> Refusal {
+        tracing::warn!(server = self.link.base(), %why, "cannot check a credential");
+        UNAVAILABLE
     }
 }
 
-/// RFC 7662, section 2.2, and the claims of RFC 9068.
-#[derive(Deserialize)]
-struct Answer {
-    active: bool,
-    token_type: Option<String>,
-    #[serde(default)]
-    aud: Audience,
-    sub: Option<String>,
-    sid: Option<SessionId>,
-    parent: Option<SessionId>,
-    client_id: Option<ClientId>,
-    #[serde(default)]
-    scope: String,
-    #[serde(default)]
-    roles: Vec<Box<str>>,
-    acr: Option<Assurance>,
-    auth_time: Option<i64>,
-}
-
-/// One audience or several (RFC 7519, section 4.1.3).
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(String),
-    Several(Vec<String>),
-}
-
-impl Default for Audience {
-    fn default() -> Self {
-        Self::Several(Vec::new())
-    }
-}
-
-impl Answer {
-    /// Whether this is about the half that was carried: a session cookie's text is no access token, wherever it stands.
-    fn is_for(&self, half: Half, audience: Option<&str>) -> bool {
-        let token_type = self.token_type.as_deref().unwrap_or_default();
-        match half {
-            Half::SessionCookie => token_type == "session",
-            Half::Bearer | Half::TokenCookie => {
-                token_type.eq_ignore_ascii_case("Bearer")
-                    && audience.is_none_or(|wanted| match &self.aud {
-                        Audience::One(one) => one == wanted,
-                        Audience::Several(several) => several.iter().any(|one| one == wanted),
-                    })
-            }
-        }
-    }
-
-    /// `None` when the answer lacks what every session has.
-    fn claims(self) -> Option<Claims> {
-        let client = self.client_id?;
-        let subject = match self.sub {
-            // A machine client is its own subject (RFC 9068, section 2.2).
-            Some(sub) if sub == client.as_str() => None,
-            Some(sub) => Some(sub.parse().ok()?),
-            None => None,
-        };
-        Some(Claims {
-            subject,
-            session: self.sid?,
-            parent: self.parent,
-            client,
-            scopes: self.scope.split(' ').filter(|s| !s.is_empty()).map(Box::from).collect(),
-            roles: self.roles,
-            assurance: self.acr,
-            auth_time: self.auth_time.map(Time::from_secs),
-        })
+impl Authority for Remote {
+    async fn identify(&self, carried: &Carried, _: &Parts) -> Result<Arc<Claims>, Refusal> {
+        let (half, credential) = carried.credential().ok_or(Refusal::LoginRequired)?;
+        let answer = self.asking.about(half, credential).await?;
+        self.asking.claims(answer).map(Arc::new)
     }
 }

@@ -24,7 +24,7 @@ pub fn claims() -> Sample {
         parent: None,
         client: app(),
         scopes: Vec::new(),
-        roles: Vec::new(),
+        roles: Arc::default(),
         assurance: Some(Assurance::Aal1),
         auth_time: None,
     })
@@ -39,7 +39,8 @@ impl Sample {
     /// With a role.
     #[must_use]
     pub fn role(mut self, role: &str) -> Self {
-        self.0.roles.push(role.into());
+        let more = [Box::from(role)];
+        self.0.roles = self.0.roles.iter().cloned().chain(more).collect();
         self
     }
 

@@ -11,13 +11,20 @@ use aws_lc_rs::hmac;
 use symbolon_core::{
     client::{Client, ClientId},
     handle::{Handle, InvalidHandle, Kind},
+    id::EntryId,
     keys::{self, KeyRing, MasterKey},
     password::{self, Password},
     revocation,
     secret::{SecretBytes, SecretText},
+    session::Assurance,
     time::Time,
-    token::{Rules, TokenType, Verifier},
+    token::{self, AccessToken, Rules, TokenType, Verifier},
     user::User,
+};
+
+use symbolon_guard::{
+    Claims,
+    proven::{Proven, Weight},
 };
 
 pub use crate::os::{Os, now};
@@ -27,7 +34,7 @@ use crate::{
     live::LiveSessions,
     ops::{self, Unavailable},
     password::{Bounds, Busy, Passwords, PhcString, Verdict},
-    store::{Store, StoreError},
+    store::{Leasing, Store, StoreError},
 };
 
 /// How far clocks may differ, in one place.
@@ -48,7 +55,58 @@ pub struct Keys {
     pub ring: KeyRing,
     /// Verifies access tokens of ours, for whatever audience. Whoever asks looks at the audience, too.
     pub verifier: Verifier,
+    /// Tokens that it has verified lately. They go with it: other keys or audiences begin anew.
+    pub verified: Proven<Verified>,
 }
+
+impl Keys {
+    fn new(ring: KeyRing, verifier: Verifier) -> Self {
+        Self { ring, verifier, verified: Proven::new(VERIFIED_BYTES_MAX) }
+    }
+}
+
+/// A verified access token, and what is looked up at every use.
+#[derive(Debug)]
+pub struct Verified {
+    /// What it says.
+    pub claims: token::Claims,
+    /// The ids that end it.
+    pub entries: [EntryId; 5],
+    /// What it says of who asks.
+    pub identity: Arc<Claims>,
+}
+
+impl Verified {
+    /// Keeps what a verified token says.
+    pub fn new(token: AccessToken) -> Self {
+        let (entries, claims) = (token.entries(), token.claims);
+        let aal2 = claims.acr.as_deref() == Some(Assurance::Aal2.as_str());
+        // Tokens of one factor say nothing about it.
+        let assurance = if aal2 { Assurance::Aal2 } else { Assurance::Aal1 };
+        let identity = Arc::new(Claims {
+            subject: claims.user,
+            session: claims.sid,
+            parent: None,
+            client: claims.client_id.clone(),
+            scopes: claims.scopes().map(Into::into).collect(),
+            assurance: claims.user.map(|_| assurance),
+            roles: claims.roles.clone().into(),
+            auth_time: claims.auth_time,
+        });
+        Self { claims, entries, identity }
+    }
+}
+
+impl Weight for Verified {
+    fn bytes(&self) -> usize {
+        let words = self.claims.roles.iter().map(|role| 2 * role.len() + 32).sum::<usize>();
+        let scope = self.claims.scope.as_ref().map_or(0, |scope| 3 * scope.len());
+        640 + words + scope
+    }
+}
+
+/// How much memory verified tokens may take.
+const VERIFIED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The running server.
 #[derive(Debug)]
@@ -65,7 +123,7 @@ pub struct App {
     pub attempts: Attempts,
     /// Opens the keys at rest.
     pub master: Arc<MasterKey>,
-    /// Whoever changes keys has the turn.
+    /// Whoever changes keys, or reads keys or clients anew, has the turn.
     pub key_turn: tokio::sync::Mutex<()>,
     keys: RwLock<Arc<Keys>>,
     clients: RwLock<Arc<HashMap<ClientId, Arc<Client>>>>,
@@ -100,7 +158,7 @@ impl StartError {
     }
 
     /// The stable code, and what to do.
-    pub const fn advice(&self) -> (&'static str, &'static str) {
+    pub fn advice(&self) -> (&'static str, &'static str) {
         match self {
             Self::Store(StoreError::Busy(_)) => (
                 "data_folder_busy",
@@ -108,6 +166,12 @@ impl StartError {
             ),
             Self::Store(StoreError::Newer { .. }) => {
                 ("database_newer", "use the version of Symbolon that wrote it, or a newer one")
+            }
+            Self::Store(error) if error.is_locked() => {
+                ("database_locked", "end the process that holds a lock on the database file")
+            }
+            Self::Store(error) if error.is_full() => {
+                ("disk_full", "make room for the data folder, or raise the quota of its owner")
             }
             Self::Store(StoreError::Database(_)) => (
                 "database_damaged",
@@ -129,17 +193,23 @@ impl App {
     /// [`StartError`].
     pub async fn open(config: Config) -> Result<Arc<Self>, StartError> {
         let now = now();
-        let store = Store::open(&config.data_dir, now - entry_life(&config)).await?;
+        let store = {
+            let leasing = Leasing {
+                lease: config.revocation.lease,
+                followers_max: config.revocation.followers_max,
+            };
+            Store::open(&config.data_dir, now - entry_life(&config), leasing).await?
+        };
         let master = master_key(&config.master_key_file)?;
         let verifier = Verifier::new(Rules::new(config.public_url.issuer(), []), []);
         let ring = KeyRing::open(&[], &master, &key_policy(&config)).map_err(key_error)?;
         let app = Arc::new(Self {
             live: LiveSessions::new(config.limits.live_sessions_max, config.lifetimes.access_token),
             passwords: passwords(&config)?,
-            attempts: Attempts::new(config.limits.login_quotas(), &SecretBytes::random(&mut Os)),
+            attempts: Attempts::new(config.limits.quotas(), &SecretBytes::random(&mut Os)),
             master: Arc::new(master),
             key_turn: tokio::sync::Mutex::default(),
-            keys: RwLock::new(Arc::new(Keys { ring, verifier })),
+            keys: RwLock::new(Arc::new(Keys::new(ring, verifier))),
             clients: RwLock::default(),
             store,
             config,
@@ -231,7 +301,7 @@ impl App {
         };
         let verifier = Verifier::new(rules, ring.verifying_keys(now()).cloned());
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) =
-            Arc::new(Keys { ring, verifier });
+            Arc::new(Keys::new(ring, verifier));
     }
 
     /// Loads the clients anew, after they have changed.
@@ -239,6 +309,8 @@ impl App {
     /// # Errors
     /// [`Unavailable`].
     pub async fn load_clients(&self) -> Result<(), Unavailable> {
+        // One after the other, lest an older read lands last: a rotated secret or a withdrawn key would be back.
+        let _turn = self.key_turn.lock().await;
         let clients = self.store.clients().await?;
         let clients =
             clients.into_iter().map(|client| (client.id.clone(), Arc::new(client))).collect();

@@ -14,21 +14,30 @@ use symbolon_core::{
     user::Username,
 };
 
-/// Registrations from one address group.
-const REGISTRATIONS: Quota = Quota { burst: 20, every: Duration::from_secs(60) };
-/// Visitors' sessions that one client opens for one address group.
-const VISITORS: Quota = Quota { burst: 600, every: Duration::from_secs(1) };
+/// Names that are tried with one invitation: who was invited is told of a taken one.
+const INVITED_NAMES: Quota = Quota { burst: 10, every: Duration::from_secs(3600) };
+
+/// How often anybody may try what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quotas {
+    /// Logins.
+    pub login: LoginQuotas,
+    /// Registrations from one address group.
+    pub registration: Quota,
+    /// Visitors' sessions that one client opens for one address group.
+    pub visitor: Quota,
+}
 
 /// The table of used quotas.
 #[derive(Debug)]
 pub struct Attempts {
     table: Mutex<Table>,
-    quotas: LoginQuotas,
+    quotas: Quotas,
 }
 
 impl Attempts {
     /// An empty table. `seed` is fresh randomness.
-    pub fn new(quotas: LoginQuotas, seed: &SecretBytes<32>) -> Self {
+    pub fn new(quotas: Quotas, seed: &SecretBytes<32>) -> Self {
         Self { table: Mutex::new(Table::new(Table::KEYS_MAX_DEFAULT, seed)), quotas }
     }
 
@@ -50,7 +59,7 @@ impl Attempts {
     ) -> Result<Vec<Charge>, Limited> {
         let mut table = self.table();
         let login = Login { account, address: address.into(), standing };
-        let charges = table.login(&login, &self.quotas);
+        let charges = table.login(&login, &self.quotas.login);
         table.charge(&charges, now)?;
         Ok(charges)
     }
@@ -70,7 +79,17 @@ impl Attempts {
     /// # Errors
     /// [`Limited`].
     pub fn registration(&self, address: IpAddr, now: Time) -> Result<(), Limited> {
-        self.charge("register", &[], address, REGISTRATIONS, now)
+        self.charge("register", &[], address, self.quotas.registration, now)
+    }
+
+    /// Charges a name that is tried with an invitation.
+    ///
+    /// # Errors
+    /// [`Limited`].
+    pub fn invitation(&self, digest: &[u8; 32], now: Time) -> Result<(), Limited> {
+        let mut table = self.table();
+        let key = table.key("invitation", &[digest]);
+        table.charge(&[Charge { key, quota: INVITED_NAMES, emptied_by_success: false }], now)
     }
 
     /// Charges a visitor's session.
@@ -78,7 +97,7 @@ impl Attempts {
     /// # Errors
     /// [`Limited`].
     pub fn visitor(&self, client: &ClientId, address: IpAddr, now: Time) -> Result<(), Limited> {
-        self.charge("visitor", client.as_str().as_bytes(), address, VISITORS, now)
+        self.charge("visitor", client.as_str().as_bytes(), address, self.quotas.visitor, now)
     }
 
     fn charge(

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use symbolon_core::time::Time;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
@@ -21,7 +22,8 @@ pub async fn run(app: Arc<App>) {
         second.tick().await;
         write_seen(&app).await;
         if ticks.is_multiple_of(10) {
-            sweep(&app).await;
+            // One slice of the ids each time: all of them in some 43 minutes.
+            sweep(&app, (ticks / 10) as u8, now()).await;
         }
         if ticks.is_multiple_of(600) {
             rotate_keys(&app).await;
@@ -42,9 +44,11 @@ pub async fn write_seen(app: &App) {
     }
 }
 
-async fn sweep(app: &App) {
-    let before = now() - entry_life(&app.config);
-    if let Err(error) = app.store.sweep(before, before - TOMBSTONE_EXTRA).await {
+/// Removes what nobody needs any more; sessions that were silent too long, those whose ids begin with `slice`.
+pub async fn sweep(app: &App, slice: u8, now: Time) {
+    let entries_before = now - entry_life(&app.config);
+    let sessions_before = entries_before - TOMBSTONE_EXTRA;
+    if let Err(error) = app.store.sweep(entries_before, sessions_before, slice).await {
         tracing::warn!(%error, "the sweep was not done");
     }
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use rand_core::{TryCryptoRng, TryRng};
-use symbolon_core::time::Time;
+use symbolon_core::time::{Tick, Time};
 
 /// The operating system's random source, as aws-lc draws from it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,4 +41,24 @@ pub fn now() -> Time {
     let since =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Time::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A clock that nobody sets or slews, for whoever waits out a lease. It stands still while the machine sleeps, which
+/// makes the wait longer and never shorter.
+#[cfg(target_os = "linux")]
+pub fn tick() -> Tick {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicRaw);
+    let secs = u64::try_from(now.tv_sec).unwrap_or_default();
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or_default();
+    Tick::from_nanos(secs.saturating_mul(1_000_000_000).saturating_add(nanos))
+}
+
+/// The monotonic clock, for whoever waits out a lease.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+pub fn tick() -> Tick {
+    static BEGAN: std::sync::LazyLock<std::time::Instant> =
+        std::sync::LazyLock::new(std::time::Instant::now);
+    let span = std::time::Instant::now().duration_since(*BEGAN);
+    Tick::from_nanos(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
 }

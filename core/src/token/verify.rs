@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{Claims, TOKEN_BYTES_MAX, TokenType};
 use crate::{
-    id::KeyId,
+    id::{EntryId, KeyId},
     keys::{Algorithm, VerifyingKey},
     time::Time,
 };
@@ -104,8 +104,8 @@ impl Rules {
     }
 }
 
-/// A token that was verified. Whether it was *revoked* is another question, asked at every use: `sid`, `jti`, `client_id`
-/// and `key` against the [revocation set](crate::revocation).
+/// A token that was verified. Whether it was *revoked* is another question, asked at every use: its
+/// [entries](Self::entries) against the [revocation set](crate::revocation).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessToken {
     /// What it says.
@@ -114,6 +114,15 @@ pub struct AccessToken {
     pub typ: TokenType,
     /// The key that signed it.
     pub key: KeyId,
+}
+
+impl AccessToken {
+    /// The ids of which none may be in the revocation set: those of its session, of all tokens of its era in that
+    /// session, of itself, of its client and of its key.
+    pub fn entries(&self) -> [EntryId; 5] {
+        let Claims { sid, jti, client_id, .. } = &self.claims;
+        [sid.entry(), jti.era(*sid), jti.entry(), client_id.entry(), self.key.entry()]
+    }
 }
 
 /// The header of a token (RFC 7515, section 4.1): these members and no other.

@@ -38,6 +38,8 @@ CREATE TABLE sessions (
 );
 CREATE INDEX sessions_of_user ON sessions (user_id, opened_at) WHERE ended_at IS NULL;
 CREATE INDEX sessions_of_parent ON sessions (parent) WHERE parent IS NOT NULL;
+-- A client has one session under a browser session.
+CREATE UNIQUE INDEX children ON sessions (parent, client) WHERE parent IS NOT NULL AND ended_at IS NULL;
 CREATE INDEX sessions_by_end ON sessions (ends_at);
 CREATE INDEX tombstones_by_age ON sessions (ended_at) WHERE ended_at IS NOT NULL;
 
@@ -64,6 +66,21 @@ CREATE TABLE keys (
     withdrawn_at BIGINT
 );
 
+-- Authorization codes, by the SHA-256 of each. A used one names the session that it got and stays for as long as the log
+-- does, so that a second use ends what the first one got.
+CREATE TABLE codes (
+    digest       BLOB   NOT NULL PRIMARY KEY,
+    client       TEXT   NOT NULL,
+    redirect_uri TEXT   NOT NULL,
+    challenge    BLOB   NOT NULL,
+    session      BLOB   NOT NULL,
+    epoch        BIGINT NOT NULL,
+    expires_at   BIGINT NOT NULL,
+    child        BLOB
+);
+CREATE INDEX codes_of_session ON codes (session, expires_at);
+CREATE INDEX codes_by_expiry ON codes (expires_at);
+
 CREATE TABLE invitations (
     digest     BLOB   NOT NULL PRIMARY KEY,
     expires_at BIGINT NOT NULL
@@ -77,6 +94,12 @@ CREATE TABLE revocations (
     at       BIGINT  NOT NULL
 );
 CREATE INDEX revocations_by_age ON revocations (at);
+
+-- One row: the longest lease that was ever granted. After a start nobody confirms an end before it must be over.
+CREATE TABLE leases (
+    id         BIGINT NOT NULL PRIMARY KEY,
+    longest_ms BIGINT NOT NULL
+);
 
 CREATE TABLE audit (
     sequence INTEGER NOT NULL PRIMARY KEY,

@@ -1,16 +1,22 @@
 //! Verbs that act on users, sessions, clients and keys: each is one call of the local admin API. It goes through the
 //! running server's socket; where no server runs, the data folder is opened and the same router answers here.
 
-use std::io::{BufRead, IsTerminal};
+use std::{
+    io::{BufRead, IsTerminal},
+    path::PathBuf,
+};
 
-use axum::http::Method;
-use clap::{Subcommand, ValueEnum};
+use axum::{
+    Router,
+    http::{Method, StatusCode},
+};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{Arguments, Exit, out};
 use crate::{
     app::{App, StartError},
-    listen,
+    listen::{self, CallError},
 };
 
 /// One call of the local admin API.
@@ -21,15 +27,35 @@ pub(super) struct Call {
     body: Option<Value>,
     /// What people see of each item of a list.
     columns: &'static [&'static str],
+    /// The member of the last item after which the next page of a list begins.
+    pages: Option<&'static str>,
 }
 
 impl Call {
     fn new(method: Method, path: impl Into<String>, body: Option<Value>) -> Self {
-        Self { method, path: path.into(), body, columns: &[] }
+        Self { method, path: path.into(), body, columns: &[], pages: None }
     }
 
     fn list(path: impl Into<String>, columns: &'static [&'static str]) -> Self {
         Self { columns, ..Self::new(Method::GET, path, None) }
+    }
+}
+
+/// Whether to wait until what was ended is over everywhere.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Confirming {
+    /// Wait until every service refuses what was ended, at most this long (such as 2s; 5s if not said)
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "true")]
+    confirm: Option<String>,
+}
+
+impl Call {
+    fn confirmed(mut self, confirming: &Confirming) -> Self {
+        if let Some(within) = &confirming.confirm {
+            let sign = if self.path.contains('?') { '&' } else { '?' };
+            self.path = format!("{}{sign}confirm={}", self.path, part(within));
+        }
+        self
     }
 }
 
@@ -67,6 +93,8 @@ pub(super) enum UserCommand {
     Disable {
         /// The login name
         name: String,
+        #[command(flatten)]
+        confirm: Confirming,
     },
     /// Let a disabled user log in again
     Enable {
@@ -84,6 +112,8 @@ pub(super) enum UserCommand {
     Password {
         /// The login name
         name: String,
+        #[command(flatten)]
+        confirm: Confirming,
     },
     /// Make an invitation to register
     Invite,
@@ -97,20 +127,22 @@ impl UserCommand {
                 let body = json!({ "username": name, "password": password()?, "roles": roles });
                 Call::new(Method::POST, "/users", Some(body))
             }
-            Self::List => {
-                Call::list("/users", &["username", "sub", "roles", "added_at", "disabled_at"])
-            }
+            Self::List => Call {
+                pages: Some("username"),
+                ..Call::list("/users", &["username", "sub", "roles", "added_at", "disabled_at"])
+            },
             Self::Show { name } => Call::new(Method::GET, of(name, ""), None),
-            Self::Disable { name } => Call::new(Method::POST, of(name, "/disable"), None),
+            Self::Disable { name, confirm } => {
+                Call::new(Method::POST, of(name, "/disable"), None).confirmed(confirm)
+            }
             Self::Enable { name } => Call::new(Method::POST, of(name, "/enable"), None),
             Self::Roles { name, roles } => {
                 Call::new(Method::PUT, of(name, "/roles"), Some(json!(roles)))
             }
-            Self::Password { name } => Call::new(
-                Method::POST,
-                of(name, "/password"),
-                Some(json!({ "password": password()? })),
-            ),
+            Self::Password { name, confirm } => {
+                let body = json!({ "password": password()? });
+                Call::new(Method::POST, of(name, "/password"), Some(body)).confirmed(confirm)
+            }
             Self::Invite => Call::new(Method::POST, "/invitations", None),
         })
     }
@@ -146,12 +178,16 @@ pub(super) enum SessionCommand {
     End {
         /// Its id
         sid: String,
+        #[command(flatten)]
+        confirm: Confirming,
     },
     /// End all sessions of a user
     EndAll {
         /// The login name
         #[arg(long)]
         user: String,
+        #[command(flatten)]
+        confirm: Confirming,
     },
 }
 
@@ -163,13 +199,33 @@ impl SessionCommand {
                 &["sid", "device", "address", "client_id", "seen_at", "expires_at", "apps"],
             ),
             Self::Show { sid } => Call::new(Method::GET, format!("/sessions/{}", part(sid)), None),
-            Self::End { sid } => {
-                Call::new(Method::DELETE, format!("/sessions/{}", part(sid)), None)
+            Self::End { sid, confirm } => {
+                let path = format!("/sessions/{}", part(sid));
+                Call::new(Method::DELETE, path, None).confirmed(confirm)
             }
-            Self::EndAll { user } => {
-                Call::new(Method::DELETE, format!("/sessions?user={}", part(user)), None)
+            Self::EndAll { user, confirm } => {
+                let path = format!("/sessions?user={}", part(user));
+                Call::new(Method::DELETE, path, None).confirmed(confirm)
             }
         }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenCommand {
+    /// End one access token; its session goes on
+    End {
+        /// Its id, the `jti` claim
+        jti: String,
+        #[command(flatten)]
+        confirm: Confirming,
+    },
+}
+
+impl TokenCommand {
+    pub(super) fn call(&self) -> Call {
+        let Self::End { jti, confirm } = self;
+        Call::new(Method::DELETE, format!("/tokens/{}", part(jti)), None).confirmed(confirm)
     }
 }
 
@@ -231,6 +287,8 @@ pub(super) enum ClientCommand {
     Remove {
         /// The client id
         id: String,
+        #[command(flatten)]
+        confirm: Confirming,
     },
 }
 
@@ -264,7 +322,9 @@ impl ClientCommand {
             }
             Self::Show { id } => Call::new(Method::GET, of(id, ""), None),
             Self::RotateSecret { id } => Call::new(Method::POST, of(id, "/secret"), None),
-            Self::Remove { id } => Call::new(Method::DELETE, of(id, ""), None),
+            Self::Remove { id, confirm } => {
+                Call::new(Method::DELETE, of(id, ""), None).confirmed(confirm)
+            }
         })
     }
 }
@@ -295,6 +355,8 @@ pub(super) enum KeyCommand {
     Withdraw {
         /// The key's id
         kid: String,
+        #[command(flatten)]
+        confirm: Confirming,
     },
 }
 
@@ -307,8 +369,9 @@ impl KeyCommand {
             Self::Rotate { usage } => {
                 Call::new(Method::POST, "/keys", Some(json!({ "usage": usage })))
             }
-            Self::Withdraw { kid } => {
-                Call::new(Method::DELETE, format!("/keys/{}", part(kid)), None)
+            Self::Withdraw { kid, confirm } => {
+                let path = format!("/keys/{}", part(kid));
+                Call::new(Method::DELETE, path, None).confirmed(confirm)
             }
         }
     }
@@ -318,27 +381,72 @@ impl KeyCommand {
 pub(super) fn run(arguments: &Arguments, call: &Call) -> Result<(), Exit> {
     let config = arguments.read_config(&[])?;
     let (status, body) = super::run::block_on(async {
-        let socket = config.data_dir.join(listen::SOCKET_NAME);
-        match listen::call(&socket, call.method.clone(), &call.path, call.body.clone()).await {
-            Ok((status, body)) => Ok((status.as_u16(), body)),
-            Err(error) if error.nobody_answers() => here(config, call).await,
-            Err(error) => Err(Exit::new(
-                4,
-                "server_unreachable",
-                error.to_string(),
-                "look at the server's log",
-            )),
+        let mut way = Way::Socket(config.data_dir.join(listen::SOCKET_NAME));
+        let first = way.ask(call, &call.path).await;
+        let answer = match first {
+            Err(error) if error.nobody_answers() => {
+                way = Way::Here(open(config).await?);
+                way.ask(call, &call.path).await
+            }
+            answered => answered,
+        };
+        let (status, mut body) = answer.map_err(|error| way.failed(&error))?;
+        if status.is_success() {
+            rest_of(&mut body, call, &way).await?;
         }
+        Ok((status.as_u16(), body))
     })?;
     if (200..300).contains(&status) {
         out::value(&body, call.columns, arguments.json);
-        return Ok(());
+        return if status == 202 { Err(Exit::not_confirmed()) } else { Ok(()) };
     }
     Err(Exit::refused(status, &body))
 }
 
-/// No server runs: the lock of the data folder is ours, and so is the act.
-async fn here(config: crate::config::Config, call: &Call) -> Result<(u16, Value), Exit> {
+/// Adds the further pages of a list, until one is empty.
+async fn rest_of(body: &mut Value, call: &Call, way: &Way) -> Result<(), Exit> {
+    let (Some(member), Some(items)) = (call.pages, body.as_array_mut()) else { return Ok(()) };
+    while let Some(after) = items.last().and_then(|item| item[member].as_str()) {
+        let path = format!("{}?after={}", call.path, part(after));
+        let (status, page) = way.ask(call, &path).await.map_err(|error| way.failed(&error))?;
+        match page {
+            Value::Array(page) if page.is_empty() => break,
+            Value::Array(page) => items.extend(page),
+            refused => return Err(Exit::refused(status.as_u16(), &refused)),
+        }
+    }
+    Ok(())
+}
+
+/// Where the admin API answers.
+enum Way {
+    /// The socket of the running server.
+    Socket(PathBuf),
+    /// No server runs: the lock of the data folder is ours, and so is the act.
+    Here(Router),
+}
+
+impl Way {
+    async fn ask(&self, call: &Call, path: &str) -> Result<(StatusCode, Value), CallError> {
+        let (method, body) = (call.method.clone(), call.body.clone());
+        match self {
+            Self::Socket(socket) => listen::call(socket, method, path, body).await,
+            Self::Here(router) => listen::answer(router, method, path, body).await,
+        }
+    }
+
+    fn failed(&self, error: &CallError) -> Exit {
+        match self {
+            Self::Socket(_) => {
+                Exit::new(4, "server_unreachable", error.to_string(), "look at the server's log")
+            }
+            Self::Here(_) => Exit::new(1, "failed", error.to_string(), ""),
+        }
+    }
+}
+
+/// The admin API on the data folder itself.
+async fn open(config: crate::config::Config) -> Result<Router, Exit> {
     let folder = config.data_dir.display().to_string();
     if !config.data_dir.is_dir() {
         let fix = "start the server once, or name the folder with --set data_dir=…";
@@ -350,11 +458,7 @@ async fn here(config: crate::config::Config, call: &Call) -> Result<(u16, Value)
         ));
     }
     let app = App::open(config).await.map_err(|error| start(&error))?;
-    let router = crate::http::local::router(app);
-    listen::answer(&router, call.method.clone(), &call.path, call.body.clone())
-        .await
-        .map(|(status, body)| (status.as_u16(), body))
-        .map_err(|error| Exit::new(1, "failed", error.to_string(), ""))
+    Ok(crate::http::local::router(app))
 }
 
 /// Why the server or the data folder did not open.

@@ -60,13 +60,13 @@ pub(super) fn serve(arguments: &Arguments) -> Result<(), Exit> {
 }
 
 /// Begins to log and to count.
-fn observe(log: &crate::config::Log) -> Result<Metrics, Exit> {
+pub(super) fn observe(log: &crate::config::Log) -> Result<Metrics, Exit> {
     let failed = |error: TelemetryError| Exit::new(1, "telemetry", error.to_string(), "");
     telemetry::init_logs(log).map_err(failed)?;
     Metrics::install().map_err(failed)
 }
 
-async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, Exit> {
+pub(super) async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, Exit> {
     tokio::net::TcpListener::bind(address).await.map_err(|error| {
         let fix = "choose another address with listen.address, or stop what listens there";
         Exit::new(1, "address_taken", format!("{address}: {error}"), fix)
@@ -95,12 +95,13 @@ async fn run(
     let invalid = |error: &dyn std::fmt::Display| {
         Exit::new(1, "public_url", error.to_string(), "mend public_url")
     };
-    let router = http::router(Arc::clone(&app)).map_err(|error| invalid(&error))?;
+    let router =
+        http::router(Arc::clone(&app), metrics.clone()).map_err(|error| invalid(&error))?;
     let settings = &app.config.listen;
     let certificates = certificates(settings)?;
     let stop = Stop::on_signal().map_err(|error| Exit::new(1, "signals", error.to_string(), ""))?;
     let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.forwarded);
-    let front = Front::new(telemetry::observe(router, metrics.clone()), proxies, settings.into());
+    let front = Front::new(router, proxies, settings.into());
     let local = front.with(http::local::router(Arc::clone(&app)));
     let socket = app.config.data_dir.join(listen::SOCKET_NAME);
     let socket = LocalListener::bind(&socket).map_err(|error| {

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use symbolon_core::client::{Client, ClientId, ClientKind, SecretDigest};
+use symbolon_core::{
+    client::{Client, ClientId, ClientKind, SecretDigest},
+    time::Time,
+};
 
 use super::{
     Config, ConfigError, Limits, Listen, Log, Origin, PasswordSettings, PublicUrl, ReadFile,
@@ -23,7 +26,8 @@ const SECRET_BYTES_MIN: usize = 32;
 
 /// Makes the configuration.
 pub(super) fn build(layers: &mut Layers, read: ReadFile<'_>) -> Result<Config, Vec<ConfigError>> {
-    let names = layers.clients();
+    let names = layers
+        .names("client", "Declare fewer here, and make the others with `symbolon client add`.");
     let mut reader = layers.reader();
     let config = config(&mut reader, names.iter().map(String::as_str), read);
     let Reader { errors, shown, .. } = reader;
@@ -253,6 +257,8 @@ fn client(
         token_type: settings.token_type,
         browser: settings.browser,
         declared: true,
+        // The store knows.
+        added_at: Time::from_millis(0),
     })
 }
 
@@ -335,5 +341,7 @@ fn default_client(id: ClientId, public_url: &PublicUrl) -> Client {
         token_type: symbolon_core::token::TokenType::default(),
         browser: BTreeMap::new(),
         declared: true,
+        // The store knows.
+        added_at: Time::from_millis(0),
     }
 }

@@ -12,7 +12,7 @@ use symbolon_core::{
 use super::{
     Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256,
     reader::Reader,
-    section::{Setting, optional, section},
+    section::{Section, Setting, optional, section, table},
     value::{ExactOrigin, FromValue, RedirectUri},
 };
 use crate::{
@@ -74,7 +74,8 @@ section! {
         refresh_grace: Duration = r#""10s""#, in r#""0s""# ..= r#""10m""#;
         /// A visitor's session before login, with its cart: it may be silent this long, and lives no longer.
         visitor: Duration = r#""14d""#, in r#""1m""# ..= r#""400d""#;
-        /// A login may be silent this long. A working day; OWASP advises 15 to 30 minutes where much is at stake.
+        /// A login may be silent this long: a working day. NIST SP 800-63B-4 (section 2.2.3) advises 1 hour at AAL2;
+        /// OWASP names 15 to 30 minutes for little risk and 2 to 5 minutes where much is at stake.
         session_idle: Duration = r#""8h""#, in r#""1m""# ..= r#""400d""#;
         /// A login lives no longer: NIST SP 800-63B-4 (section 2.2.3) advises 24 hours at AAL2.
         session_absolute: Duration = r#""24h""#, in r#""1m""# ..= r#""400d""#;
@@ -96,7 +97,7 @@ section! {
         /// Characters at least. NIST SP 800-63B-4 (section 3.1.1.2) asks for 15 where the password stands alone, and
         /// for 8 where there is always a second factor. There are no rules of composition and nothing expires.
         length_min: usize = "15", in "8" ..= "64";
-        /// Memory of one hash in KiB. The defaults are OWASP's first choice.
+        /// Memory of one hash in KiB. The defaults are the minimum that OWASP names.
         memory_kib: u32 = "19456", in "8" ..= "1048576";
         /// Passes over that memory.
         iterations: u32 = "2", in "1" ..= "64";
@@ -124,6 +125,10 @@ section! {
         login_per_address_and_account: Quota = r#""20, then 1 per 5m""#;
         /// Failed logins to one account from everywhere; the user's own devices are not held to it.
         login_per_account: Quota = r#""100, then 1 per 36s""#;
+        /// Registrations from one address (IPv6: /64), whether or not they succeed.
+        registration_per_address: Quota = r#""20, then 1 per 1m""#;
+        /// Visitors' sessions that one client opens for one address (IPv6: /64).
+        visitors_per_address: Quota = r#""600, then 1 per 1s""#;
     }
 
     /// How soon everybody knows of an end: the services that follow the revocation log.
@@ -184,7 +189,8 @@ section! {
     pub struct Log {
         /// For people, or one JSON object per line.
         format: LogFormat = r#""text""#;
-        /// `error`, `warn`, `info`, `debug` or `trace`, for all or by module, such as `info,symbolon=debug`.
+        /// `error`, `warn`, `info`, `debug` or `trace`, for all or by module. `info` tells of requests that failed or
+        /// were not answered; `info,symbolon::request=debug` tells of every one.
         level: LogLevel = r#""info""#;
     }
 
@@ -194,26 +200,6 @@ section! {
         /// file is missing. By default `master.key` in `data_dir`; better on another disk.
         master_key_file: Option<PathBuf>;
     }
-}
-
-/// A section and its place. A `*` stands for a name.
-#[derive(Debug, Clone, Copy)]
-pub struct Section {
-    /// Its table.
-    pub at: &'static [&'static str],
-    /// What it is about.
-    pub what: &'static str,
-    /// What stands in it.
-    pub settings: &'static [Setting],
-}
-
-macro_rules! table {
-    ($($section:ident at $at:expr;)*) => {
-        /// All sections, in the order of the reference.
-        pub const SECTIONS: &[Section] = &[
-            $(Section { at: &$at, what: $section::WHAT, settings: $section::SETTINGS }),*
-        ];
-    };
 }
 
 table! {

@@ -1,3 +1,4 @@
+mod forward;
 mod mistakes;
 
 use std::{io, path::Path, time::Duration};
@@ -43,7 +44,7 @@ fn everything_has_a_default() {
     assert_eq!(config.master_key_file, Path::new("./symbolon-data/master.key"));
     assert_eq!(config.registration, Registration::Closed);
     assert_eq!(config.password.cost, crate::password::Cost::DEFAULT);
-    assert_eq!(config.limits.login_quotas(), LoginQuotas::default());
+    assert_eq!(config.limits.quotas().login, LoginQuotas::default());
     let [client] = &config.clients[..] else { panic!("{:?}", config.clients) };
     assert_eq!((client.id.as_str(), client.first_party), ("symbolon", true));
     assert!(config.shown().iter().all(|shown| shown.origin == Origin::Default));
@@ -278,5 +279,5 @@ fn defaults_and_bounds_can_be_read() {
 
 #[test]
 fn the_reference_is_as_reviewed() {
-    insta::assert_snapshot!(reference());
+    insta::assert_snapshot!(reference(SECTIONS));
 }

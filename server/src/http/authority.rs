@@ -8,13 +8,13 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use symbolon_core::{secret::SecretText, session::Assurance, time::Time};
+use symbolon_core::{secret::SecretText, time::Time};
 use symbolon_guard::{Authority, Carried, Claims, Guard, Refusal};
 
 use super::Http;
 use crate::{
     app::{App, now},
-    live::Live,
+    live::Known,
     ops::check::{self, Refused},
 };
 
@@ -29,11 +29,9 @@ impl Authority for InProcess {
             Carried::Nothing => Err(Refusal::LoginRequired),
             Carried::SessionCookie(text) => check::cookie(&self.0, text, now)
                 .await
-                .map(|live| Arc::new(of_session(&live)))
-                .map_err(refusal),
-            Carried::Bearer(text) | Carried::TokenCookie(text) => {
-                of_token(&self.0, text, now).map(Arc::new)
-            }
+                .map_err(refusal)
+                .and_then(|known| of_browser(&known).map(Arc::new)),
+            Carried::Bearer(text) | Carried::TokenCookie(text) => of_token(&self.0, text, now),
         }
     }
 }
@@ -50,47 +48,32 @@ fn refusal(refused: Refused) -> Refusal {
     }
 }
 
-fn of_session(live: &Live) -> Claims {
-    let session = &live.session;
-    let login = session.login.as_ref();
+/// The cookie of an app's own session opens nothing here: whoever runs the app must not get at the account.
+fn of_browser(known: &Known) -> Result<Claims, Refusal> {
+    if known.parent.is_some() { Err(Refusal::InvalidToken) } else { Ok(of_session(known)) }
+}
+
+fn of_session(known: &Known) -> Claims {
+    let login = known.login.as_ref();
     Claims {
         subject: login.map(|login| login.user),
-        session: session.id,
-        parent: session.parent,
-        client: session.client.clone(),
+        session: known.session(),
+        parent: known.parent,
+        client: known.client.clone(),
         scopes: Vec::new(),
-        roles: live
-            .user
-            .iter()
-            .flat_map(|user| &user.roles)
-            .map(|role| role.as_str().into())
-            .collect(),
+        roles: login.map(|login| Arc::clone(&login.roles)).unwrap_or_default(),
         assurance: login.map(|login| login.assurance),
         auth_time: login.map(|login| login.at),
     }
 }
 
-fn of_token(app: &App, text: &SecretText, now: Time) -> Result<Claims, Refusal> {
-    let claims = check::token(app, text, now).map_err(refusal)?.claims;
+fn of_token(app: &App, text: &SecretText, now: Time) -> Result<Arc<Claims>, Refusal> {
+    let verified = check::token(app, text, now).map_err(refusal)?;
     // A token for somebody else's API is no key to this one (RFC 9068, section 4).
-    if !claims.aud.contains(app.config.public_url.issuer()) {
+    if !verified.claims.aud.contains(app.config.public_url.issuer()) {
         return Err(Refusal::InvalidToken);
     }
-    Ok(Claims {
-        subject: claims.user,
-        session: claims.sid,
-        parent: None,
-        client: claims.client_id.clone(),
-        scopes: claims.scopes().map(Into::into).collect(),
-        assurance: claims.user.map(|_| assurance(claims.acr.as_deref())),
-        roles: claims.roles,
-        auth_time: claims.auth_time,
-    })
-}
-
-/// Tokens of one factor say nothing about it.
-fn assurance(acr: Option<&str>) -> Assurance {
-    if acr == Some(Assurance::Aal2.as_str()) { Assurance::Aal2 } else { Assurance::Aal1 }
+    Ok(Arc::clone(&verified.identity))
 }
 
 /// Lets requests alone that a client authenticates with HTTP Basic: that client is who asks. All others need a session.

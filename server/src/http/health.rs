@@ -19,15 +19,11 @@ pub async fn healthz() -> &'static str {
 }
 
 /// The metrics, for the addresses in `listen.metrics_from`.
-pub async fn metrics(
-    State(http): State<Http>,
-    peer: Option<Extension<Peer>>,
-    metrics: Option<Extension<Metrics>>,
-) -> Response {
+pub async fn metrics(State(http): State<Http>, peer: Option<Extension<Peer>>) -> Response {
     let from = &http.app.config.listen.metrics_from;
     let may = peer.is_some_and(|peer| from.iter().any(|network| network.contains(peer.address)));
-    match metrics {
-        Some(Extension(metrics)) if may => {
+    match Metrics::current() {
+        Some(metrics) if may => {
             gauge(&http.app);
             let text = "text/plain; version=0.0.4; charset=utf-8";
             ([(header::CONTENT_TYPE, text)], metrics.render()).into_response()
@@ -41,14 +37,14 @@ fn gauge(app: &App) {
     let passwords = app.passwords.stats();
     metrics::counter!("symbolon_password_hashes_total").absolute(passwords.runs);
     metrics::gauge!("symbolon_password_hashes_waiting").set(passwords.queued as f64);
-    metrics::gauge!("symbolon_revocations_live").set(app.store.ended_len() as f64);
+    metrics::gauge!("symbolon_revocations_live").set(app.store.log().len() as f64);
     metrics::gauge!("symbolon_sessions_cached").set(app.live.len() as f64);
 }
 
 /// The store answers, and there are keys to sign with.
 pub async fn readyz(State(http): State<Http>) -> Response {
     let keys = http.app.keys().ring.handle_key(crate::app::now()).is_some();
-    match http.app.store.ping().await {
+    match http.app.store.barrier().await {
         Ok(()) if keys => "ready\n".into_response(),
         Ok(()) => (StatusCode::SERVICE_UNAVAILABLE, "no key is active\n").into_response(),
         Err(error) => {

@@ -177,13 +177,23 @@ pub fn basic(headers: &HeaderMap, state: &Http) -> Result<Option<Arc<Client>>, P
         let decoded =
             SecretText::new(String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?);
         let (id, secret) = decoded.expose().split_once(':')?;
-        // Ids and secrets of ours are made of characters that form encoding leaves alone.
         let client = state.app.client(&id.parse().ok()?)?;
-        let secret = SecretText::new(secret.to_owned());
-        let matches = client.secret.is_some_and(|digest| digest.matches(&secret));
+        // Ids, and secrets that we made, are of characters that form encoding leaves alone. Of a secret that somebody
+        // else chose, clients differ on whether to encode it first, as the standard says.
+        let matches = [Some(SecretText::new(secret.to_owned())), form_decoded(secret)]
+            .iter()
+            .flatten()
+            .any(|secret| client.secret.is_some_and(|digest| digest.matches(secret)));
         (matches && !state.app.store.is_ended(&[client.id.entry()])).then_some(client)
     };
     authenticate().map(Some).ok_or_else(|| problem::CLIENT.into())
+}
+
+fn form_decoded(text: &str) -> Option<SecretText> {
+    let fields: Vec<(String, String)> =
+        serde_urlencoded::from_str(SecretText::new(format!("v={text}")).expose()).ok()?;
+    let [(_, value)] = <[_; 1]>::try_from(fields).ok()?;
+    Some(SecretText::new(value))
 }
 
 /// The client of a request that takes passwords or refresh tokens: authenticated, or public and merely named.

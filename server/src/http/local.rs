@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
-    http::StatusCode,
+    extract::{Path, Query, Request, State},
+    http::{HeaderMap, StatusCode},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{delete, get, post, put},
 };
@@ -14,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use symbolon_core::{
     client::{Client, ClientId},
-    id::{KeyId, SessionId},
+    id::{KeyId, SessionId, TokenId},
     keys::{KeyState, Usage, lives},
     secret::SecretText,
     session::Reason,
@@ -24,11 +25,12 @@ use symbolon_core::{
 
 use super::{
     api::{account::policy, session::SessionItem},
+    confirm::Confirm,
     problem::{self, Problem},
 };
 use crate::{
     app::{App, now},
-    ops::{self, clients, users},
+    ops::{self, clients, end::Ending, users},
 };
 
 type Answer = Result<Response, Problem>;
@@ -46,17 +48,29 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/invitations", post(invite))
         .route("/sessions", get(list_sessions).delete(end_sessions))
         .route("/sessions/{sid}", get(show_session).delete(end_session))
+        .route("/tokens/{jti}", delete(end_token))
         .route("/clients", get(list_clients).post(add_client))
         .route("/clients/{id}", get(show_client).delete(remove_client))
         .route("/clients/{id}/secret", post(rotate_secret))
         .route("/keys", get(list_keys).post(rotate_key))
         .route("/keys/{id}", delete(withdraw_key))
         .fallback(async || Problem::from(problem::NOT_FOUND))
+        .layer(middleware::from_fn(to_its_end))
         .with_state(app)
+}
+
+/// Whoever interrupts the command line does not stop an act halfway, when it is written and not yet in force here.
+async fn to_its_end(request: Request, then: Next) -> Response {
+    let answer = tokio::spawn(then.run(request)).await;
+    answer.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 fn ok(value: Value) -> Answer {
     Ok(Json(value).into_response())
+}
+
+fn none() -> HeaderMap {
+    HeaderMap::new()
 }
 
 fn user_json(user: &User) -> Value {
@@ -132,10 +146,10 @@ async fn show_user(State(app): Shared, Path(name): Path<String>) -> Answer {
     ok(user_json(&users::by_name(&app, &name).await?))
 }
 
-async fn disable_user(State(app): Shared, Path(name): Path<String>) -> Answer {
+async fn disable_user(confirm: Confirm, State(app): Shared, Path(name): Path<String>) -> Answer {
     let user = users::by_name(&app, &name).await?;
     let ended = ops::end::disable(&app, user.id, now()).await?.ok_or(problem::NOT_FOUND)?;
-    ok(json!({ "username": user.name, "ended": ended }))
+    confirm.answer(&app, none(), Some(json!({ "username": user.name, "ended": ended }))).await
 }
 
 async fn enable_user(State(app): Shared, Path(name): Path<String>) -> Answer {
@@ -157,12 +171,13 @@ struct NewPassword {
 }
 
 async fn reset_password(
+    confirm: Confirm,
     State(app): Shared,
     Path(name): Path<String>,
     Json(new): Json<NewPassword>,
 ) -> Answer {
     let ended = users::reset_password(&app, &name, &new.password, now()).await?;
-    ok(json!({ "username": name, "ended": ended }))
+    confirm.answer(&app, none(), Some(json!({ "username": name, "ended": ended }))).await
 }
 
 async fn invite(State(app): Shared) -> Answer {
@@ -196,19 +211,29 @@ async fn show_session(State(app): Shared, Path(sid): Path<SessionId>) -> Answer 
     }
 }
 
-async fn end_session(State(app): Shared, Path(sid): Path<SessionId>) -> Answer {
-    let began = now();
-    if !ops::end::session(&app, sid, Reason::EndedByAdmin, began).await? {
+async fn end_session(confirm: Confirm, State(app): Shared, Path(sid): Path<SessionId>) -> Answer {
+    let ending = ops::end::session(&app, sid, Reason::EndedByAdmin, now()).await?;
+    // What is not there is not alive anywhere either, once that is confirmed.
+    if ending != Ending::Now && !confirm.is_wanted() {
         return Err(problem::SESSION_GONE.into());
     }
-    ok(json!({ "sid": sid, "ended": 1, "ms": now().since(began).as_millis() }))
+    let ended = u32::from(ending == Ending::Now);
+    confirm.answer(&app, none(), Some(json!({ "sid": sid, "ended": ended }))).await
 }
 
-async fn end_sessions(State(app): Shared, Query(OfUser { user }): Query<OfUser>) -> Answer {
+async fn end_sessions(
+    confirm: Confirm,
+    State(app): Shared,
+    Query(OfUser { user }): Query<OfUser>,
+) -> Answer {
     let user = users::by_name(&app, &user).await?;
-    let began = now();
-    let ended = ops::end::sessions_of(&app, user.id, None, Reason::EndedByAdmin, began).await?;
-    ok(json!({ "username": user.name, "ended": ended, "ms": now().since(began).as_millis() }))
+    let ended = ops::end::sessions_of(&app, user.id, None, Reason::EndedByAdmin, now()).await?;
+    confirm.answer(&app, none(), Some(json!({ "username": user.name, "ended": ended }))).await
+}
+
+async fn end_token(confirm: Confirm, State(app): Shared, Path(jti): Path<TokenId>) -> Answer {
+    ops::end::token(&app, jti, now()).await?;
+    confirm.answer(&app, none(), None).await
 }
 
 async fn list_clients(State(app): Shared) -> Answer {
@@ -229,9 +254,9 @@ async fn show_client(State(app): Shared, Path(id): Path<ClientId>) -> Answer {
     ok(json!(*client))
 }
 
-async fn remove_client(State(app): Shared, Path(id): Path<ClientId>) -> Answer {
+async fn remove_client(confirm: Confirm, State(app): Shared, Path(id): Path<ClientId>) -> Answer {
     clients::remove(&app, &id, now()).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    confirm.answer(&app, none(), None).await
 }
 
 async fn rotate_secret(State(app): Shared, Path(id): Path<ClientId>) -> Answer {
@@ -278,10 +303,10 @@ async fn rotate_key(State(app): Shared, Json(rotate): Json<Rotate>) -> Answer {
         .into_response())
 }
 
-async fn withdraw_key(State(app): Shared, Path(id): Path<KeyId>) -> Answer {
-    if ops::keys::withdraw(&app, id, now()).await? {
-        Ok(StatusCode::NO_CONTENT.into_response())
-    } else {
-        Err(Problem::from(problem::NOT_FOUND).detail("there is no such key"))
+async fn withdraw_key(confirm: Confirm, State(app): Shared, Path(id): Path<KeyId>) -> Answer {
+    // One that was withdrawn before can be confirmed once more.
+    if !ops::keys::withdraw(&app, id, now()).await? && !confirm.is_wanted() {
+        return Err(Problem::from(problem::NOT_FOUND).detail("there is no such key"));
     }
+    confirm.answer(&app, none(), None).await
 }

@@ -2,6 +2,9 @@
 
 pub mod api;
 pub mod authority;
+pub mod confirm;
+mod edge;
+pub mod follow;
 pub mod health;
 pub mod input;
 pub mod local;
@@ -17,10 +20,7 @@ use std::{ops::Deref, sync::Arc};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
-    middleware::{self, Next as Then},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, Method, header},
     routing::get,
 };
 use symbolon_core::{
@@ -32,8 +32,11 @@ use symbolon_guard::{
     cookie::{Cookie, InvalidPublicUrl},
 };
 
-use self::{next::Next, problem::Problem};
-use crate::app::App;
+use self::{edge::Edge, next::Next, problem::Problem};
+use crate::{
+    app::App,
+    telemetry::{Metrics, Observe},
+};
 
 /// What every route needs.
 #[derive(Debug, Clone)]
@@ -129,20 +132,20 @@ impl Http {
     }
 }
 
-/// All routes of a server, below the path of its public URL.
+/// All routes of a server, below the path of its public URL. What is asked there is told of in logs, and in metrics if
+/// there are any.
 ///
 /// # Errors
 /// [`InvalidPublicUrl`] says what to write instead.
-pub fn router(app: Arc<App>) -> Result<Router, InvalidPublicUrl> {
-    let body_bytes_max = app.config.limits.body_bytes_max;
+pub fn router(app: Arc<App>, metrics: Option<Metrics>) -> Result<Router, InvalidPublicUrl> {
     let http = Http::new(app)?;
     let base = http.rules.layout().base().to_owned();
+    // One layer: each costs every request more than what it does.
+    let layers = (Observe(metrics), Edge(http.clone()));
     let routes = routes::build(&http)
         .fallback(pages::not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(body_bytes_max))
-        .layer(middleware::from_fn_with_state(http.clone(), cors))
-        .layer(middleware::map_response_with_state(http.clone(), harden))
+        .layer(layers.clone())
         .with_state(http.clone());
     if base.is_empty() {
         return Ok(routes);
@@ -154,7 +157,7 @@ pub fn router(app: Arc<App>) -> Result<Router, InvalidPublicUrl> {
         .route("/readyz", get(health::readyz))
         .route(&metadata, get(oauth::metadata))
         .fallback(not_found)
-        .layer(middleware::map_response_with_state(http.clone(), harden))
+        .layer(layers)
         .with_state(http);
     Ok(Router::new().nest(&base, routes).merge(outside))
 }
@@ -165,65 +168,4 @@ async fn not_found() -> Problem {
 
 async fn method_not_allowed() -> Problem {
     problem::METHOD.into()
-}
-
-/// What every answer says, unless its route knows better.
-async fn harden(State(http): State<Http>, mut response: Response) -> Response {
-    let defaults = [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "same-origin"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    let headers = response.headers_mut();
-    for (name, value) in defaults {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
-    }
-    // Where the public URL is `https`, browsers shall not try anything else for a year (RFC 6797).
-    if http.rules.layout().origin().is_secure() {
-        let year = HeaderValue::from_static("max-age=31536000");
-        headers.entry(header::STRICT_TRANSPORT_SECURITY).or_insert(year);
-    }
-    response
-}
-
-/// CORS (the Fetch standard): exactly the origins that a client lists, for the API alone; never `*`.
-async fn cors(State(http): State<Http>, request: Request, then: Then) -> Response {
-    let path = request.uri().path();
-    let api = path.starts_with("/api/v1/");
-    let origin = input::origin(request.headers()).map(str::to_owned);
-    let listed = origin.filter(|origin| {
-        api && http.app.clients().values().any(|client| client.owns_origin(origin))
-    });
-    let preflight = request.method() == Method::OPTIONS
-        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = match (preflight, &listed) {
-        (true, Some(_)) => StatusCode::NO_CONTENT.into_response(),
-        (true, None) => Problem::from(problem::ORIGIN).into_response(),
-        (false, _) => then.run(request).await,
-    };
-    let headers = response.headers_mut();
-    if api {
-        headers.append(header::VARY, HeaderValue::from_static("origin"));
-    }
-    if let Some(origin) = listed.and_then(|origin| HeaderValue::try_from(origin).ok()) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        if preflight {
-            let allow = "authorization, content-type, if-match, x-csrf-token";
-            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allow));
-            headers.insert(
-                header::ACCESS_CONTROL_ALLOW_METHODS,
-                HeaderValue::from_static("GET, POST, PATCH, DELETE"),
-            );
-            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-        } else {
-            headers.insert(
-                header::ACCESS_CONTROL_EXPOSE_HEADERS,
-                HeaderValue::from_static("etag, retry-after"),
-            );
-        }
-    }
-    response
 }

@@ -8,7 +8,7 @@ pub struct Next {
 }
 
 impl Next {
-    /// Reads a place on this origin: an absolute path of printable ASCII, at most 1024 bytes, that no browser takes for
+    /// Reads a place on this origin: an absolute path of printable ASCII, at most 4096 bytes, that no browser takes for
     /// another host.
     ///
     /// ```
@@ -57,7 +57,7 @@ fn is_path(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next() == Some(b'/')
         && !matches!(bytes.next(), Some(b'/' | b'\\'))
-        && text.len() <= 1024
+        && text.len() <= 4096
         // Browsers read a backslash as a slash and drop tabs and line ends.
         && text.bytes().all(|b| matches!(b, b'!'..=b'~') && !matches!(b, b'\\' | b'"' | b'<' | b'>' | b'`'))
 }

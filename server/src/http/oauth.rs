@@ -5,13 +5,20 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
-use symbolon_core::{keys::Algorithm, secret::SecretText, time::Time};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use symbolon_core::{
+    client::ClientId,
+    id::{EntryId, SessionId, TokenId, UserId},
+    keys::Algorithm,
+    secret::SecretText,
+    time::Time,
+};
 
 use super::{
     Http,
-    input::{Authenticated, Form},
+    confirm::Confirm,
+    input::{self, Authenticated, Form},
     output,
     problem::Problem,
 };
@@ -36,39 +43,88 @@ pub async fn introspect(
     Form(question): Form<Question>,
 ) -> Result<Response, Problem> {
     let active = ops::introspect::introspect(&http.app, &asker, &question.token, now()).await?;
-    Ok(output::json(
-        HeaderMap::new(),
-        active.map_or_else(|| json!({ "active": false }), |active| body(&http, &active)),
-    ))
+    Ok(match &active {
+        None => output::json(HeaderMap::new(), json!({ "active": false })),
+        Some(active) => output::json(HeaderMap::new(), Told::new(&http, active)),
+    })
 }
 
-fn body(http: &Http, active: &Active) -> Value {
-    let mut body = json!({
-        "active": true,
-        "iss": http.app.config.public_url.issuer(),
-        "sid": active.session,
-        "client_id": active.client,
-        "roles": active.roles,
-        "iat": active.issued_at.secs(),
-        "exp": active.expires_at.secs(),
-        "token_type": if active.token.is_some() { "Bearer" } else { "session" },
-    });
-    let mut say = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            body[name] = value;
+/// An active half (RFC 7662, section 2.2).
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    active: bool,
+    iss: &'a str,
+    sid: SessionId,
+    client_id: &'a str,
+    roles: &'a [Box<str>],
+    iat: i64,
+    exp: i64,
+    token_type: &'static str,
+    /// Not of the standard: what a follower looks up in the revocation log before it uses this answer again.
+    revoked_by: &'a [EntryId],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<UserId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<SessionId>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<TokenId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<&'a [String]>,
+}
+
+impl<'a> Told<'a> {
+    fn new(http: &'a Http, active: &'a Active) -> Self {
+        let token = active.token.as_ref();
+        Self {
+            active: true,
+            iss: http.app.config.public_url.issuer(),
+            sid: active.session,
+            client_id: active.client.as_str(),
+            roles: &active.roles,
+            iat: active.issued_at.secs(),
+            exp: active.expires_at.secs(),
+            token_type: if token.is_some() { "Bearer" } else { "session" },
+            revoked_by: &active.revoked_by,
+            sub: active.user,
+            username: active.username.as_deref(),
+            parent: active.parent,
+            scope: &active.scope,
+            auth_time: active.auth_time.map(Time::secs),
+            acr: active.user.map(|_| active.assurance.as_str()),
+            jti: token.map(|(id, _)| *id),
+            aud: token.map(|(_, audiences)| audiences.as_slice()),
         }
-    };
-    say("sub", active.user.map(|user| json!(user)));
-    say("username", active.username.as_ref().map(|name| json!(name)));
-    say("parent", active.parent.map(|parent| json!(parent)));
-    say("scope", (!active.scope.is_empty()).then(|| json!(active.scope)));
-    say("auth_time", active.auth_time.map(|at: Time| json!(at.secs())));
-    say("acr", active.user.map(|_| json!(active.assurance.as_str())));
-    if let Some((id, audiences)) = &active.token {
-        say("jti", Some(json!(id)));
-        say("aud", Some(json!(audiences)));
     }
-    body
+}
+
+/// A half that shall be void (RFC 7009, section 2.1).
+#[derive(Debug, Deserialize)]
+pub struct Revocation {
+    token: SecretText,
+    #[serde(rename = "token_type_hint", default)]
+    _hint: Option<String>,
+    client_id: Option<ClientId>,
+}
+
+/// Revokes an access token, or the login behind a refresh token (RFC 7009). What proves nothing is revoked already.
+pub async fn revoke(
+    confirm: Confirm,
+    State(http): State<Http>,
+    headers: HeaderMap,
+    Form(revocation): Form<Revocation>,
+) -> Result<Response, Problem> {
+    let (client, _) = input::client(&headers, revocation.client_id.as_ref(), &http)?;
+    ops::end::half(&http.app, &client, &revocation.token, now()).await?;
+    // The standard asks for 200.
+    confirm.answer(&http.app, HeaderMap::new(), Some(json!({}))).await
 }
 
 /// The public keys (RFC 7517). Copies may be kept for less time than a new key is published before it signs.
@@ -89,11 +145,18 @@ pub async fn metadata(State(http): State<Http>) -> Response {
     let issuer = http.app.config.public_url.issuer();
     axum::Json(json!({
         "issuer": issuer,
+        "authorization_endpoint": format!("{issuer}/oauth2/authorize"),
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
+        "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
+        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
         "access_token_signing_alg_values_supported": Algorithm::ALL.map(Algorithm::name),
-        "response_types_supported": [],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": true,
+        "request_uri_parameter_supported": false,
         "grant_types_supported": [],
         "ui_locales_supported": ["ko", "en"],
     }))

@@ -117,7 +117,8 @@ pub fn clear_all(http: &Http, headers: &mut HeaderMap) {
 
 /// A JSON answer that nobody keeps.
 pub fn json(headers: HeaderMap, body: impl Serialize) -> Response {
-    let mut response = (headers, axum::Json(body)).into_response();
+    let mut response = axum::Json(body).into_response();
+    response.headers_mut().extend(headers);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -8,9 +8,9 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::ops::Unavailable;
+use crate::ops::{Unavailable, confirm::Confirmed};
 
 /// A stable code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ codes! {
     /// Another kind of client is needed.
     CLIENT_KIND = 403 "client_not_allowed", "This client may not do this", "Only first-party clients take passwords; see `first_party` of the client.";
     /// The refresh token.
-    GRANT = 400 "invalid_grant", "The refresh token proves no live session", "Log in again. An old refresh token that comes back ends its session.";
+    GRANT = 400 "invalid_grant", "The refresh token or code proves no live session", "Log in again. An old refresh token or a used code that comes back ends its session.";
     /// No half, or one that proves nothing.
     UNAUTHENTICATED = 401 "unauthenticated", "Nobody is logged in", "Log in, or send a valid access token.";
     /// CSRF.
@@ -90,6 +90,12 @@ codes! {
     DECLARED = 409 "declared", "The configuration declares it", "Change it in the configuration file.";
     /// Tokens → cookie needs them.
     NO_LOGIN = 409 "no_login", "There is no login to hand over", "Log in first.";
+    /// Two processes use one identity.
+    FOLLOWER_IDENTITY = 409 "follower_identity", "The follower's identity is used twice", "Draw a new identity, keep what is held, and ask again without `last_answer`.";
+    /// Followers are counted.
+    FOLLOWERS = 503 "too_many_followers", "There are too many followers", "Try again later, or raise `revocation.followers_max`.";
+    /// How long to wait for a confirmation.
+    CONFIRM = 400 "invalid_confirm", "This is no time to wait for a confirmation", "Write `confirm=true` or a time up to 25 seconds, such as `confirm=2s` or `confirm=500ms`.";
     /// Too many roles.
     ROLES = 422 "too_many_roles", "The user would have too many roles", "Remove some first.";
 }
@@ -101,11 +107,12 @@ pub struct Problem {
     detail: Option<String>,
     reason: Option<&'static str>,
     retry_after: Option<Duration>,
+    confirmed: Option<Box<Confirmed>>,
 }
 
 impl From<Code> for Problem {
     fn from(code: Code) -> Self {
-        Self { code, detail: None, reason: None, retry_after: None }
+        Self { code, detail: None, reason: None, retry_after: None, confirmed: None }
     }
 }
 
@@ -128,6 +135,12 @@ impl Problem {
     pub const fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
+    }
+
+    /// Says how far an end has come that this refusal brought about.
+    #[must_use]
+    pub fn confirmed(self, confirmed: Option<Confirmed>) -> Self {
+        Self { confirmed: confirmed.map(Box::new), ..self }
     }
 
     /// The code.
@@ -176,6 +189,11 @@ impl IntoResponse for Problem {
         }
         if let Some(reason) = self.reason {
             body["reason"] = reason.into();
+        }
+        if let Some(Value::Object(confirmed)) = self.confirmed.map(|confirmed| json!(confirmed))
+            && let Value::Object(body) = &mut body
+        {
+            body.extend(confirmed);
         }
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(body)).into_response();

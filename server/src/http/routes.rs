@@ -9,7 +9,7 @@ use symbolon_guard::{Guard, Require};
 use super::{
     Http, api,
     authority::{InProcess, unless_basic},
-    health, oauth, openapi, pages,
+    follow, health, oauth, openapi, pages,
 };
 
 /// Who gets in.
@@ -84,14 +84,19 @@ routes! {
     get    "/api/v1/sessions/{sid}/data"           ClientOrSession api::data::read;
     patch  "/api/v1/sessions/{sid}/data"           ClientOrSession api::data::merge;
     post   "/api/v1/refresh"                       Public          api::tokens::refresh;
+    delete "/api/v1/refresh"                       Public          api::tokens::end_by_cookie;
     get    "/api/v1/refresh/continue"              Public          api::tokens::refresh_continue;
     post   "/api/v1/refresh/continue"              Public          api::tokens::refresh_continue_form;
     post   "/api/v1/handover"                      ClientOrSession api::tokens::handover;
+    post   "/api/v1/code"                          Client          api::code::redeem;
     post   "/api/v1/register"                      Public          api::account::register;
     post   "/api/v1/password"                      Login           api::account::change_password;
     get    "/api/v1/openapi.json"                  Public          openapi::serve;
 
+    post   "/follow"                               Client          follow::follow;
+    get    "/oauth2/authorize"                     Anyone          pages::authorize::authorize;
     post   "/oauth2/introspect"                    Client          oauth::introspect;
+    post   "/oauth2/revoke"                        Public          oauth::revoke;
     get    "/.well-known/jwks.json"                Public          oauth::jwks;
     get    "/.well-known/openid-configuration"     Public          oauth::metadata;
     get    "/.well-known/oauth-authorization-server" Public        oauth::metadata;

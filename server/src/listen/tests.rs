@@ -107,7 +107,7 @@ async fn hostile_heads_are_refused() {
     let (_stopper, stop) = Stop::new();
     let front = front(Router::new().route("/", get(whoami)), BOUNDS);
     tokio::spawn(async move { front.serve(Listener::Tcp(listener, None), stop).await });
-    let many: String = (0..HEADERS_MAX + 1).map(|at| format!("x-{at}: 1\r\n")).collect();
+    let many: String = (0..101).map(|at| format!("x-{at}: 1\r\n")).collect();
     let long = format!("x: {}\r\n", "a".repeat(BOUNDS.head_bytes_max));
     for (head, status) in [
         (format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n"), "431"),

@@ -45,6 +45,7 @@ pub async fn add(app: &App, mut client: Client, now: Time) -> Result<Option<Secr
     let secret = (client.kind != ClientKind::Public).then(|| new_secret(&mut Os));
     client.secret = secret.as_ref().map(SecretDigest::of);
     client.declared = false;
+    client.added_at = now;
     let id = client.id.clone();
     if app.store.is_ended(&[id.entry()]) {
         return Err(Refused::RemovedLately);
@@ -118,10 +119,15 @@ pub async fn apply_declared(app: &App, declared: &[Client], now: Time) -> Result
                 if app.store.is_ended(&[client.id.entry()]) {
                     tracing::warn!(client = %client.id, "removed a moment ago: it is refused for up to an hour");
                 }
-                Write::AddClient(Box::new(client.clone()))
+                Write::AddClient(Box::new(Client { added_at: now, ..client.clone() }))
             }
-            Some(stored) if stored != client => Write::SaveClient(Box::new(client.clone())),
-            Some(_) => continue,
+            Some(stored) => {
+                let client = Client { added_at: stored.added_at, ..client.clone() };
+                if client == *stored {
+                    continue;
+                }
+                Write::SaveClient(Box::new(client))
+            }
         };
         commit(app, client.id.clone(), write, false, now).await?;
     }

@@ -96,13 +96,13 @@ pub async fn merge(
 }
 
 async fn live(app: &App, session: SessionId, now: Time) -> Result<(), Refused> {
-    let live = match app.live.get(session, now) {
-        Some(live) => live,
-        None => match check::load(app, session, now).await {
-            Ok(live) => live,
-            Err(check::Refused::Unavailable(unavailable)) => return Err(unavailable.into()),
-            Err(_) => return Err(Refused::Gone),
-        },
+    if app.live.get(session, now).is_some_and(|known| check::counts(app, &known, now)) {
+        return Ok(());
+    }
+    let live = match check::load(app, session).await {
+        Ok(live) => live,
+        Err(check::Refused::Unavailable(unavailable)) => return Err(unavailable.into()),
+        Err(_) => return Err(Refused::Gone),
     };
     let ended = app.store.is_ended(&live.entries());
     if ended || check::stands(&live, now).is_err() { Err(Refused::Gone) } else { Ok(()) }

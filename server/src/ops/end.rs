@@ -1,11 +1,13 @@
 //! Ending: one session with all under it, all others, or everything of a user. One act ends both halves.
 
 use symbolon_core::{
+    audit::{Act, Event},
     change::{Change, Write},
+    client::Client,
     handle::{InvalidHandle, Kind},
-    id::{SessionId, UserId},
+    id::{SessionId, TokenId, UserId},
     secret::SecretText,
-    session::{Reason, Session},
+    session::Reason,
     time::Time,
     user::{END_BATCH, User},
 };
@@ -16,7 +18,18 @@ use crate::{
     store::{Found, Outcome},
 };
 
-/// Ends a session and every session under it. `false`: there is no such session, or it had ended.
+/// What became of a session that was to be ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It has ended now, with every session under it.
+    Now,
+    /// It had ended before.
+    Before,
+    /// There is no such session, or it is none of the caller's.
+    Unknown,
+}
+
+/// Ends a session and every session under it.
 ///
 /// # Errors
 /// [`Unavailable`].
@@ -25,11 +38,15 @@ pub async fn session(
     id: SessionId,
     reason: Reason,
     now: Time,
-) -> Result<bool, Unavailable> {
-    let Some(Found::Live(session, _)) = app.store.session(id).await? else { return Ok(false) };
+) -> Result<Ending, Unavailable> {
+    let session = match app.store.session(id).await? {
+        Some(Found::Live(session, _)) => session,
+        Some(Found::Ended(..)) => return Ok(Ending::Before),
+        None => return Ok(Ending::Unknown),
+    };
     let outcome = app.store.commit(session.end(reason, now)).await?;
     app.live.forget(id);
-    Ok(matches!(outcome, Outcome::Applied(_)))
+    Ok(if matches!(outcome, Outcome::Applied(_)) { Ending::Now } else { Ending::Before })
 }
 
 /// Ends a session of this user, and of nobody else.
@@ -42,41 +59,95 @@ pub async fn session_of(
     id: SessionId,
     reason: Reason,
     now: Time,
-) -> Result<bool, Unavailable> {
-    let found = app.store.session(id).await?;
-    let theirs = |session: &Session| session.login.as_ref().is_some_and(|login| login.user == user);
-    match found {
-        Some(Found::Live(found, _)) if theirs(&found) => session(app, id, reason, now).await,
-        _ => Ok(false),
-    }
+) -> Result<Ending, Unavailable> {
+    let owner = match app.store.session(id).await? {
+        Some(Found::Live(session, _)) => session.login.as_ref().map(|login| login.user),
+        Some(Found::Ended(_, owner)) => owner,
+        None => None,
+    };
+    if owner == Some(user) { session(app, id, reason, now).await } else { Ok(Ending::Unknown) }
 }
 
-/// Ends the session that a refresh token of `client` proves. A token that proves nothing is no error (RFC 7009,
-/// section 2.2).
+/// Ends the session that a refresh token proves. One that proves nothing is no error (RFC 7009, section 2.2).
 ///
 /// # Errors
 /// [`Unavailable`].
-pub async fn by_refresh_token(
+pub async fn by_refresh_token(app: &App, text: &SecretText, now: Time) -> Result<(), Unavailable> {
+    end_proven(app, text, None, now).await
+}
+
+/// Ends what a client got: an access token, or the session behind a refresh token (RFC 7009). What is another client's,
+/// or proves nothing, is left alone.
+///
+/// # Errors
+/// [`Unavailable`].
+pub async fn half(
     app: &App,
+    client: &Client,
     text: &SecretText,
     now: Time,
-) -> Result<Option<SessionId>, Unavailable> {
-    let Ok(handle) = app.parse_handle(text, Kind::Refresh, now) else { return Ok(None) };
+) -> Result<(), Unavailable> {
+    if text.expose().starts_with(Kind::Refresh.prefix()) {
+        return end_proven(app, text, Some(client), now).await;
+    }
+    match check::token(app, text, now) {
+        Ok(verified) if verified.claims.client_id == client.id => {
+            token(app, verified.claims.jti, now).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Ends the session of an app whose cookie this is. One that proves nothing is no error.
+///
+/// # Errors
+/// [`Unavailable`].
+pub async fn by_child_cookie(app: &App, text: &SecretText, now: Time) -> Result<(), Unavailable> {
+    match check::cookie_at_store(app, text, now).await {
+        Ok(live) if live.session.parent.is_some() => {
+            session(app, live.session.id, Reason::Logout, now).await.map(drop)
+        }
+        Err(check::Refused::Unavailable(unavailable)) => Err(unavailable),
+        _ => Ok(()),
+    }
+}
+
+async fn end_proven(
+    app: &App,
+    text: &SecretText,
+    only: Option<&Client>,
+    now: Time,
+) -> Result<(), Unavailable> {
+    let Ok(handle) = app.parse_handle(text, Kind::Refresh, now) else { return Ok(()) };
     let name = handle.name();
-    let live = match check::load(app, name.session, now).await {
+    let live = match check::load(app, name.session).await {
         Ok(live) => live,
         Err(check::Refused::Unavailable(unavailable)) => return Err(unavailable),
-        Err(_) => return Ok(None),
+        Err(_) => return Ok(()),
     };
-    let Some(family) = live.session.families.get(name.family) else { return Ok(None) };
+    let Some(family) = live.session.families.get(name.family) else { return Ok(()) };
+    if only.is_some_and(|client| client.id != family.client) {
+        return Ok(());
+    }
     let keys = app.keys();
     let key = keys.ring.handle_key_by_short_id(handle.key(), now).ok_or(InvalidHandle::UnknownKey);
     // Any authentic generation may end its session: the holder of an old one wants it gone, too.
-    if key.and_then(|key| handle.prove(key, &family.client, &live.session.salt)).is_err() {
-        return Ok(None);
+    if key.and_then(|key| handle.prove(key, &family.client, &live.session.salt)).is_ok() {
+        session(app, name.session, Reason::Logout, now).await?;
     }
-    let ended = session(app, name.session, Reason::Logout, now).await?;
-    Ok(ended.then_some(name.session))
+    Ok(())
+}
+
+/// Ends one access token; its session goes on.
+///
+/// # Errors
+/// [`Unavailable`].
+pub async fn token(app: &App, id: TokenId, now: Time) -> Result<(), Unavailable> {
+    let mut change = Change::at(now);
+    change.end(id.entry());
+    change.record(Event::of_server(Act::TokenEnded));
+    app.store.commit(change).await?;
+    Ok(())
 }
 
 /// Ends all sessions of a user, or all but `keep` and those under it. Returns how many. When this returns, none of them
@@ -120,6 +191,8 @@ pub(super) async fn finish(
     first: usize,
     now: Time,
 ) -> Result<usize, Unavailable> {
+    // The rows have the new epoch: a copy must not outlast it, even if a later batch fails.
+    app.live.forget_all();
     let (mut total, mut last) = (first, first);
     while last >= END_BATCH as usize {
         let mut change = Change::at(now);
@@ -128,7 +201,6 @@ pub(super) async fn finish(
         last = ended.len();
         total += last;
     }
-    app.live.forget_all();
     Ok(total)
 }
 

@@ -1,13 +1,11 @@
 //! Handover: a live login moves between cookie and tokens, without the password, and stays one session. It never loosens
 //! what a half is bound to.
 
-use std::sync::Arc;
-
 use symbolon_core::{
     audit::{Act, Event},
     change::{Change, Write},
     client::Client,
-    family::{Binding, NewFamily, Whence},
+    family::{Binding, Family, NewFamily, Whence},
     id::SessionId,
     limit::{Limited, Standing},
     password::Password,
@@ -20,11 +18,7 @@ use super::{
     TRIES_MAX, Unavailable, check,
     issue::{self, NoAudience, Tokens},
 };
-use crate::{
-    app::App,
-    live::Live,
-    store::{Found, Outcome},
-};
+use crate::{app::App, live::Live, store::Outcome};
 
 /// Why nothing was handed over.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +26,11 @@ pub enum Refused {
     /// The session is gone, or has no user.
     #[error("there is no login to hand over")]
     NoLogin,
+    /// The access token is not what an unbound refresh token of the session gave last.
+    #[error(
+        "refresh first: the latest access token of a refresh token becomes a cookie, and no other"
+    )]
+    NotLatest,
     /// The typed password is wrong.
     #[error("the password is wrong")]
     Credentials,
@@ -46,6 +45,15 @@ pub enum Refused {
     Unavailable(#[from] Unavailable),
 }
 
+impl From<check::Refused> for Refused {
+    fn from(refused: check::Refused) -> Self {
+        match refused {
+            check::Refused::Unavailable(unavailable) => Self::Unavailable(unavailable),
+            _ => Self::NoLogin,
+        }
+    }
+}
+
 /// What the tokens may be, for a login that a cookie carries.
 #[derive(Debug, Clone, Copy)]
 pub enum Ask<'a> {
@@ -57,25 +65,34 @@ pub enum Ask<'a> {
     SteppedUp(&'a SecretText),
 }
 
-/// Cookie → tokens, for a client whose origin or authentication the edge has checked.
+/// Cookie → tokens, for a client whose origin or authentication the edge has checked. Returns the cookie's successor
+/// where the user stepped up.
 ///
 /// # Errors
 /// [`Refused`].
 pub async fn to_tokens(
     app: &App,
-    live: &Arc<Live>,
+    cookie: &SecretText,
     client: &Client,
     audience: Option<&str>,
     ask: Ask<'_>,
     device: &Device,
     now: Time,
-) -> Result<(Tokens, Option<SecretText>), Refused> {
+) -> Result<(Tokens, Option<(Session, SecretText)>), Refused> {
     if let Ask::SteppedUp(password) = ask {
-        prove_password(app, live, password, device, now).await?;
+        let live = check::cookie_at_store(app, cookie, now).await?;
+        prove_password(app, &live, password, device, now).await?;
     }
     for _ in 0..TRIES_MAX {
-        let (mut session, user) = reload(app, live.session.id, now).await?;
-        let issued = issue::issued(app, client, audience, &session, &user, now)?;
+        // Each time anew: while the password was hashed, the cookie may have been replaced.
+        let live = check::cookie_at_store(app, cookie, now).await?;
+        // The cookie of an app's session is of use to that app alone.
+        if live.session.parent.is_some() && live.session.client != client.id {
+            return Err(Refused::NoLogin);
+        }
+        let (mut session, user) =
+            (live.session.clone(), live.user.as_ref().ok_or(Refused::NoLogin)?);
+        let issued = issue::issued(app, client, audience, &session, user, now)?;
         let binding = match ask {
             Ask::Access => {
                 return Ok((issue::access_only(app, &session, &issued, client, now).await?, None));
@@ -100,7 +117,7 @@ pub async fn to_tokens(
                     Ask::SteppedUp(_) => issue::cookie(app, &after, now)?,
                     _ => None,
                 };
-                return Ok((tokens, cookie));
+                return Ok((tokens, cookie.map(|cookie| (after, cookie))));
             }
             Outcome::Conflict => {}
             Outcome::Gone => return Err(Refused::NoLogin),
@@ -109,17 +126,29 @@ pub async fn to_tokens(
     Err(Unavailable::contended().into())
 }
 
-/// Tokens → cookie, for a session that an access token proved and an origin that the edge has checked.
+/// Tokens → cookie, for an origin that the edge has checked.
+///
+/// A cookie lives as long as the login, so an access token alone does not buy one: it must be what an unbound refresh
+/// token of the session gave last. One that came from a cookie ([`Ask::Access`]) leads to no other cookie, and one of
+/// before a change of the password leads nowhere.
 ///
 /// # Errors
 /// [`Refused`].
 pub async fn to_cookie(
     app: &App,
-    session: SessionId,
+    token: &SecretText,
     now: Time,
 ) -> Result<(Session, SecretText), Refused> {
+    let verified = check::token(app, token, now)?;
+    let claims = &verified.claims;
     for _ in 0..TRIES_MAX {
-        let (mut session, _) = reload(app, session, now).await?;
+        let mut session = reload(app, claims.sid, now).await?;
+        let gave = |family: &Family| {
+            family.binding == Binding::None && session.token_of(family) == claims.jti
+        };
+        if !session.families.iter().any(gave) {
+            return Err(Refused::NotLatest);
+        }
         let mut change = Change::at(now);
         // Where a browser has a cookie already, it gets the next generation: one login has one cookie.
         change.end_handle(session.give_cookie(active_key(app, now)?));
@@ -158,19 +187,12 @@ fn saved(change: &Change) -> Option<Session> {
 }
 
 /// Always from the store: issuing never rests on a copy.
-async fn reload(
-    app: &App,
-    id: SessionId,
-    now: Time,
-) -> Result<(Session, symbolon_core::user::User), Refused> {
-    let found = app.store.session(id).await.map_err(Unavailable::from)?;
-    let Some(Found::Live(session, Some(user))) = found else { return Err(Refused::NoLogin) };
-    let live = Live::new(*session, Some(*user), now);
+async fn reload(app: &App, id: SessionId, now: Time) -> Result<Session, Refused> {
+    let live = check::load(app, id).await?;
     if app.store.is_ended(&live.entries()) || check::stands(&live, now).is_err() {
         return Err(Refused::NoLogin);
     }
-    let Live { session, user, .. } = live;
-    user.map(|user| (session, user)).ok_or(Refused::NoLogin)
+    live.session.login.as_ref().map(|_| live.session.clone()).ok_or(Refused::NoLogin)
 }
 
 async fn prove_password(
@@ -184,7 +206,11 @@ async fn prove_password(
     let standing = Standing::KnownDevice(live.session.id);
     let taken = app.attempts.login(&user.name, device.address, standing, now)?;
     let password = Password::parse(password).map_err(|_| Refused::Credentials)?;
-    if !app.verify_password(Some(user), &password).await?.ok {
+    let verdict = app
+        .verify_password(Some(user), &password)
+        .await
+        .inspect_err(|_| app.attempts.refund(&taken))?;
+    if !verdict.ok {
         return Err(Refused::Credentials);
     }
     app.attempts.succeeded(&taken);

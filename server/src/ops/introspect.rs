@@ -1,8 +1,11 @@
 //! Introspection (RFC 7662): what a half proves now, told to an authenticated client.
 
+use std::sync::Arc;
+
 use symbolon_core::{
     client::{Client, ClientId, ClientKind},
-    id::{SessionId, TokenId, UserId},
+    handle::Kind,
+    id::{EntryId, SessionId, TokenId, UserId},
     secret::SecretText,
     session::Assurance,
     time::Time,
@@ -25,7 +28,7 @@ pub struct Active {
     /// The client that it belongs to.
     pub client: ClientId,
     /// The user's roles.
-    pub roles: Vec<String>,
+    pub roles: Arc<[Box<str>]>,
     /// Separated by spaces.
     pub scope: String,
     /// How sure we are who it is.
@@ -38,10 +41,12 @@ pub struct Active {
     pub expires_at: Time,
     /// The access token's id and audiences; `None` for a session cookie.
     pub token: Option<(TokenId, Vec<String>)>,
+    /// The ids that end it when the revocation log names one of them.
+    pub revoked_by: Vec<EntryId>,
 }
 
 /// What the half proves, or `None`. A token is told to its client and to its audience; a session cookie to clients that
-/// keep a secret. Refresh tokens are nobody's business but the server's.
+/// keep a secret, that of an app's own session to this app alone. Refresh tokens are nobody's business but the server's.
 ///
 /// # Errors
 /// [`Unavailable`].
@@ -51,7 +56,7 @@ pub async fn introspect(
     text: &SecretText,
     now: Time,
 ) -> Result<Option<Active>, Unavailable> {
-    if text.expose().starts_with(symbolon_core::handle::Kind::Cookie.prefix()) {
+    if text.expose().starts_with(Kind::Cookie.prefix()) {
         cookie(app, asker, text, now).await
     } else {
         Ok(token(app, asker, text, now))
@@ -67,52 +72,53 @@ async fn cookie(
     if asker.kind == ClientKind::Public {
         return Ok(None);
     }
-    let live = match check::cookie(app, text, now).await {
-        Ok(live) => live,
+    let known = match check::cookie(app, text, now).await {
+        Ok(known) => known,
         Err(check::Refused::Unavailable(unavailable)) => return Err(unavailable),
         Err(_) => return Ok(None),
     };
-    let session = &live.session;
-    let login = session.login.as_ref();
-    let user = live.user.as_ref();
+    // One application must not take the cookie of another one's user for its own user's.
+    if known.parent.is_some() && known.client != asker.id {
+        return Ok(None);
+    }
+    let login = known.login.as_ref();
+    let mut revoked_by = known.entries().to_vec();
+    revoked_by.dedup();
     Ok(Some(Active {
-        session: session.id,
-        parent: session.parent,
+        session: known.session(),
+        parent: known.parent,
         user: login.map(|login| login.user),
-        username: user.map(|user| user.name.to_string()),
-        client: session.client.clone(),
-        roles: user
-            .map(|user| user.roles.iter().map(ToString::to_string).collect())
-            .unwrap_or_default(),
+        username: login.map(|login| login.name.to_string()),
+        client: known.client.clone(),
+        roles: login.map(|login| Arc::clone(&login.roles)).unwrap_or_default(),
         scope: String::new(),
         assurance: login.map_or(Assurance::Aal1, |login| login.assurance),
         auth_time: login.map(|login| login.at),
-        issued_at: session.opened_at,
-        expires_at: session.limits.ends_at.min(live.seen_at() + session.limits.idle),
+        issued_at: known.opened_at,
+        expires_at: known.limits.ends_at.min(known.seen_at() + known.limits.idle),
         token: None,
+        revoked_by,
     }))
 }
 
 fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Active> {
-    let claims = check::token(app, text, now).ok()?.claims;
+    let verified = check::token(app, text, now).ok()?;
+    let claims = &verified.claims;
     let theirs =
         claims.client_id == asker.id || asker.audiences.iter().any(|own| claims.aud.contains(own));
-    let assurance = match claims.acr.as_deref() {
-        Some("aal2") => Assurance::Aal2,
-        _ => Assurance::Aal1,
-    };
     theirs.then(|| Active {
         session: claims.sid,
         parent: None,
         user: claims.user,
         username: None,
         scope: claims.scope.as_deref().unwrap_or_default().to_owned(),
-        roles: claims.roles.iter().map(ToString::to_string).collect(),
-        assurance,
+        roles: Arc::clone(&verified.identity.roles),
+        assurance: verified.identity.assurance.unwrap_or(Assurance::Aal1),
         auth_time: claims.auth_time,
         issued_at: claims.iat,
         expires_at: claims.exp,
         token: Some((claims.jti, claims.aud.iter().map(str::to_owned).collect())),
-        client: claims.client_id,
+        revoked_by: verified.entries.to_vec(),
+        client: claims.client_id.clone(),
     })
 }

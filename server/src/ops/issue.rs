@@ -101,7 +101,7 @@ pub async fn family(
         Unavailable::Key(format!("session {} has no family {}", session.id, number.0))
     })?;
     let refresh = mint(app, session, &family.handle(session.id), family.key, &family.client, now)?;
-    let token = family.token(session.id, &session.salt);
+    let token = session.token_of(family);
     let access = access(app, session, &family.issued, token, client, now).await?;
     Ok(tokens(session, &family.issued, access, Some(refresh), now))
 }
@@ -117,7 +117,7 @@ pub async fn access_only(
     client: &Client,
     now: Time,
 ) -> Result<Tokens, Unavailable> {
-    let token = TokenId::random(&mut crate::app::Os);
+    let token = session.token_alone(&mut crate::app::Os);
     let access = access(app, session, issued, token, client, now).await?;
     Ok(tokens(session, issued, access, None, now))
 }

@@ -98,12 +98,11 @@ pub enum Refused {
 /// [`Refused`].
 pub async fn login(app: &Arc<App>, attempt: Attempt<'_>, now: Time) -> Result<LoggedIn, Refused> {
     let presented = presented(app, attempt.presented.as_ref(), now).await?;
-    let user = authenticate(app, &attempt, presented.as_deref(), now).await?;
+    let user = authenticate(app, &attempt, presented.as_ref(), now).await?;
     // A cookie takes the place of the cookie that was there. Tokens take only a visitor's place: the browser's own login
     // is another session and stays.
-    let takes_place = |live: &Arc<Live>| {
-        matches!(attempt.deliver, Deliver::Cookie) || live.session.login.is_none()
-    };
+    let takes_place =
+        |live: &Live| matches!(attempt.deliver, Deliver::Cookie) || live.session.login.is_none();
     let presented = presented.filter(takes_place);
     let (session, replaced) = open(app, &attempt, &user, presented, now).await?;
     let cookie = issue::cookie(app, &session, now)?;
@@ -123,10 +122,11 @@ async fn presented(
     app: &App,
     text: Option<&SecretText>,
     now: Time,
-) -> Result<Option<Arc<Live>>, Unavailable> {
+) -> Result<Option<Live>, Unavailable> {
     let Some(text) = text else { return Ok(None) };
-    match super::check::cookie(app, text, now).await {
-        Ok(live) => Ok(Some(live)),
+    match super::check::cookie_at_store(app, text, now).await {
+        // An app's own session is not the browser's here.
+        Ok(live) => Ok(Some(live).filter(|live| live.session.parent.is_none())),
         Err(super::check::Refused::Unavailable(unavailable)) => Err(unavailable),
         Err(_) => Ok(None),
     }
@@ -167,28 +167,26 @@ async fn standing(
 ) -> Result<Standing, Unavailable> {
     // A name that nobody has costs the same question.
     let user = user.map_or_else(|| UserId::random(&mut Os), |user| user.id);
-    let sessions = app.store.sessions_of(user).await?;
+    let devices = app.store.devices_of(user, now).await?;
     let is_of = |live: &&Live| live.user.as_ref().is_some_and(|of| of.id == user);
     if let Some(live) = presented.filter(is_of) {
         return Ok(Standing::KnownDevice(live.session.id));
     }
     let group = AddressGroup::from(attempt.device.address);
-    let here = |session: &Session| {
-        now < session.limits.ends_at && AddressGroup::from(session.device.address) == group
-    };
-    Ok(if sessions.iter().any(here) { Standing::KnownAddress } else { Standing::Stranger })
+    let here = |device: &Device| AddressGroup::from(device.address) == group;
+    Ok(if devices.iter().any(here) { Standing::KnownAddress } else { Standing::Stranger })
 }
 
 async fn open(
     app: &App,
     attempt: &Attempt<'_>,
     user: &User,
-    mut presented: Option<Arc<Live>>,
+    mut presented: Option<Live>,
     now: Time,
 ) -> Result<(Session, Option<SessionId>), Refused> {
     for _ in 0..TRIES_MAX {
         let session = new_session(app, attempt, user, now)?;
-        let change = decide(app, session.clone(), presented.as_deref(), now);
+        let change = decide(app, session.clone(), presented.as_ref(), now);
         match app.store.commit(change).await.map_err(Unavailable::from)? {
             Outcome::Applied(_) => return Ok((session, presented.map(|live| live.session.id))),
             Outcome::Conflict => {}

@@ -2,8 +2,11 @@
 
 pub mod check;
 pub mod clients;
+pub mod code;
+pub mod confirm;
 pub mod data;
 pub mod end;
+pub mod follow;
 pub mod handover;
 pub mod introspect;
 pub mod issue;

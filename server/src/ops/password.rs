@@ -64,7 +64,11 @@ pub async fn change(
     let standing = Standing::KnownDevice(live.session.id);
     let taken = app.attempts.login(&user.name, live.session.device.address, standing, now)?;
     let current = Password::parse(current).map_err(|_| Refused::Credentials)?;
-    if !app.verify_password(Some(user), &current).await?.ok {
+    let verdict = app
+        .verify_password(Some(user), &current)
+        .await
+        .inspect_err(|_| app.attempts.refund(&taken))?;
+    if !verdict.ok {
         return Err(Refused::Credentials);
     }
     app.attempts.succeeded(&taken);
@@ -86,12 +90,14 @@ async fn commit(app: &App, live: &Live, hash: SecretText, now: Time) -> Result<C
         }
         let id = user.id;
         let (change, keep) = user.change_password(hash.clone(), Some(*session), key, now);
+        // Halves of the session that stays are no sessions that ended.
+        let halves = change.entries.len();
         if let Outcome::Applied(ended) =
             app.store.commit(change).await.map_err(Unavailable::from)?
         {
             let except = Some(live.session.id);
-            let ended =
-                end::finish(app, id, except, Reason::PasswordChanged, ended.len(), now).await?;
+            let ended = ended.len().saturating_sub(halves);
+            let ended = end::finish(app, id, except, Reason::PasswordChanged, ended, now).await?;
             let session = keep.unwrap_or_else(|| live.session.clone());
             let cookie = issue::cookie(app, &session, now)?;
             return Ok(Changed { session, cookie, ended });

@@ -1,7 +1,5 @@
 //! Refresh: one use of a refresh token.
 
-use std::sync::Arc;
-
 use symbolon_core::{
     client::Client,
     family::{Binding, Whence},
@@ -56,7 +54,7 @@ pub async fn refresh(app: &App, used: Use<'_>, now: Time) -> Result<Tokens, Refu
     let handle = app.parse_handle(used.token, Kind::Refresh, now).map_err(check::Refused::from)?;
     for _ in 0..TRIES_MAX {
         // Always from the store: what is issued must not come from a copy.
-        let live = check::load(app, handle.name().session, now).await?;
+        let live = check::load(app, handle.name().session).await?;
         let Refresh { change, answer } = decide(app, &live, handle.clone(), &used, now)?;
         if !change.is_empty() {
             match app.store.commit(change).await.map_err(Unavailable::from)? {
@@ -73,7 +71,7 @@ pub async fn refresh(app: &App, used: Use<'_>, now: Time) -> Result<Tokens, Refu
 
 fn decide(
     app: &App,
-    live: &Arc<Live>,
+    live: &Live,
     handle: Handle,
     used: &Use<'_>,
     now: Time,
@@ -90,7 +88,12 @@ fn decide(
     }
     let session = &live.session;
     let name = handle.name();
-    let family = session.families.get(name.family).ok_or(refresh::Refused::Closed)?;
+    // A family from before its client was added is one of a removed client that had the same name.
+    let family = session
+        .families
+        .get(name.family)
+        .filter(|family| family.issued.at >= used.client.added_at)
+        .ok_or(refresh::Refused::Closed)?;
     let keys = app.keys();
     let key = keys.ring.handle_key_by_short_id(handle.key(), now).ok_or(InvalidHandle::UnknownKey);
     let proven = key

@@ -32,7 +32,7 @@ pub struct Application<'a> {
     pub address: std::net::IpAddr,
 }
 
-/// Why nobody was registered. A taken name is not among them.
+/// Why nobody was registered. A stranger is never told that a name is taken; who was invited is.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// Nobody may register.
@@ -41,6 +41,9 @@ pub enum Refused {
     /// There is no such invitation, or it was used.
     #[error("the invitation is not valid")]
     Invitation,
+    /// The name is taken. Only said to who holds an invitation, which is still good.
+    #[error("the name is taken")]
+    Taken,
     /// This is no name.
     #[error(transparent)]
     Username(#[from] InvalidUsername),
@@ -55,7 +58,8 @@ pub enum Refused {
     Unavailable(#[from] Unavailable),
 }
 
-/// Registers a user, if the name is free. The answer and the work are the same if it is not.
+/// Registers a user, if the name is free. The answer and the work are the same if it is not; only who holds an
+/// invitation is told, some names per hour.
 ///
 /// # Errors
 /// [`Refused`].
@@ -70,15 +74,26 @@ pub async fn register(app: &App, application: Application<'_>, now: Time) -> Res
     let name: Username = application.username.parse()?;
     let password = Password::parse(application.password)?;
     app.password_policy().check(&password, &[name.as_str(), app.config.brand.name()])?;
+    if let Some(digest) = &invitation {
+        app.attempts.invitation(digest, now)?;
+    }
     let hash = app.hash_password(&password).await?;
     let mut change = add(name, hash, now);
     if let Some(digest) = invitation {
-        change.write(Write::UseInvitation { digest });
+        // First of all: without an invitation nobody learns whether the name is free.
+        change.writes.insert(0, Write::UseInvitation { digest });
     }
     match app.store.commit(change).await.map_err(Unavailable::from)? {
+        Outcome::Applied(_) => Ok(()),
         Outcome::Gone => Err(Refused::Invitation),
-        // The name is taken. Whoever has it is not named to a stranger.
-        Outcome::Applied(_) | Outcome::Conflict => Ok(()),
+        Outcome::Conflict if invitation.is_some() => Err(Refused::Taken),
+        // The name is taken. Whoever has it is not named to a stranger, who waits for the disk as for a free name.
+        Outcome::Conflict => {
+            let mut change = Change::at(now);
+            change.record(Event::of_server(Act::NameTaken));
+            app.store.commit(change).await.map_err(Unavailable::from)?;
+            Ok(())
+        }
     }
 }
 

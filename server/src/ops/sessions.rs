@@ -27,8 +27,9 @@ pub async fn tree(app: &App, user: UserId, now: Time) -> Result<Vec<Tree>, Unava
     let row = app.store.user(user).await?;
     let mut sessions = app.store.sessions_of(user).await?;
     for session in &mut sessions {
-        session.seen_at =
-            session.seen_at.max(app.live.last_seen(session.id).unwrap_or(session.seen_at));
+        if let Some(seen_at) = app.live.last_seen(session.id) {
+            session.see(seen_at);
+        }
     }
     sessions.retain(|session| session.standing(session.seen_at, row.as_ref(), now).is_ok());
     let (children, roots): (Vec<_>, Vec<_>) =
@@ -53,6 +54,6 @@ pub async fn one(
 ) -> Result<Option<Result<(Session, Option<User>), Reason>>, Unavailable> {
     Ok(app.store.session(id).await?.map(|found| match found {
         Found::Live(session, user) => Ok((*session, user.map(|user| *user))),
-        Found::Ended(reason) => Err(reason),
+        Found::Ended(reason, _) => Err(reason),
     }))
 }

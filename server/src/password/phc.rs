@@ -31,7 +31,7 @@ impl Cost {
     /// The most lanes.
     pub const LANES_MAX: u32 = 64;
 
-    /// 19 MiB, two passes, one lane: OWASP's first choice, some 14 ms on one core.
+    /// 19 MiB, two passes, one lane: the minimum that OWASP names, some 14 ms on one core.
     pub const DEFAULT: Self = Self { memory_kib: 19 * 1024, passes: 2, lanes: 1 };
 
     /// Memory in KiB, passes over it (*t*), and lanes (*p*).

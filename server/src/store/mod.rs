@@ -1,6 +1,7 @@
 //! The store: some loads and one [`Store::commit`]. What may be written, and on what condition, is decided in core;
 //! here it is applied, whole or not at all, and acknowledged only when it is durable.
 
+mod log;
 mod rows;
 mod schema;
 mod writer;
@@ -8,27 +9,36 @@ mod writer;
 use std::{
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
-    sync::{Arc, RwLock},
+    sync::Arc,
     time::Duration,
 };
 
 use sqlx::{
-    Row, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    Row, Sqlite, SqlitePool,
+    query::Query,
+    sqlite::{
+        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
+        SqliteSynchronous,
+    },
 };
 use symbolon_core::{
     change::Change,
     client::{Client, ClientId},
+    code::{Code, CodeDigest},
     data::Document,
+    follower::ENTRIES_MAX,
     id::{EntryId, SessionId, UserId},
     keys::KeyRecord,
+    log::{Cursor, Entry, Tag},
     revocation::Ended,
     secret::SecretText,
-    session::{Reason, Session},
+    session::{Device, Reason, Session},
     time::Time,
     user::{User, Username},
 };
 use tokio::sync::{mpsc, oneshot, watch};
+
+pub use self::log::{Log, Told};
 
 /// The store could not answer. Nothing was changed, or it is not known whether it was.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -59,6 +69,30 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+impl StoreError {
+    /// Whether another process holds a lock on the database.
+    pub fn is_locked(&self) -> bool {
+        const BUSY: i32 = 5;
+        self.sqlite_code().is_some_and(|code| code & 0xff == BUSY)
+    }
+
+    /// Whether there was no room for what was to be written. SQLite took it back; the next try may find room.
+    pub fn is_full(&self) -> bool {
+        const FULL: i32 = 13;
+        // A quota or a limit of file sizes looks like this instead, and so does a full disk when the index of the
+        // write-ahead log grows.
+        const IOERR_WRITE: i32 = 10 | 3 << 8;
+        const IOERR_SHMSIZE: i32 = 10 | 19 << 8;
+        self.sqlite_code().is_some_and(|code| [FULL, IOERR_WRITE, IOERR_SHMSIZE].contains(&code))
+    }
+
+    /// SQLite's extended result code.
+    fn sqlite_code(&self) -> Option<i32> {
+        let Self::Database(cause) = self else { return None };
+        cause.as_database_error()?.code()?.parse().ok()
+    }
+}
+
 /// What became of a [`Change`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -75,8 +109,8 @@ pub enum Outcome {
 pub enum Found {
     /// It is alive, and this is its user.
     Live(Box<Session>, Option<Box<User>>),
-    /// It was ended.
-    Ended(Reason),
+    /// It was ended. Whose it was is kept, so that who ended it can ask again whether it is over.
+    Ended(Reason, Option<UserId>),
 }
 
 /// The embedded database of one data folder.
@@ -84,10 +118,23 @@ pub enum Found {
 pub struct Store {
     readers: SqlitePool,
     writer: mpsc::Sender<writer::Job>,
-    ended: Arc<RwLock<Ended>>,
+    log: Arc<Log>,
     broken: watch::Receiver<Option<StoreError>>,
     // Held for as long as the store is open: one server per data folder.
     _lock: File,
+}
+
+/// How long another process may hold a lock on the database, such as a tool that copies it, before changes are refused.
+/// Those that come meanwhile wait once more, so nobody waits longer than twice as long.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// How followers hold leases.
+#[derive(Debug, Clone, Copy)]
+pub struct Leasing {
+    /// How long a lease is.
+    pub lease: Duration,
+    /// Followers at a time.
+    pub followers_max: usize,
 }
 
 /// How many changes wait for the writer before callers wait, too.
@@ -99,25 +146,31 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; the folder is then as it was.
-    pub async fn open(folder: &Path, ended_since: Time) -> Result<Self, StoreError> {
+    pub async fn open(
+        folder: &Path,
+        ended_since: Time,
+        leasing: Leasing,
+    ) -> Result<Self, StoreError> {
         let lock = lock(folder)?;
         let path = folder.join("symbolon.db");
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(5));
+            .busy_timeout(LOCK_WAIT_MAX);
         let mut connection = schema::open(&path, options.clone().create_if_missing(true)).await?;
         let ended = load_ended(&mut connection, ended_since).await?;
-        let ended = Arc::new(RwLock::new(ended));
+        let (sequence, tag) = load_head(&mut connection).await?;
+        let before = raise_lease(&mut connection, leasing.lease).await?;
+        let log = Arc::new(Log::new(ended, sequence, tag, &leasing, before));
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(options.read_only(true));
         let (writer, jobs) = mpsc::channel(QUEUE_MAX);
         let (report, broken) = watch::channel(None);
-        tokio::spawn(writer::run(connection, jobs, Arc::clone(&ended), report));
-        Ok(Self { readers, writer, ended, broken, _lock: lock })
+        tokio::spawn(writer::run(connection, jobs, Arc::clone(&log), report));
+        Ok(Self { readers, writer, log, broken, _lock: lock })
     }
 
     /// Applies a change whole or not at all. When this returns [`Outcome::Applied`], it is durable, and every id that
@@ -145,7 +198,8 @@ impl Store {
     }
 
     /// Removes, in a bounded batch, log entries from before `entries_before`, and sessions (with their data) that ended
-    /// or ran out before `sessions_before`. Entries leave only by age.
+    /// or ran out before `sessions_before`; those that were silent too long only where the id begins with `slice`.
+    /// Entries leave only by age.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -153,26 +207,59 @@ impl Store {
         &self,
         entries_before: Time,
         sessions_before: Time,
+        slice: u8,
     ) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
-        let job = writer::Job::sweep(entries_before, sessions_before, reply);
+        let lease_max = self.log.longest();
+        let sweep = writer::Sweep { entries_before, sessions_before, slice, lease_max };
+        let job = writer::Job::sweep(sweep, reply);
         self.writer.send(job).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)??;
-        let mut ended = self.ended.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        ended.forget_before(entries_before);
+        self.log.forget_before(entries_before);
         Ok(())
     }
 
-    /// Whether the revocation log of this store names the id. No I/O.
-    pub fn is_ended(&self, ids: &[EntryId]) -> bool {
-        // A poisoned lock still holds the set: it is only ever added to and swept.
-        let ended = self.ended.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        ids.iter().any(|id| ended.contains(*id))
+    /// The revocation log.
+    pub fn log(&self) -> &Log {
+        &self.log
     }
 
-    /// How many ids [`Self::is_ended`] knows.
-    pub fn ended_len(&self) -> usize {
-        self.ended.read().unwrap_or_else(std::sync::PoisonError::into_inner).len()
+    /// Whether the revocation log of this store names one of the ids. No I/O.
+    pub fn is_ended(&self, ids: &[EntryId]) -> bool {
+        self.log.is_ended(ids)
+    }
+
+    /// Up to [`ENTRIES_MAX`] entries of the log after a place, and up to where they go. `None`: the cursor is not of this
+    /// history, or older than what is kept.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn entries_after(
+        &self,
+        cursor: &Cursor,
+    ) -> Result<Option<(Vec<Entry>, Cursor)>, StoreError> {
+        // What is durable but not published yet is told with the next answer.
+        let head = self.log.head();
+        let query = "SELECT sequence, tag, entry FROM revocations WHERE sequence >= $1 AND sequence <= $2 \
+                     ORDER BY sequence LIMIT $3";
+        let query = sqlx::query(query)
+            .bind(rows::int(cursor.sequence))
+            .bind(rows::int(head.sequence))
+            .bind(rows::int(ENTRIES_MAX as u64));
+        let rows = self.read(query).await?;
+        let full = rows.len() == ENTRIES_MAX;
+        let mut entries = rows.iter().map(rows::entry).collect::<Result<Vec<_>, _>>()?;
+        if cursor.sequence > 0 {
+            // The cursor's own entry comes first and shows whether it is the one that is meant.
+            let own = entries.first().filter(|entry| entry.sequence == cursor.sequence);
+            if cursor.log != head.log || own.is_none_or(|entry| entry.tag != cursor.tag) {
+                return Ok(None);
+            }
+            entries.remove(0);
+        }
+        let reached =
+            entries.last().filter(|_| full).map_or(head, |last| Cursor::at(head.log, last));
+        Ok(Some((entries, reached)))
     }
 
     /// Completes when the database is damaged or the writer died: the server must stop and say so.
@@ -188,11 +275,29 @@ impl Store {
         }
     }
 
-    /// Whether the database answers.
+    /// Every load goes through here: damage that is met while reading stops the server, too.
+    async fn read(
+        &self,
+        query: Query<'_, Sqlite, SqliteArguments>,
+    ) -> Result<Vec<SqliteRow>, StoreError> {
+        match query.fetch_all(&self.readers).await {
+            Ok(rows) => Ok(rows),
+            Err(cause) => {
+                let error = StoreError::from(cause);
+                if writer::is_fatal(&error) {
+                    let _ = self.writer.send(writer::Job::stop(error.clone())).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for its turn at the writer. When this returns, everything that anybody can have read from the database was
+    /// published before.
     ///
     /// # Errors
-    /// [`StoreError`] if it does not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
+    /// [`StoreError`] if the database does not answer.
+    pub async fn barrier(&self) -> Result<(), StoreError> {
         self.commit(Change::at(Time::from_millis(0))).await.map(drop)
     }
 
@@ -203,8 +308,8 @@ impl Store {
     pub async fn session(&self, id: SessionId) -> Result<Option<Found>, StoreError> {
         let query = "SELECT s.*, u.id AS u_id, u.version AS u_version, u.name, u.password, u.roles, u.epoch AS u_epoch, \
                      u.disabled_at, u.added_at FROM sessions s LEFT JOIN users u ON u.id = s.user_id WHERE s.id = $1";
-        let row = sqlx::query(query).bind(&id.as_bytes()[..]).fetch_optional(&self.readers).await?;
-        row.map(|row| rows::found(&row)).transpose()
+        let rows = self.read(sqlx::query(query).bind(&id.as_bytes()[..])).await?;
+        rows.first().map(rows::found).transpose()
     }
 
     /// The live sessions of a user, newest first.
@@ -213,8 +318,44 @@ impl Store {
     /// [`StoreError`].
     pub async fn sessions_of(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
         let query = "SELECT * FROM sessions WHERE user_id = $1 AND ended_at IS NULL ORDER BY opened_at DESC LIMIT 1000";
-        let rows = sqlx::query(query).bind(&user.as_bytes()[..]).fetch_all(&self.readers).await?;
+        let rows = self.read(sqlx::query(query).bind(&user.as_bytes()[..])).await?;
         rows.iter().map(rows::session).collect()
+    }
+
+    /// The live session of a client under a browser session.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn child(
+        &self,
+        parent: SessionId,
+        client: &ClientId,
+    ) -> Result<Option<Session>, StoreError> {
+        let query = "SELECT * FROM sessions WHERE parent = $1 AND client = $2 AND ended_at IS NULL";
+        let query = sqlx::query(query).bind(&parent.as_bytes()[..]).bind(client.as_str());
+        query.fetch_optional(&self.readers).await?.map(|row| rows::session(&row)).transpose()
+    }
+
+    /// The authorization code of this digest, used or not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn code(&self, digest: &CodeDigest) -> Result<Option<Code>, StoreError> {
+        let query =
+            sqlx::query("SELECT * FROM codes WHERE digest = $1").bind(&digest.as_bytes()[..]);
+        query.fetch_optional(&self.readers).await?.map(|row| rows::code(&row)).transpose()
+    }
+
+    /// Where the latest sessions of a user are that count at `now`: few, so that the question takes as long for a user
+    /// with many sessions as for nobody.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn devices_of(&self, user: UserId, now: Time) -> Result<Vec<Device>, StoreError> {
+        let query = "SELECT device FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND ends_at > $2 \
+                     ORDER BY opened_at DESC LIMIT 16";
+        let query = sqlx::query(query).bind(&user.as_bytes()[..]).bind(now.millis());
+        query.fetch_all(&self.readers).await?.iter().map(rows::device).collect()
     }
 
     /// The user of this id.
@@ -227,8 +368,8 @@ impl Store {
             "id AS u_id, version AS u_version, name, password, roles, epoch AS u_epoch, \
                      disabled_at, added_at FROM users WHERE id = $1"
         );
-        let row = sqlx::query(query).bind(&id.as_bytes()[..]).fetch_optional(&self.readers).await?;
-        row.map(|row| rows::user(&row)).transpose()
+        let rows = self.read(sqlx::query(query).bind(&id.as_bytes()[..])).await?;
+        rows.first().map(rows::user).transpose()
     }
 
     /// The user of this name.
@@ -238,8 +379,8 @@ impl Store {
     pub async fn user_by_name(&self, name: &Username) -> Result<Option<User>, StoreError> {
         let query = "SELECT id AS u_id, version AS u_version, name, password, roles, epoch AS u_epoch, disabled_at, \
                      added_at FROM users WHERE name = $1";
-        let row = sqlx::query(query).bind(name.as_str()).fetch_optional(&self.readers).await?;
-        row.map(|row| rows::user(&row)).transpose()
+        let rows = self.read(sqlx::query(query).bind(name.as_str())).await?;
+        rows.first().map(rows::user).transpose()
     }
 
     /// Up to `most` users after `after`, by name.
@@ -249,8 +390,7 @@ impl Store {
     pub async fn users(&self, after: &str, most: u32) -> Result<Vec<User>, StoreError> {
         let query = "SELECT id AS u_id, version AS u_version, name, password, roles, epoch AS u_epoch, disabled_at, \
                      added_at FROM users WHERE name > $1 ORDER BY name LIMIT $2";
-        let rows =
-            sqlx::query(query).bind(after).bind(i64::from(most)).fetch_all(&self.readers).await?;
+        let rows = self.read(sqlx::query(query).bind(after).bind(i64::from(most))).await?;
         rows.iter().map(rows::user).collect()
     }
 
@@ -265,8 +405,8 @@ impl Store {
     ) -> Result<Document, StoreError> {
         let query = "SELECT version, document FROM session_data WHERE session = $1 AND client = $2";
         let query = sqlx::query(query).bind(&session.as_bytes()[..]).bind(client.as_str());
-        let row = query.fetch_optional(&self.readers).await?;
-        row.map_or(Ok(Document::default()), |row| rows::document(&row))
+        let rows = self.read(query).await?;
+        rows.first().map_or(Ok(Document::default()), rows::document)
     }
 
     /// All clients.
@@ -274,8 +414,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn clients(&self) -> Result<Vec<Client>, StoreError> {
-        let rows =
-            sqlx::query("SELECT * FROM clients ORDER BY id").fetch_all(&self.readers).await?;
+        let rows = self.read(sqlx::query("SELECT * FROM clients ORDER BY id")).await?;
         rows.iter().map(rows::client).collect()
     }
 
@@ -284,8 +423,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        let rows =
-            sqlx::query("SELECT * FROM keys ORDER BY created_at").fetch_all(&self.readers).await?;
+        let rows = self.read(sqlx::query("SELECT * FROM keys ORDER BY created_at")).await?;
         rows.iter().map(rows::key).collect()
     }
 
@@ -296,18 +434,21 @@ impl Store {
     pub async fn password_samples(&self) -> Result<Vec<SecretText>, StoreError> {
         // A PHC string is $argon2id$v=19$m=…,t=…,p=…$salt$hash: the parameters begin at character 16.
         let query = "SELECT MIN(password) FROM users GROUP BY substr(password, 16, instr(substr(password, 16), '$'))";
-        let rows = sqlx::query(query).fetch_all(&self.readers).await?;
+        let rows = self.read(sqlx::query(query)).await?;
         rows.iter().map(|row| Ok(SecretText::new(row.try_get(0)?))).collect()
     }
 }
 
 fn lock(folder: &Path) -> Result<File, StoreError> {
+    use std::os::unix::fs::OpenOptionsExt;
     let path = folder.join("lock");
     let file_error = |cause| StoreError::File { path: path.clone(), cause: Arc::new(cause) };
     let file = fs::OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
+        // Whoever can open it can hold it.
+        .mode(0o600)
         .open(&path)
         .map_err(file_error)?;
     match file.try_lock() {
@@ -328,4 +469,28 @@ async fn load_ended(
         ended.insert(rows::id(&row, "entry")?, Time::from_millis(row.try_get("at")?));
     }
     Ok(ended)
+}
+
+/// How far the log goes.
+async fn load_head(connection: &mut sqlx::SqliteConnection) -> Result<(u64, Tag), StoreError> {
+    let query = "SELECT sequence, tag, entry FROM revocations ORDER BY sequence DESC LIMIT 1";
+    let Some(row) = sqlx::query(query).fetch_optional(connection).await? else {
+        return Ok((0, Tag::default()));
+    };
+    rows::entry(&row).map(|entry| (entry.sequence, entry.tag))
+}
+
+/// Writes down how long leases will be, before the first is granted. Returns how long those of earlier processes were;
+/// zero if there was none.
+async fn raise_lease(
+    connection: &mut sqlx::SqliteConnection,
+    lease: Duration,
+) -> Result<Duration, StoreError> {
+    let row = sqlx::query("SELECT longest_ms FROM leases").fetch_optional(&mut *connection).await?;
+    let before = row.map(|row| row.try_get::<i64, _>("longest_ms")).transpose()?.unwrap_or(0);
+    let millis = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+    let query = "INSERT INTO leases (id, longest_ms) VALUES (1, $1) \
+                 ON CONFLICT (id) DO UPDATE SET longest_ms = max(longest_ms, excluded.longest_ms)";
+    sqlx::query(query).bind(millis).execute(connection).await?;
+    Ok(Duration::from_millis(u64::try_from(before).unwrap_or(0)))
 }

@@ -6,12 +6,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{Row, Sqlite, query::Query, sqlite::SqliteArguments, sqlite::SqliteRow};
 use symbolon_core::{
     client::{Client, SecretDigest},
+    code::{Challenge, Code, CodeDigest},
     data::{DataVersion, Document},
     handle::{Generation, Salt},
     id::InvalidId,
     keys::KeyRecord,
+    log::Entry,
     secret::SecretText,
-    session::{Assurance, Cookie, Limits, Login, Reason, Session, Version},
+    session::{Assurance, Cookie, Device, Limits, Login, Reason, Session, Version},
     time::Time,
     user::{Epoch, User},
 };
@@ -64,7 +66,8 @@ fn parse_json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Res
 
 pub(super) fn found(row: &SqliteRow) -> Result<Found, StoreError> {
     if let Some(reason) = row.try_get::<Option<&str>, _>("end_reason")? {
-        return Reason::parse(reason).map(Found::Ended).ok_or_else(|| damaged("sessions", reason));
+        let reason = Reason::parse(reason).ok_or_else(|| damaged("sessions", reason))?;
+        return Ok(Found::Ended(reason, optional_id(row, "user_id")?));
     }
     let user = row.try_get::<Option<&[u8]>, _>("u_id")?.is_some();
     Ok(Found::Live(
@@ -83,7 +86,7 @@ pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
         parent: optional_id(row, "parent")?,
         client: client.parse().map_err(|error| damaged("sessions", error))?,
         login: login(row)?,
-        device: parse_json(row, "device")?,
+        device: device(row)?,
         opened_at: time(row, "opened_at")?,
         seen_at: time(row, "seen_at")?,
         limits: Limits { idle: Duration::from_millis(idle_ms), ends_at: time(row, "ends_at")? },
@@ -91,6 +94,10 @@ pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
         cookie: cookie(row)?,
         families: parse_json(row, "families")?,
     })
+}
+
+pub(super) fn device(row: &SqliteRow) -> Result<Device, StoreError> {
+    parse_json(row, "device")
 }
 
 fn login(row: &SqliteRow) -> Result<Option<Login>, StoreError> {
@@ -226,6 +233,39 @@ fn client_statement<'q>(
     Ok(sqlx::query(query).bind(client.id.as_str()).bind(secret).bind(json(client)?))
 }
 
+pub(super) fn code(row: &SqliteRow) -> Result<Code, StoreError> {
+    let digest = |column| {
+        <[u8; 32]>::try_from(row.try_get::<&[u8], _>(column)?)
+            .map_err(|error| damaged("codes", error))
+    };
+    let client: &str = row.try_get("client")?;
+    Ok(Code {
+        digest: CodeDigest::from_bytes(digest("digest")?),
+        client: client.parse().map_err(|error| damaged("codes", error))?,
+        redirect_uri: row.try_get::<&str, _>("redirect_uri")?.into(),
+        challenge: Challenge::from_bytes(digest("challenge")?),
+        session: id(row, "session")?,
+        epoch: Epoch(count(row, "epoch")?),
+        expires_at: time(row, "expires_at")?,
+        child: optional_id(row, "child")?,
+    })
+}
+
+pub(super) fn insert_code(code: &Code, version: Version) -> Statement<'_> {
+    let query = "INSERT INTO codes (digest, client, redirect_uri, challenge, session, epoch, expires_at) \
+                 SELECT $1, $2, $3, $4, $5, $6, $7 \
+                 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = $5 AND version = $8 AND ended_at IS NULL)";
+    sqlx::query(query)
+        .bind(&code.digest.as_bytes()[..])
+        .bind(code.client.as_str())
+        .bind(&*code.redirect_uri)
+        .bind(&code.challenge.as_bytes()[..])
+        .bind(&code.session.as_bytes()[..])
+        .bind(int(code.epoch.0))
+        .bind(code.expires_at.millis())
+        .bind(int(version.0))
+}
+
 pub(super) fn key(row: &SqliteRow) -> Result<KeyRecord, StoreError> {
     let usage: &str = row.try_get("usage")?;
     Ok(KeyRecord {
@@ -248,4 +288,15 @@ pub(super) fn insert_key(key: &KeyRecord) -> Statement<'_> {
         .bind(key.created_at.millis())
         .bind(key.activates_at.millis())
         .bind(key.withdrawn_at.map(Time::millis))
+}
+
+pub(super) fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {
+    Ok(Entry {
+        sequence: count(row, "sequence")?,
+        tag: row
+            .try_get::<&[u8], _>("tag")?
+            .try_into()
+            .map_err(|_| damaged("revocations", "a tag has 8 bytes"))?,
+        id: id(row, "entry")?,
+    })
 }

@@ -1,25 +1,23 @@
 //! The one writer. It takes every change that waits, applies them in one transaction, and acknowledges each only when
 //! that transaction is durable: many logins share one `fsync`.
 
-use std::{
-    sync::{Arc, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use rand_core::Rng;
 use sqlx::{Executor, SqliteConnection, sqlite::SqliteRow};
 use symbolon_core::{
     audit::Event,
     change::{Change, Write},
+    code::{CODES_MAX, Code},
     id::{EntryId, SessionId, UserId},
-    revocation::Ended,
-    session::{Reason, Session},
+    log::Entry,
+    session::{Reason, Session, Version},
     time::Time,
     user::User,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Outcome, StoreError, rows};
+use super::{Outcome, StoreError, log::Log, rows};
 
 /// The most changes in one transaction.
 const BATCH_MAX: usize = 256;
@@ -32,7 +30,8 @@ pub(super) struct Job {
 enum Work {
     Change(Change),
     Touch(Vec<(SessionId, Time)>),
-    Sweep { entries_before: Time, sessions_before: Time },
+    Sweep(Sweep),
+    Stop(StoreError),
 }
 
 impl Job {
@@ -53,11 +52,49 @@ impl Job {
 
 impl Job {
     pub(super) const fn sweep(
-        entries_before: Time,
-        sessions_before: Time,
+        sweep: Sweep,
         reply: oneshot::Sender<Result<Outcome, StoreError>>,
     ) -> Self {
-        Self { work: Work::Sweep { entries_before, sessions_before }, reply }
+        Self { work: Work::Sweep(sweep), reply }
+    }
+
+    /// A reader met damage: nothing more is acknowledged.
+    pub(super) fn stop(error: StoreError) -> Self {
+        // Nobody waits for the answer.
+        Self { work: Work::Stop(error), reply: oneshot::channel().0 }
+    }
+}
+
+/// What nobody needs any more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sweep {
+    /// Log entries of before then.
+    pub(super) entries_before: Time,
+    /// Sessions that ended or ran out before then.
+    pub(super) sessions_before: Time,
+    /// The first byte of the ids among which sessions are looked for that were silent too long.
+    pub(super) slice: u8,
+    /// No longer lease than this can be out any more.
+    pub(super) lease_max: Option<Duration>,
+}
+
+/// The entries that a transaction adds to the log.
+struct Added {
+    head: u64,
+    entries: Vec<(Entry, Time)>,
+}
+
+impl Added {
+    fn add(&mut self, id: EntryId, decided_at: Time) -> (Entry, Time) {
+        // A change may have waited for the disk. Its entry lives its whole life from now on: until now tokens were given.
+        let at = crate::os::now().max(decided_at);
+        let mut tag = [0; 8];
+        crate::os::Os.fill_bytes(&mut tag);
+        // Only this writer adds, so there is no gap: a transaction that fails takes its numbers with it.
+        let entry = Entry { sequence: self.head + 1, tag, id };
+        self.head = entry.sequence;
+        self.entries.push((entry, at));
+        (entry, at)
     }
 }
 
@@ -65,14 +102,16 @@ impl Job {
 pub(super) async fn run(
     mut connection: SqliteConnection,
     mut jobs: mpsc::Receiver<Job>,
-    ended: Arc<RwLock<Ended>>,
+    log: Arc<Log>,
     broken: watch::Sender<Option<StoreError>>,
 ) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        match apply(&mut connection, &batch).await {
+        let mut added = Added { head: log.head().sequence, entries: Vec::new() };
+        match apply(&mut connection, &batch, &mut added).await {
             Ok(outcomes) => {
-                publish(&ended, &batch, &outcomes);
+                // Durable first, then visible to every check and follower, then acknowledged.
+                log.publish(&added.entries);
                 for (job, outcome) in batch.drain(..).zip(outcomes) {
                     // A caller that has gone away gets no answer; the change stands.
                     let _ = job.reply.send(Ok(outcome));
@@ -93,24 +132,13 @@ pub(super) async fn run(
     }
 }
 
-/// Durable first, then visible to every check of this process, then acknowledged.
-fn publish(ended: &RwLock<Ended>, batch: &[Job], outcomes: &[Outcome]) {
-    let mut ended = ended.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-    for (job, outcome) in batch.iter().zip(outcomes) {
-        if let (Work::Change(change), Outcome::Applied(ids)) = (&job.work, outcome) {
-            ids.iter().for_each(|id| ended.insert(*id, change.at));
-        }
-    }
-}
-
 /// A damaged file or a failing disk: what is on it is not known any more, so nothing may be acknowledged.
-fn is_fatal(error: &StoreError) -> bool {
+pub(super) fn is_fatal(error: &StoreError) -> bool {
     const IOERR: i32 = 10;
     const CORRUPT: i32 = 11;
     const NOTADB: i32 = 26;
-    let StoreError::Database(cause) = error else { return false };
-    let code = cause.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
-    code.is_some_and(|code| [IOERR, CORRUPT, NOTADB].contains(&(code & 0xff)))
+    !error.is_full()
+        && error.sqlite_code().is_some_and(|code| [IOERR, CORRUPT, NOTADB].contains(&(code & 0xff)))
 }
 
 /// One transaction. SQLite itself rolls back when the disk is full, so the way back is taken by hand: what the driver
@@ -118,9 +146,10 @@ fn is_fatal(error: &StoreError) -> bool {
 async fn apply(
     connection: &mut SqliteConnection,
     batch: &[Job],
+    added: &mut Added,
 ) -> Result<Vec<Outcome>, StoreError> {
     connection.execute("BEGIN IMMEDIATE").await?;
-    let applied = apply_all(connection, batch).await;
+    let applied = apply_all(connection, batch, added).await;
     let committed = match applied {
         Ok(outcomes) => {
             connection.execute("COMMIT").await.map(|_| outcomes).map_err(StoreError::from)
@@ -137,15 +166,15 @@ async fn apply(
 async fn apply_all(
     connection: &mut SqliteConnection,
     batch: &[Job],
+    added: &mut Added,
 ) -> Result<Vec<Outcome>, StoreError> {
     let mut outcomes = Vec::with_capacity(batch.len());
     for job in batch {
         let outcome = match &job.work {
-            Work::Change(change) => apply_change(connection, change).await?,
+            Work::Change(change) => apply_change(connection, change, added).await?,
             Work::Touch(seen) => touch(connection, seen).await?,
-            Work::Sweep { entries_before, sessions_before } => {
-                sweep(connection, *entries_before, *sessions_before).await?
-            }
+            Work::Sweep(what) => sweep(connection, what).await?,
+            Work::Stop(error) => return Err(error.clone()),
         };
         outcomes.push(outcome);
     }
@@ -157,8 +186,11 @@ async fn touch(
     seen: &[(SessionId, Time)],
 ) -> Result<Outcome, StoreError> {
     for (id, at) in seen {
-        let query =
-            "UPDATE sessions SET seen_at = $2 WHERE id = $1 AND seen_at < $2 AND ended_at IS NULL";
+        // Not even being seen brings back a session that was silent too long. Who uses an app is seen at the browser
+        // session that authorised it, too: it does not run out under them.
+        let query = "UPDATE sessions SET seen_at = $2 \
+                     WHERE id IN ($1, (SELECT parent FROM sessions WHERE id = $1)) AND seen_at < $2 \
+                     AND seen_at + idle_ms > $2 AND ended_at IS NULL";
         sqlx::query(query)
             .bind(&id.as_bytes()[..])
             .bind(at.millis())
@@ -174,41 +206,69 @@ const AUDIT_KEPT: Duration = Duration::from_hours(24 * 400);
 /// The most rows of each kind that one sweep removes, so that nobody waits long behind it.
 const SWEEP_MAX: i64 = 2000;
 
-async fn sweep(
-    connection: &mut SqliteConnection,
-    entries_before: Time,
-    sessions_before: Time,
-) -> Result<Outcome, StoreError> {
+async fn sweep(connection: &mut SqliteConnection, sweep: &Sweep) -> Result<Outcome, StoreError> {
+    if let Some(lease) = sweep.lease_max {
+        let query = "UPDATE leases SET longest_ms = $1 WHERE longest_ms > $1";
+        let millis = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+        sqlx::query(query).bind(millis).execute(&mut *connection).await?;
+    }
     let query = "DELETE FROM revocations WHERE sequence IN \
                  (SELECT sequence FROM revocations WHERE at < $1 ORDER BY at LIMIT $2)";
     sqlx::query(query)
-        .bind(entries_before.millis())
+        .bind(sweep.entries_before.millis())
         .bind(SWEEP_MAX)
         .execute(&mut *connection)
         .await?;
-    // A session that was silent too long stays until its absolute limit: that bounds the rows, and needs no index that
-    // every touch would have to move.
     let query = "DELETE FROM sessions WHERE id IN \
                  (SELECT id FROM sessions WHERE ended_at < $1 OR ends_at < $1 LIMIT $2) RETURNING id";
-    let rows = sqlx::query(query)
-        .bind(sessions_before.millis())
+    let mut rows = sqlx::query(query)
+        .bind(sweep.sessions_before.millis())
         .bind(SWEEP_MAX)
         .fetch_all(&mut *connection)
         .await?;
+    rows.extend(sweep_silent(connection, sweep).await?);
     for id in ids(&rows)? {
         let query =
             sqlx::query("DELETE FROM session_data WHERE session = $1").bind(&id.as_bytes()[..]);
         query.execute(&mut *connection).await?;
     }
-    let query =
-        sqlx::query("DELETE FROM invitations WHERE expires_at < $1").bind(entries_before.millis());
+    let query = sqlx::query("DELETE FROM invitations WHERE expires_at < $1")
+        .bind(sweep.entries_before.millis());
     query.execute(&mut *connection).await?;
+    let query = "DELETE FROM codes WHERE digest IN \
+                 (SELECT digest FROM codes WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+    sqlx::query(query)
+        .bind(sweep.entries_before.millis())
+        .bind(SWEEP_MAX)
+        .execute(&mut *connection)
+        .await?;
     // The trail is in the order of time: only its beginning is looked at.
     let query = "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM \
                  (SELECT sequence, at FROM audit ORDER BY sequence LIMIT $2) WHERE at < $1)";
-    let before = (entries_before - AUDIT_KEPT).millis();
+    let before = (sweep.entries_before - AUDIT_KEPT).millis();
     sqlx::query(query).bind(before).bind(SWEEP_MAX).execute(&mut *connection).await?;
     Ok(Outcome::Applied(Vec::new()))
+}
+
+/// Removes sessions that were silent too long. Every use moves that moment, so no index is in its order: it would move
+/// with every refresh. Instead one slice of the ids is looked through, which are random.
+async fn sweep_silent(
+    connection: &mut SqliteConnection,
+    sweep: &Sweep,
+) -> Result<Vec<SqliteRow>, StoreError> {
+    // `seen_at` may be behind by 1/16 of the limit. A session is not removed from over those under it: who ends it must
+    // find them.
+    let query = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions AS s WHERE id >= $1 AND id < $2 \
+                 AND ended_at IS NULL AND seen_at + idle_ms + idle_ms / 16 < $3 \
+                 AND NOT EXISTS (SELECT 1 FROM sessions AS c WHERE c.parent = s.id AND c.ended_at IS NULL) \
+                 LIMIT $4) RETURNING id";
+    let first = [sweep.slice];
+    // Longer than an id, so that every id of the slice stands before it.
+    let mut end = [0xFF; 17];
+    end[0] = sweep.slice;
+    let query = sqlx::query(query).bind(&first[..]).bind(&end[..]);
+    let query = query.bind(sweep.sessions_before.millis()).bind(SWEEP_MAX);
+    Ok(query.fetch_all(connection).await?)
 }
 
 /// Why a write was not done.
@@ -227,19 +287,20 @@ impl<E: Into<StoreError>> From<E> for Refused {
 async fn apply_change(
     connection: &mut SqliteConnection,
     change: &Change,
+    added: &mut Added,
 ) -> Result<Outcome, StoreError> {
     // One refused write alone has written nothing: only more than one needs a way back.
     let savepoint = change.writes.len() > 1;
     if savepoint {
         connection.execute("SAVEPOINT change").await?;
     }
-    let mut log = change.entries.clone();
-    let refused = write_all(connection, change, &mut log).await.err();
+    let mut ended = change.entries.clone();
+    let refused = write_all(connection, change, &mut ended, added).await.err();
     let outcome = match refused {
         Some(Refused::Store(error)) => return Err(error),
         Some(Refused::Gone) => Outcome::Gone,
         Some(Refused::Conflict) => Outcome::Conflict,
-        None => Outcome::Applied(log),
+        None => Outcome::Applied(ended),
     };
     if savepoint {
         if !matches!(outcome, Outcome::Applied(_)) {
@@ -253,19 +314,20 @@ async fn apply_change(
 async fn write_all(
     connection: &mut SqliteConnection,
     change: &Change,
-    log: &mut Vec<EntryId>,
+    ended: &mut Vec<EntryId>,
+    added: &mut Added,
 ) -> Result<(), Refused> {
     for write in &change.writes {
-        write_one(connection, write, change.at, log).await?;
+        write_one(connection, write, change.at, ended).await?;
     }
-    for id in log.iter() {
-        let mut tag = [0; 8];
-        crate::os::Os.fill_bytes(&mut tag);
-        let query = sqlx::query("INSERT INTO revocations (tag, entry, at) VALUES ($1, $2, $3)");
-        query
-            .bind(&tag[..])
+    for id in ended.iter() {
+        let (entry, at) = added.add(*id, change.at);
+        let query = "INSERT INTO revocations (sequence, tag, entry, at) VALUES ($1, $2, $3, $4)";
+        sqlx::query(query)
+            .bind(rows::int(entry.sequence))
+            .bind(&entry.tag[..])
             .bind(&id.as_bytes()[..])
-            .bind(change.at.millis())
+            .bind(at.millis())
             .execute(&mut *connection)
             .await?;
     }
@@ -333,6 +395,15 @@ async fn write_one(
                 .bind(hash.expose());
             one(query.execute(connection).await?.rows_affected(), Refused::Conflict)
         }
+        Write::IssueCode { code, version } => issue_code(connection, code, *version).await,
+        Write::UseCode { digest, child } => {
+            let query = "UPDATE codes SET child = $2 WHERE digest = $1 AND child IS NULL AND expires_at > $3";
+            let query = sqlx::query(query)
+                .bind(&digest.as_bytes()[..])
+                .bind(&child.as_bytes()[..])
+                .bind(at.millis());
+            one(query.execute(connection).await?.rows_affected(), Refused::Conflict)
+        }
         Write::AddClient(client) => insert(rows::insert_client(client)?.execute(connection).await),
         Write::SaveClient(client) => one(
             rows::update_client(client)?.execute(connection).await?.rows_affected(),
@@ -384,7 +455,26 @@ fn insert<T>(result: Result<T, sqlx::Error>) -> Result<(), Refused> {
 }
 
 async fn open_session(connection: &mut SqliteConnection, session: &Session) -> Result<(), Refused> {
-    one(rows::insert_session(session)?.execute(connection).await?.rows_affected(), Refused::Gone)
+    match rows::insert_session(session)?.execute(connection).await {
+        Ok(inserted) => one(inserted.rows_affected(), Refused::Gone),
+        Err(error) => insert(Err::<(), _>(error)),
+    }
+}
+
+async fn issue_code(
+    connection: &mut SqliteConnection,
+    code: &Code,
+    version: Version,
+) -> Result<(), Refused> {
+    if rows::insert_code(code, version).execute(&mut *connection).await?.rows_affected() == 0 {
+        let live = is_live(connection, code.session).await?;
+        return Err(if live { Refused::Conflict } else { Refused::Gone });
+    }
+    let query = "DELETE FROM codes WHERE digest IN (SELECT digest FROM codes WHERE session = $1 \
+                 ORDER BY expires_at DESC LIMIT -1 OFFSET $2)";
+    let query = sqlx::query(query).bind(&code.session.as_bytes()[..]).bind(i64::from(CODES_MAX));
+    query.execute(connection).await?;
+    Ok(())
 }
 
 async fn save_session(connection: &mut SqliteConnection, session: &Session) -> Result<(), Refused> {
@@ -437,7 +527,8 @@ async fn end_sessions_of(
         .bind(at.millis())
         .bind(reason.as_str());
     let ended = ids(&query.bind(i64::from(most)).fetch_all(&mut *connection).await?)?;
-    let lift = "UPDATE sessions SET epoch = (SELECT epoch FROM users WHERE id = $1) \
+    // The version moves, too: who has loaded a child before must not write the lower epoch back.
+    let lift = "UPDATE sessions SET epoch = (SELECT epoch FROM users WHERE id = $1), version = version + 1 \
                 WHERE parent = $2 AND ended_at IS NULL";
     sqlx::query(lift).bind(&user.as_bytes()[..]).bind(except).execute(connection).await?;
     Ok(ended.into_iter().map(SessionId::entry).collect())

@@ -45,20 +45,29 @@ pub struct TokenFamily<'a> {
     pub generation: u64,
 }
 
+/// How far an end has come when the page is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// It is refused everywhere.
+    After {
+        /// How long that took, in milliseconds.
+        ms: u64,
+    },
+    /// A service has not confirmed it yet.
+    NotYet,
+}
+
 /// What was just done, told once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
     /// One session has ended.
-    Ended {
-        /// How long it took until it was over, in milliseconds.
-        ms: u64,
-    },
+    Ended(Over),
     /// All others have ended.
     OthersEnded {
         /// How many.
         count: u64,
-        /// How long it took until they were over, in milliseconds.
-        ms: u64,
+        /// How far that has come.
+        over: Over,
     },
     /// The password is changed.
     PasswordChanged,
@@ -84,8 +93,8 @@ impl Account<'_> {
     fn done_text(&self) -> Option<String> {
         let words = self.page.words;
         self.done.map(|done| match done {
-            Done::Ended { ms } => words.one_ended(ms),
-            Done::OthersEnded { count, ms } => words.others_ended(count, ms),
+            Done::Ended(over) => words.one_ended(over),
+            Done::OthersEnded { count, over } => words.others_ended(count, over),
             Done::PasswordChanged => words.password_changed.to_owned(),
         })
     }

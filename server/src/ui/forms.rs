@@ -7,7 +7,7 @@ use symbolon_core::{password::Refused, secret::SecretText};
 
 use super::{Page, moment, words::Words};
 
-/// Why a form was not accepted. No problem tells whether a user exists.
+/// Why a form was not accepted. No problem tells a stranger whether a user exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Problem {
     /// There is no such user, or the password is another.
@@ -20,6 +20,8 @@ pub enum Problem {
     FormExpired,
     /// What was typed is no username.
     InvalidUsername,
+    /// Somebody has the name. Only who was invited sees this.
+    NameTaken,
     /// The new password is not taken.
     NewPassword(Refused),
     /// The current password is another.
@@ -35,7 +37,7 @@ impl Problem {
             Self::WrongCredentials | Self::TooManyAttempts(_) | Self::Busy | Self::FormExpired => {
                 None
             }
-            Self::InvalidUsername => Some("username"),
+            Self::InvalidUsername | Self::NameTaken => Some("username"),
             Self::NewPassword(_) => Some("new_password"),
             Self::WrongCurrentPassword => Some("current_password"),
             Self::WrongInvitation => Some("invitation"),
@@ -53,6 +55,7 @@ impl Problem {
             Self::Busy => words.busy.to_owned(),
             Self::FormExpired => words.form_expired.to_owned(),
             Self::InvalidUsername => words.invalid_username.to_owned(),
+            Self::NameTaken => words.name_taken.to_owned(),
             Self::WrongCurrentPassword => words.wrong_password.to_owned(),
             Self::WrongInvitation => words.wrong_invitation.to_owned(),
         }

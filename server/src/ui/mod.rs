@@ -30,7 +30,7 @@ mod site;
 mod tests;
 mod words;
 
-pub use account::{Account, Done, Session, TokenFamily};
+pub use account::{Account, Done, Over, Session, TokenFamily};
 pub use askama::Template;
 pub use brand::{Brand, Colour, InvalidBrand, InvalidColour, Link};
 pub use forms::{ChangePassword, Login, LoginReason, Problem, Register};

@@ -3,7 +3,7 @@
 use askama::Template;
 use symbolon_core::secret::SecretText;
 
-use super::Page;
+use super::{Over, Page};
 
 /// `GET /`: where everything starts.
 #[derive(Debug, Template)]
@@ -45,13 +45,13 @@ pub struct LoggedOut<'a> {
     pub page: &'a Page<'a>,
     /// Whether all sessions were ended, not only the one of this device.
     pub everywhere: bool,
-    /// How long it took until all was over, in milliseconds.
-    pub ended_ms: Option<u64>,
+    /// How far that has come, if something was ended.
+    pub over: Option<Over>,
 }
 
 impl LoggedOut<'_> {
-    fn took(&self) -> Option<String> {
-        self.ended_ms.map(|ms| self.page.words.took(ms))
+    fn over_text(&self) -> Option<String> {
+        self.over.map(|over| self.page.words.over(over))
     }
 }
 
@@ -74,6 +74,11 @@ pub struct Continue<'a> {
 pub enum Refusal {
     /// 400.
     BadRequest,
+    /// 400: an application sent the browser here with a request that cannot be answered.
+    Authorization {
+        /// What is wrong with it.
+        parameter: &'static str,
+    },
     /// 403: no same-origin proof, or a wrong CSRF token.
     ForeignForm,
     /// 403: logged in, but not allowed.
@@ -105,11 +110,20 @@ pub struct Refused<'a> {
 }
 
 impl Refused<'_> {
+    /// The parameter that is wrong.
+    const fn parameter(&self) -> Option<&'static str> {
+        match self.refusal {
+            Refusal::Authorization { parameter } => Some(parameter),
+            _ => None,
+        }
+    }
+
     /// What happened, and what to do.
     const fn says(&self) -> (&'static str, &'static str) {
         let words = self.page.words;
         match self.refusal {
             Refusal::BadRequest => (words.bad_request, words.bad_request_help),
+            Refusal::Authorization { .. } => (words.authorization, words.authorization_help),
             Refusal::ForeignForm => (words.foreign_form, words.foreign_form_help),
             Refusal::Forbidden => (words.forbidden, words.forbidden_help),
             Refusal::RegistrationClosed => (words.closed, words.closed_help),

@@ -115,8 +115,7 @@ fn pages(site: &Site, locale: Locale, texts: Texts) -> Vec<(&'static str, String
         let sessions = &trees(texts);
         Account { page: within, csrf_token, now: NOW, sessions, done }.render().unwrap()
     };
-    let logged_out =
-        |everywhere, ended_ms| LoggedOut { page: out, everywhere, ended_ms }.render().unwrap();
+    let logged_out = |everywhere, over| LoggedOut { page: out, everywhere, over }.render().unwrap();
     let home = |page| Home { page, registration_open: true }.render().unwrap();
     let refused = |refusal| Refused { page: out, refusal, request_id: user }.render().unwrap();
     let wait = Problem::TooManyAttempts(Duration::from_secs(30));
@@ -136,9 +135,9 @@ fn pages(site: &Site, locale: Locale, texts: Texts) -> Vec<(&'static str, String
         ("registered", Registered { page: out, next }.render().unwrap()),
         ("logout", Logout { page: within, csrf_token, next }.render().unwrap()),
         ("logged_out", logged_out(false, None)),
-        ("logged_out_everywhere", logged_out(true, Some(3))),
+        ("logged_out_everywhere", logged_out(true, Some(Over::After { ms: 3 }))),
         ("account", account(None)),
-        ("account_ended", account(Some(Done::Ended { ms: 3 }))),
+        ("account_ended", account(Some(Done::Ended(Over::After { ms: 3 })))),
         ("password", password(&[])),
         (
             "password_wrong",

@@ -3,7 +3,7 @@
 //! The Korean is in the polite 해요 form throughout. Where a name or a number stands in a sentence, the sentence is
 //! built so that no particle depends on how it ends.
 
-use super::Locale;
+use super::{Locale, Over};
 
 macro_rules! words {
     ($($key:ident: $en:literal, $ko:literal;)*) => {
@@ -103,6 +103,7 @@ words! {
     busy: "Many people are logging in right now. Try again in a moment.", "지금 로그인 요청이 많아요. 잠시 뒤에 다시 시도해 주세요.";
     form_expired: "The form was open for too long, and nothing was changed. Send it once more.", "양식을 연 지 오래되어 처리하지 않았어요. 한 번 더 보내 주세요.";
     invalid_username: "A username has 1 to 128 characters, without spaces.", "아이디는 공백 없이 1자에서 128자까지 입력해 주세요.";
+    name_taken: "Somebody has this username. Choose another; your invitation is still good.", "이미 쓰이고 있는 아이디예요. 다른 아이디를 골라 주세요. 초대 코드는 그대로 쓸 수 있어요.";
     password_common: "This password is among the first that attackers try. Choose another one.", "공격자가 먼저 시도하는 흔한 비밀번호예요. 다른 비밀번호를 정해 주세요.";
     password_name: "This password is little more than a name. Choose another one.", "이름이나 아이디와 너무 비슷한 비밀번호예요. 다른 비밀번호를 정해 주세요.";
     wrong_password: "The current password is wrong.", "현재 비밀번호가 맞지 않아요.";
@@ -111,6 +112,9 @@ words! {
     // Refusals: what happened, and what to do.
     bad_request: "This request cannot be understood", "요청을 이해하지 못했어요";
     bad_request_help: "Nothing was changed. Go back and try again from the start.", "바뀐 것은 없어요. 이전 화면으로 돌아가 처음부터 다시 시도해 주세요.";
+    authorization: "The application asked for something that cannot be done", "애플리케이션이 처리할 수 없는 요청을 보냈어요";
+    authorization_help: "You did nothing wrong, and nothing was changed. Tell the people who run the application what is named below.", "잘못하신 것은 없고 바뀐 것도 없어요. 애플리케이션 운영자에게 아래 내용을 알려 주세요.";
+    parameter: "The parameter that is wrong:", "잘못된 매개변수:";
     foreign_form: "This form did not come from here", "이곳에서 보낸 양식이 아니에요";
     foreign_form_help: "Nothing was changed. If you meant it, open the page here and send the form again.", "바뀐 것은 없어요. 직접 하려던 일이라면 이곳에서 페이지를 열고 양식을 다시 보내 주세요.";
     forbidden: "You are not allowed to do this", "이 작업을 할 권한이 없어요";
@@ -196,24 +200,22 @@ impl Words {
         )
     }
 
-    pub(super) fn one_ended(&self, ms: u64) -> String {
-        say!(self, "Session ended, in {ms} ms.", "세션을 종료했어요. {ms}ms 걸렸어요.")
+    pub(super) fn one_ended(&self, over: Over) -> String {
+        let ended = say!(self, "The session has ended.", "세션을 종료했어요.");
+        format!("{ended} {}", self.over(over))
     }
 
-    pub(super) fn others_ended(&self, count: u64, ms: u64) -> String {
-        match count {
-            0 => self.no_others().to_owned(),
-            1 => say!(
-                self,
-                "One other session ended, in {ms} ms.",
-                "다른 세션 1개를 종료했어요. {ms}ms 걸렸어요."
-            ),
+    pub(super) fn others_ended(&self, count: u64, over: Over) -> String {
+        let ended = match count {
+            0 => return self.no_others().to_owned(),
+            1 => say!(self, "One other session has ended.", "다른 세션 1개를 종료했어요."),
             _ => say!(
                 self,
-                "{count} other sessions ended, in {ms} ms.",
-                "다른 세션 {count}개를 종료했어요. {ms}ms 걸렸어요."
+                "{count} other sessions have ended.",
+                "다른 세션 {count}개를 종료했어요."
             ),
-        }
+        };
+        format!("{ended} {}", self.over(over))
     }
 
     const fn no_others(&self) -> &'static str {
@@ -223,8 +225,19 @@ impl Words {
         }
     }
 
-    pub(super) fn took(&self, ms: u64) -> String {
-        say!(self, "It took {ms} ms.", "{ms}ms 걸렸어요.")
+    pub(super) fn over(&self, over: Over) -> String {
+        match over {
+            Over::After { ms } => say!(
+                self,
+                "It was over everywhere after {ms} ms.",
+                "{ms}ms 만에 모든 곳에서 끝났어요."
+            ),
+            Over::NotYet => say!(
+                self,
+                "A service that cannot be reached may still let it in for a moment.",
+                "연결되지 않는 서비스에서는 잠시 더 쓰일 수 있어요."
+            ),
+        }
     }
 
     pub(super) fn seconds(&self, n: u64) -> String {

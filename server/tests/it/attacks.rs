@@ -1,6 +1,9 @@
 //! Hostile input at the door: a clear 4xx, and nothing has changed.
 
+use std::time::Duration;
+
 use serde_json::json;
+use symbolon_core::{limit::Quota, secret::SecretText};
 
 use crate::world::{ORIGIN, PASSWORD, World, ask};
 
@@ -270,4 +273,211 @@ async fn people_get_pages_and_programs_get_problems() {
     assert_eq!(world.send(ask("GET", "/nowhere")).await.expect(404).code(), "not_found");
     let api = person("GET", "/api/v1/session").cookie(&ended);
     assert_eq!(world.send(api).await.expect(401).code(), "invalid_token");
+}
+
+/// Who has no invitation learns nothing; who has one is told of a taken name, and cannot go through a list of names.
+#[tokio::test]
+async fn an_invitation_is_no_list_of_users() {
+    let world = World::with(|config| {
+        config.registration = symbolon::config::Registration::Invitation;
+    })
+    .await;
+    let now = symbolon::app::now();
+    let invitation = symbolon::ops::register::invite(&world.app, now).await.unwrap();
+    let register = |name: &str, code: &str, last: u8| {
+        let body = json!({
+            "username": name, "password": "another long enough password", "invitation": code,
+        });
+        let address = [192, 0, 2, last].into();
+        world.send(ask("POST", "/api/v1/register").json(&body).at_address(address))
+    };
+    let bogus = format!("symi_{}", "A".repeat(43));
+    let (free, taken) = (register("fresh", &bogus, 1).await, register("user", &bogus, 1).await);
+    assert_eq!((free.status, free.text), (taken.status, taken.text), "without an invitation");
+
+    let code = invitation.expose();
+    assert_eq!(register("user", code, 1).await.expect(409).code(), "taken");
+    register("fresh", code, 1).await.expect(202);
+    assert_eq!(register("more", code, 1).await.expect(403).code(), "invalid_invitation");
+
+    // From wherever its holder asks.
+    let invitation = symbolon::ops::register::invite(&world.app, now).await.unwrap();
+    let mut tries = 0;
+    for last in 2..=60 {
+        let answer = register("user", invitation.expose(), last).await;
+        if answer.status == 429 {
+            break;
+        }
+        answer.expect(409);
+        tries += 1;
+    }
+    assert!(tries <= 20, "{tries} names with one invitation");
+}
+
+/// Other sites cannot log anybody out, neither by a cookie that comes along nor by an answer that removes it: a form
+/// post to us from elsewhere carries no cookie of ours, and its answer could still remove it.
+#[tokio::test]
+async fn other_sites_remove_no_cookies() {
+    let world = World::new().await;
+    let forms = || {
+        [("/logout", None), ("/api/v1/logout", Some("theme=dark"))].map(|(path, cookie)| {
+            let post = ask("POST", path).form(&[("csrf_token", ""), ("next", "")]);
+            match cookie {
+                Some(cookie) => post.header("cookie", cookie),
+                None => post,
+            }
+        })
+    };
+    for [origin, site] in
+        [["https://evil.example", "cross-site"], ["http://sister.localhost:8080", "same-site"]]
+    {
+        for post in forms() {
+            let answer =
+                world.send(post.header("origin", origin).header("sec-fetch-site", site)).await;
+            assert!(!answer.headers.contains_key("set-cookie"), "{origin}: {answer:?}");
+        }
+    }
+    for post in forms() {
+        let answer = world.send(post.by_our_page()).await;
+        assert!(answer.headers.contains_key("set-cookie") || answer.status == 400, "{answer:?}");
+    }
+}
+
+/// A client that is not ours calls the API with its token. What the user's cookie opens is not for its pages to read.
+#[tokio::test]
+async fn pages_of_others_read_nothing_through_the_cookie() {
+    let world = World::new().await;
+    let (ours, third) = ("https://app.example", "https://third.example");
+    world.add_client("app", "public", json!({ "first_party": true, "origins": [ours] })).await;
+    world.add_client("third", "public", json!({ "origins": [third] })).await;
+    for (origin, with_cookies) in [(ours, true), (third, false)] {
+        let preflight = ask("OPTIONS", "/api/v1/session")
+            .header("origin", origin)
+            .header("access-control-request-method", "GET");
+        let read = ask("GET", "/api/v1/session").header("origin", origin);
+        for request in [preflight, read] {
+            let headers = world.send(request).await.headers;
+            assert_eq!(headers["access-control-allow-origin"], origin);
+            let allowed = headers.contains_key("access-control-allow-credentials");
+            assert_eq!(allowed, with_cookies, "{origin}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn patches_that_mean_two_things() {
+    let world = World::new().await;
+    let shop = world.add_client("shop", "confidential", json!({})).await;
+    let visitor =
+        world.send(ask("POST", "/api/v1/sessions").basic(&shop).json(&json!({}))).await.expect(201);
+    let data = format!("/api/v1/sessions/{}/data", visitor.text_of("sid"));
+    let patch = |body: &str| {
+        ask("PATCH", &data)
+            .basic(&shop)
+            .header("content-type", "application/json")
+            .raw(body.to_owned())
+    };
+    let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
+    for body in [
+        r#"{"a":1,"a":2}"#,
+        r#"{"a":1,"\u0061":2}"#,
+        r#"{"a":1e999}"#,
+        r#"{"\ud800":1}"#,
+        "[]",
+        "null",
+        &deep,
+    ] {
+        assert_eq!(world.send(patch(body)).await.expect(400).code(), "malformed_request", "{body}");
+    }
+    let long = format!(r#"{{"{}":1}}"#, "a".repeat(129));
+    for body in [r#"{"":1}"#, &long] {
+        assert_eq!(world.send(patch(body)).await.expect(400).code(), "invalid_key");
+    }
+    for versions in [&["*"][..], &["W/\"0\""], &["\"0\", \"1\""], &["\"0\"", "\"1\""], &["0"]] {
+        let conditional = patch(r#"{"a":1}"#);
+        let conditional =
+            versions.iter().fold(conditional, |ask, version| ask.header("if-match", version));
+        world.send(conditional).await.expect(400);
+    }
+    let read = world.send(ask("GET", &data).basic(&shop)).await.expect(200);
+    assert_eq!(read.json(), json!({}), "nothing has changed");
+}
+
+#[tokio::test]
+async fn accounts_and_visitors_are_made_no_faster_than_configured() {
+    let quota = Quota { burst: 2, every: Duration::from_hours(1) };
+    let world = World::with(|config| {
+        config.limits.registration_per_address = quota;
+        config.limits.visitors_per_address = quota;
+    })
+    .await;
+    let shop = world.add_client("shop", "confidential", json!({})).await;
+    let (register, visit) = ("/api/v1/register", "/api/v1/sessions");
+    for (path, address, status) in [
+        (register, [192, 0, 2, 1], 202),
+        (register, [192, 0, 2, 1], 202),
+        (register, [192, 0, 2, 1], 429),
+        (register, [192, 0, 2, 2], 202),
+        (visit, [192, 0, 2, 1], 201),
+        (visit, [192, 0, 2, 1], 201),
+        (visit, [192, 0, 2, 1], 429),
+        (visit, [192, 0, 2, 2], 201),
+    ] {
+        let request = ask("POST", path).at_address(address.into());
+        let request = if path == visit {
+            request.basic(&shop).json(&json!({}))
+        } else {
+            request.json(&json!({ "username": "fresh", "password": PASSWORD }))
+        };
+        let answer = world.send(request).await;
+        assert_eq!(answer.status, status, "{path} {address:?}: {}", answer.text);
+        let wait = answer.headers.get("retry-after").map(|value| value.to_str().unwrap());
+        assert_eq!(wait.is_some(), status == 429, "{path} {address:?}: {wait:?}");
+    }
+}
+
+/// A follower says which sessions it saw. One that was silent too long stays over, whoever claims to have seen it.
+#[tokio::test]
+async fn a_follower_wakes_nobody() {
+    use symbolon::{jobs, ops::check};
+    let world = World::new().await;
+    let cookie = SecretText::new(world.cookie("user").await);
+    let live = check::cookie(&world.app, &cookie, symbolon::app::now()).await.unwrap();
+    let (id, idle) = (live.session(), live.limits.idle);
+    let later = symbolon::app::now() + idle * 2;
+    assert!(later < live.limits.ends_at);
+    for written in [false, true] {
+        assert!(check::cookie(&world.app, &cookie, later).await.is_err());
+        world.app.live.saw_elsewhere(&[id], later);
+        if written {
+            jobs::write_seen(&world.app).await;
+        }
+        assert!(check::cookie(&world.app, &cookie, later).await.is_err(), "written: {written}");
+    }
+}
+
+/// RFC 6749, section 2.3.1 has clients form-encode their secret before HTTP Basic; many do not.
+#[tokio::test]
+async fn secrets_of_all_characters_authenticate_encoded_or_not() {
+    let secret = "p+a/s=s %&w";
+    let world = World::with(|config| {
+        let digest = symbolon_core::client::SecretDigest::of(&SecretText::new(secret.to_owned()));
+        let client = json!({ "id": "shop", "kind": "confidential", "audiences": [ORIGIN] });
+        let client: symbolon_core::client::Client = serde_json::from_value(client).unwrap();
+        config.clients.push(symbolon_core::client::Client { secret: Some(digest), ..client });
+    })
+    .await;
+    for (sent, status) in [
+        (secret, 200),
+        ("p%2Ba%2Fs%3Ds+%25%26w", 200),
+        ("p%2ba%2fs%3ds%20%25%26w", 200),
+        ("p a/s=s %&w", 401),
+        ("p%2Ba", 401),
+        ("", 401),
+        ("%", 401),
+    ] {
+        let client = ("shop".to_owned(), sent.to_owned());
+        let question = ask("POST", "/oauth2/introspect").basic(&client).form(&[("token", "none")]);
+        assert_eq!(world.send(question).await.status, status, "{sent}");
+    }
 }

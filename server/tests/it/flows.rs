@@ -302,6 +302,24 @@ async fn token_cookies_need_their_csrf_token() {
 }
 
 #[tokio::test]
+async fn a_page_whose_access_cookie_expired_still_logs_out() {
+    let world = World::new().await;
+    let login = world.login("user", "token-cookie").await;
+    let (access, refresh) =
+        (login.cookie("symbolon-access").unwrap(), login.cookie("symbolon-refresh").unwrap());
+    let end = || {
+        ask("DELETE", "/api/v1/refresh").header("cookie", &format!("symbolon-refresh={refresh}"))
+    };
+    world.send(end()).await.expect(403);
+    world.send(end().header("origin", "https://evil.example")).await.expect(403);
+    assert!(world.access_counts(&access).await);
+    let ended = world.send(end().by_our_page()).await.expect(204);
+    assert!(ended.headers.contains_key("set-cookie"));
+    assert!(!world.access_counts(&access).await);
+    assert_eq!(world.refresh(&refresh).await.expect(400).code(), "invalid_grant");
+}
+
+#[tokio::test]
 async fn a_page_whose_access_cookie_expired_finds_its_way_back() {
     let world = World::new().await;
     let login = world.login("user", "token-cookie").await;
@@ -360,6 +378,12 @@ async fn a_removed_client_takes_its_sessions_along() {
     let login = world.send(ask("POST", "/api/v1/login").json(&login)).await.expect(200);
     let tokens = Tokens::from(&login);
     assert!(world.access_counts(&tokens.access).await);
+    let handover = json!({ "to": "token", "client_id": "app", "password": PASSWORD });
+    let cookie = world.cookie("user").await;
+    let handover = ask("POST", "/api/v1/handover").cookie(&cookie).by_our_page().json(&handover);
+    let handed_over = world.send(handover).await.expect(200);
+    let cookie = handed_over.cookie("symbolon").unwrap();
+    let handed_over = Tokens::from(&handed_over);
     let now = symbolon::app::now();
     symbolon::ops::clients::remove(&world.app, &"app".parse().unwrap(), now).await.unwrap();
     assert!(!world.access_counts(&tokens.access).await);
@@ -368,8 +392,17 @@ async fn a_removed_client_takes_its_sessions_along() {
     // A client of the same name is another client: it may come when no token of the first can live.
     let client = json!({ "id": "app", "kind": "public", "audiences": [ORIGIN] });
     let client = serde_json::from_value(client).unwrap();
-    let again = symbolon::ops::clients::add(&world.app, client, now).await;
+    let client: symbolon_core::client::Client = client;
+    let again = symbolon::ops::clients::add(&world.app, client.clone(), now).await;
     assert!(matches!(again, Err(symbolon::ops::clients::Refused::RemovedLately)));
+    // Then it does not inherit the refresh tokens that the first got in sessions of others.
+    let later = now + std::time::Duration::from_secs(3600);
+    world.app.store.sweep(later, now, 0).await.unwrap();
+    symbolon::ops::clients::add(&world.app, client, later).await.unwrap();
+    assert!(world.cookie_counts(&cookie).await);
+    let refresh = json!({ "refresh_token": handed_over.refresh, "client_id": "app" });
+    let refused = world.send(ask("POST", "/api/v1/refresh").json(&refresh)).await.expect(400);
+    assert_eq!(refused.code(), "invalid_grant");
 }
 
 #[tokio::test]

@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Extension, Router, routing::get};
+use axum::{Router, routing::get};
 use symbolon::{
-    config::Forwarded,
+    config::{Forwarded, LogFormat},
     listen::{Bounds, Certificates, Front, Listener, Proxies, Stop, Stopper},
-    telemetry::{self, RequestId},
+    telemetry::{Observe, OfRequest, RequestId},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -71,23 +71,26 @@ async fn rest(mut stream: TcpStream) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-fn log(level: Level) -> (Lines, tracing::subscriber::DefaultGuard) {
-    let lines = Lines::default();
+fn log(level: Level, format: LogFormat) -> (Lines, tracing::subscriber::DefaultGuard) {
+    let lines = Lines::catching();
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
         .with_max_level(level)
-        .with_writer(lines.clone())
-        .finish();
-    (lines, subscriber.set_default())
+        .with_writer(OfRequest::new(lines.clone(), format));
+    let logging = match format {
+        LogFormat::Text => subscriber.finish().set_default(),
+        LogFormat::Json => subscriber.json().flatten_event(true).finish().set_default(),
+    };
+    (lines, logging)
 }
 
 fn router() -> Router {
-    let id = async |Extension(id): Extension<RequestId>| {
+    let id = async || {
         tracing::warn!("at work");
-        format!("id={id}")
+        format!("id={}", RequestId::current().unwrap())
     };
     let things = get(id).post(async || "ok");
-    telemetry::observe(Router::new().route("/things/{thing}", things), None)
+    Router::new().route("/things/{thing}", things).layer(Observe(None))
 }
 
 /// A request that is never answered; tells when it has come.
@@ -97,7 +100,7 @@ fn held(came: &Arc<Notify>) -> Router {
         came.notify_one();
         std::future::pending::<()>().await;
     };
-    telemetry::observe(Router::new().route("/held", get(hold)), None)
+    Router::new().route("/held", get(hold)).layer(Observe(None))
 }
 
 const HELD: &str = "GET /held HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -127,8 +130,8 @@ async fn a_stop_cuts_off_what_does_not_end() {
 
 #[tokio::test]
 async fn a_request_has_one_id_everywhere() {
-    for level in [Level::INFO, Level::WARN] {
-        let (lines, _logging) = log(level);
+    for level in [Level::DEBUG, Level::WARN] {
+        let (lines, _logging) = log(level, LogFormat::Text);
         let served = Served::new(router(), DEADLINE).await;
         let get = "GET /things/one?a=b HTTP/1.1\r\nhost: a\r\nconnection: close\r\n";
         let answer = served.send(&format!("{get}x-request-id: forged\r\n\r\n")).await;
@@ -136,13 +139,12 @@ async fn a_request_has_one_id_everywhere() {
         assert_eq!(id.len(), 22);
         assert!(answer.ends_with(&format!("id={id}")), "{answer}");
         let text = lines.text();
-        assert!(text.lines().all(|line| line.contains(id)), "{text}");
+        let of_it = |line: &&str| line.contains("at work") || line.contains("answered");
+        assert!(text.lines().filter(of_it).all(|line| line.contains(id)), "{text}");
         assert_eq!(text.matches("at work").count(), 1, "{text}");
         let line = text.lines().find(|line| line.contains("answered")).unwrap_or_default();
         assert_eq!(line.is_empty(), level == Level::WARN, "{text}");
-        for part in
-            ["method=\"GET\"", "route=\"/things/{thing}\"", "status=\"200\"", "duration_ms="]
-        {
+        for part in ["method=GET", "route=/things/{thing}", "status=\"200\"", "duration_ms="] {
             assert!(line.is_empty() || line.contains(part), "{part}: {line}");
         }
         let other = served.send("GET /things/one HTTP/1.0\r\n\r\n").await;
@@ -151,8 +153,25 @@ async fn a_request_has_one_id_everywhere() {
 }
 
 #[tokio::test]
+async fn a_line_of_json_says_which_request_it_is_of() {
+    let (lines, _logging) = log(Level::WARN, LogFormat::Json);
+    let served = Served::new(router(), DEADLINE).await;
+    let answer = served.send("GET /things/one HTTP/1.0\r\n\r\n").await;
+    tracing::warn!("on its own");
+    let text = lines.text();
+    let [at_work, other] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+    let at_work: serde_json::Value = serde_json::from_str(at_work).unwrap();
+    let id = at_work["request"].as_str().unwrap();
+    assert!(answer.ends_with(&format!("id={id}")), "{answer}");
+    assert_eq!(at_work["method"], "GET");
+    assert_eq!(at_work["route"], "/things/{thing}");
+    assert_eq!(at_work["message"], "at work");
+    assert!(other.contains("on its own") && !other.contains("request"), "{other}");
+}
+
+#[tokio::test]
 async fn no_log_line_holds_what_a_request_brings() {
-    let (lines, _logging) = log(Level::TRACE);
+    let (lines, _logging) = log(Level::TRACE, LogFormat::Text);
     let served = Served::new(router(), DEADLINE).await;
     for (target, status) in [
         (format!("/things/one?code={SECRET}"), "200 "),
@@ -173,7 +192,7 @@ async fn no_log_line_holds_what_a_request_brings() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_is_told_of() {
-    let (lines, _logging) = log(Level::INFO);
+    let (lines, _logging) = log(Level::INFO, LogFormat::Text);
     let came = Arc::new(Notify::new());
     let served = Served::new(held(&came), DEADLINE).await;
     let stream = served.begin(HELD).await;

@@ -6,15 +6,31 @@ mod architecture;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod cached;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod codes;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod flows;
+#[cfg(test)]
+mod forward;
+#[cfg(test)]
+mod jobs;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod listen;
 #[cfg(test)]
 mod process;
+#[cfg(test)]
+mod replaced;
+#[cfg(test)]
+mod revocation;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]

@@ -4,21 +4,22 @@ use std::{
     io::Write,
     net::TcpListener,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
-use axum::http::{Method, Request, StatusCode, header};
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::Value;
 
 /// Long enough for a busy machine; nothing asserts how long anything took.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running `symbolon dev`.
 pub(crate) struct Server {
     child: Child,
+    pub(crate) port: u16,
     pub(crate) http: Http,
 }
 
@@ -26,24 +27,38 @@ impl Server {
     /// Starts the server on a folder and waits until it answers. The port belongs to the issuer: a server that is
     /// started again on the same folder takes the same one.
     pub(crate) async fn start(folder: &Path, port: u16) -> Self {
-        let child = symbolon(folder)
+        Self::start_by(&[], folder, port, Stdio::inherit()).await
+    }
+
+    /// Starts it by a command that becomes the server, such as `env`.
+    pub(crate) async fn start_by(by: &[&str], folder: &Path, port: u16, stderr: Stdio) -> Self {
+        let child = symbolon(by, folder)
             .args(["dev", "--json", "--no-demo", "--port", &port.to_string(), "--data-dir"])
             .arg(folder)
             .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
+            .stderr(stderr)
             .spawn()
             .unwrap();
         let url = format!("http://localhost:{port}");
-        let mut server = Self { child, http: Http::new(&url) };
+        let mut server = Self { child, port, http: Http::new(&url) };
         tokio::time::timeout(DEADLINE, server.answers()).await.unwrap();
         server
     }
 
     async fn answers(&mut self) {
         while self.http.get("/readyz").await.is_none_or(|answer| answer.status != 200) {
-            assert!(self.child.try_wait().unwrap().is_none(), "the server stopped");
+            assert_eq!(self.stopped(), None, "the server stopped");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has stopped by itself, and how.
+    pub(crate) fn stopped(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// `kill -9`, and waits until the process is gone.
@@ -66,8 +81,10 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// The binary, with Argon2 at its minimum and long grace, and nothing of this process's environment.
-fn symbolon(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
+fn symbolon(by: &[&str], folder: &Path) -> Command {
+    let mut words = by.iter().chain(&[env!("CARGO_BIN_EXE_symbolon")]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
     for setting in [
         "password.memory_kib=8",
         "password.iterations=1",
@@ -87,13 +104,23 @@ fn symbolon(folder: &Path) -> Command {
 
 /// Runs a command of the binary to its end and returns what it printed, as JSON.
 pub(crate) fn run(folder: &Path, arguments: &[&str], stdin: &str) -> Value {
-    let mut command = symbolon(folder);
+    let mut command = symbolon(&[], folder);
     command.arg("--json").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {:?}", output.status);
     serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+}
+
+/// Runs a command of the binary that must fail. Returns its exit code and the stable code of its first error.
+pub(crate) fn refused(by: &[&str], folder: &Path, arguments: &[&str]) -> (i32, String) {
+    let mut command = symbolon(by, folder);
+    let output = command.arg("--json").args(arguments).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let last = errors.lines().last().unwrap_or_default();
+    let errors: Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("{errors}"));
+    (output.status.code().unwrap(), errors["errors"][0]["code"].as_str().unwrap().to_owned())
 }
 
 /// An HTTP client for one server.
@@ -107,6 +134,7 @@ pub(crate) struct Http {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
     pub(crate) json: Value,
 }
 
@@ -137,7 +165,7 @@ impl Http {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.ok()?.to_bytes();
         let json = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Some(Answer { status: parts.status, json })
+        Some(Answer { status: parts.status, headers: parts.headers, json })
     }
 
     pub(crate) async fn get(&self, path: &str) -> Option<Answer> {

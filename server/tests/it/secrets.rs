@@ -2,8 +2,10 @@
 //! database, its write-ahead log, a backup and all log lines. One that is planted must be found.
 
 use std::{
+    collections::{BTreeSet, HashMap},
     io,
-    sync::{Arc, Mutex},
+    path::Path,
+    sync::{Arc, Mutex, Once, OnceLock},
 };
 
 use base64::{
@@ -14,15 +16,50 @@ use serde_json::json;
 use sqlx::Connection;
 use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
 
-use crate::world::{PASSWORD, Tokens, World, ask};
+use crate::{
+    codes,
+    world::{PASSWORD, Tokens, World, ask},
+};
 
 /// Log lines, kept.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
+    /// Lines of a subscriber of this thread. There is one for all other threads, too: where none listens, `tracing`
+    /// may note that nobody wants an event, while another test is waiting for it.
+    pub(crate) fn catching() -> Self {
+        static ELSEWHERE: Once = Once::new();
+        ELSEWHERE.call_once(|| {
+            let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+        });
+        Self::default()
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// What this process logs, but for threads that have a subscriber of their own.
+    pub(crate) fn of_the_process() -> &'static Self {
+        static LINES: OnceLock<Lines> = OnceLock::new();
+        LINES.get_or_init(|| {
+            let lines = Self::default();
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(LevelFilter::DEBUG)
+                .with_writer(lines.clone())
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+            lines
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    pub(crate) fn since(&self, start: usize) -> Vec<u8> {
+        self.0.lock().unwrap()[start..].to_vec()
     }
 }
 
@@ -69,23 +106,39 @@ fn spellings(secret: &str) -> Vec<Vec<u8>> {
     all
 }
 
-fn found(secrets: &[String], places: &[(String, Vec<u8>)]) -> Vec<String> {
-    let holds = |place: &[u8], text: &[u8]| place.windows(text.len()).any(|window| window == text);
-    let mut hits = vec![];
+/// Which of the secrets stand in which of the places, in whatever spelling. Each place is read once.
+pub(crate) fn found(secrets: &[String], places: &[(String, Vec<u8>)]) -> Vec<String> {
+    const HEAD: usize = 8;
+    let pair = |bytes: &[u8]| usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
+    // Nearly all places are told from a secret by two bytes.
+    let mut begins = vec![false; 1 << 16];
+    let mut by_head: HashMap<[u8; HEAD], Vec<(Vec<u8>, &str)>> = HashMap::new();
     for secret in secrets {
-        for (name, bytes) in places {
-            if spellings(secret).iter().any(|text| holds(bytes, text)) {
-                hits.push(format!("{}… in {name}", &secret[..9.min(secret.len())]));
+        for text in spellings(secret) {
+            let head = *text.first_chunk().expect("a secret is longer than this");
+            begins[pair(&head)] = true;
+            by_head.entry(head).or_default().push((text, secret));
+        }
+    }
+    let mut hits = BTreeSet::new();
+    for (name, bytes) in places {
+        for (at, head) in bytes.windows(HEAD).enumerate() {
+            let Some(texts) = begins[pair(head)].then(|| by_head.get(head)).flatten() else {
+                continue;
+            };
+            for (_, secret) in texts.iter().filter(|(text, _)| bytes[at..].starts_with(text)) {
+                hits.insert(format!("{}… in {name}", &secret[..9.min(secret.len())]));
             }
         }
     }
-    hits
+    hits.into_iter().collect()
 }
 
 /// Uses everything that issues or takes a secret. Returns all of them.
 async fn everything(world: &World) -> Vec<String> {
     let mut secrets = vec![PASSWORD.to_owned()];
-    let shop = world.add_client("shop", "confidential", json!({})).await;
+    let more = json!({ "first_party": true, "redirect_uris": [codes::CALLBACK] });
+    let shop = world.add_client("shop", "confidential", more).await;
     let visitor =
         world.send(ask("POST", "/api/v1/sessions").basic(&shop).json(&json!({}))).await.expect(201);
     let planted = visitor.text_of("set_cookie");
@@ -103,6 +156,7 @@ async fn everything(world: &World) -> Vec<String> {
     let third = Tokens::from(&third);
     let about = ask("POST", "/oauth2/introspect").basic(&shop).form(&[("token", &third.access)]);
     world.send(about).await.expect(200);
+    secrets.extend(codes::one_walk(world, &shop, &stepped_up).await);
     let typed = "a password that nobody has";
     let wrong = json!({ "username": "user", "password": typed });
     world.send(ask("POST", "/api/v1/login").json(&wrong)).await.expect(401);
@@ -134,6 +188,13 @@ async fn everything(world: &World) -> Vec<String> {
     secrets
 }
 
+/// The files of a data folder that secrets could rest in, except the master key's.
+pub(crate) fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let names = ["symbolon.db", "symbolon.db-wal", "symbolon.db-shm", "backup.db"];
+    let read = |name: &str| Some((name.to_owned(), std::fs::read(folder.join(name)).ok()?));
+    names.into_iter().filter_map(read).collect()
+}
+
 async fn places(world: &World, lines: &Lines) -> Vec<(String, Vec<u8>)> {
     let folder = &world.app.config.data_dir;
     let backup = folder.join("backup.db");
@@ -143,18 +204,14 @@ async fn places(world: &World, lines: &Lines) -> Vec<(String, Vec<u8>)> {
     let query = sqlx::query("VACUUM INTO $1").bind(backup.display().to_string());
     query.execute(&mut connection).await.unwrap();
     let mut places = vec![("the logs".to_owned(), lines.0.lock().unwrap().clone())];
-    for name in ["symbolon.db", "symbolon.db-wal", "symbolon.db-shm", "backup.db"] {
-        if let Ok(bytes) = std::fs::read(folder.join(name)) {
-            places.push((name.to_owned(), bytes));
-        }
-    }
+    places.extend(files(folder));
     assert!(places.len() >= 4, "the database, its log and a backup are there");
     places
 }
 
 #[tokio::test]
 async fn no_secret_rests_or_is_logged() {
-    let lines = Lines::default();
+    let lines = Lines::catching();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_writer(lines.clone())
@@ -172,4 +229,23 @@ async fn no_secret_rests_or_is_logged() {
     secrets.extend([rests.to_owned(), is_logged.to_owned()]);
     let hits = found(&secrets, &places(&world, &lines).await).join("; ");
     assert!(hits.contains("symbolon.db") && hits.contains("the logs"), "{hits}");
+}
+
+/// Every test that runs a [`World`] looks for what it was issued when it is over: here one that must be found.
+#[tokio::test]
+async fn a_world_notices_what_it_leaks() {
+    let world = World::new().await;
+    world.tokens("user").await;
+    assert_eq!(world.leaks(), Vec::<String>::new());
+    let (rests, is_logged) = ("planted-in-the-database-3", "planted-in-the-logs-4");
+    world.add_client(rests, "public", json!({})).await;
+    tracing::info!(secret = is_logged, "planted");
+    let issued = std::mem::replace(
+        &mut *world.issued.lock().unwrap(),
+        vec![rests.to_owned(), is_logged.to_owned()],
+    );
+    assert!(issued.len() >= 2, "both halves of the login were noted");
+    let leaks = world.leaks().join("; ");
+    world.issued.lock().unwrap().clear();
+    assert!(leaks.contains("symbolon.db") && leaks.contains("the logs"), "{leaks}");
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 use serde_json::json;
-use symbolon::store::{Found, Outcome, Store, StoreError};
+use symbolon::store::{Found, Leasing, Outcome, Store, StoreError};
 use symbolon_core::{
     change::{Change, Write},
     data::DataVersion,
@@ -43,6 +43,8 @@ const LIFETIMES: Lifetimes = Lifetimes {
     remembered_absolute: DAY,
 };
 
+const LEASING: Leasing = Leasing { lease: Duration::from_secs(1), followers_max: 10 };
+
 struct World {
     folder: Folder,
     store: Arc<Store>,
@@ -52,7 +54,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let folder = Folder::new();
-        let store = Arc::new(Store::open(&folder.0, NOW).await.unwrap());
+        let store = Arc::new(Store::open(&folder.0, NOW, LEASING).await.unwrap());
         Self { folder, store, rng: ChaCha12Rng::seed_from_u64(1) }
     }
 
@@ -295,6 +297,61 @@ async fn ended_stays_ended_whatever_is_in_flight() {
     }
 }
 
+/// Each session is silent for a day at most, and ends in thirty.
+#[tokio::test]
+async fn what_was_silent_too_long_is_swept_and_nothing_else() {
+    let mut world = World::new().await;
+    let user = world.user("a").await;
+    let over = NOW + DAY + DAY / 16;
+    let tick = Duration::from_millis(1);
+    let any = None;
+    for (what, before, slice, stays) in [
+        ("within the limit and what seen_at may be behind", over, any, true),
+        ("silent", over + tick, any, false),
+        ("silent, in another slice", over + tick, Some(1), true),
+        ("seen", over + tick, any, true),
+        ("seen", over + tick + DAY / 2, any, false),
+        ("with a child", over + tick, any, true),
+        ("with an ended child", over + tick, any, false),
+        ("ended", over + tick, any, true),
+        ("ended", over + DAY, any, false),
+    ] {
+        let mut session = world.session_of(&user, None, NOW);
+        session.limits.ends_at = NOW + 30 * DAY;
+        let id = session.id;
+        world.apply(Write::OpenSession(Box::new(session.clone()))).await;
+        let save = symbolon_core::data::Document::default();
+        let client: symbolon_core::client::ClientId = "shop".parse().unwrap();
+        let data = save.merge([("cart".to_owned(), json!(1))].into(), None, 100).unwrap();
+        world.apply(Write::SaveData { session: id, client: client.clone(), document: data }).await;
+        let child = world.session_of(&user, Some(id), NOW + DAY);
+        match what {
+            "seen" => world.store.touch(vec![(id, NOW + DAY / 2)]).await.unwrap(),
+            "ended" => {
+                let mut change = Change::at(over + 2 * tick);
+                change.write(end(&session));
+                world.store.commit(change).await.unwrap();
+            }
+            "with a child" | "with an ended child" => {
+                world.apply(Write::OpenSession(Box::new(child.clone()))).await;
+            }
+            _ => {}
+        }
+        if what == "with an ended child" {
+            world.apply(end(&child)).await;
+        }
+        let slice = slice.map_or(id.as_bytes()[0], |other| id.as_bytes()[0] ^ other);
+        world.store.sweep(NOW, before, slice).await.unwrap();
+        assert_eq!(world.store.session(id).await.unwrap().is_some(), stays, "{what} {before:?}");
+        let kept = !world.store.data(id, &client).await.unwrap().values.is_empty();
+        assert_eq!(kept, stays, "the data of: {what}");
+        if !stays {
+            let late = Write::SaveSession(Box::new(session));
+            assert_eq!(world.apply(late).await, Outcome::Gone, "{what}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_is_there_after_a_restart() {
     let mut world = World::new().await;
@@ -305,13 +362,16 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     drop(store);
     let store = reopen(&folder).await.unwrap();
     assert!(matches!(store.session(live.id).await.unwrap(), Some(Found::Live(..))));
-    assert!(matches!(store.session(ended.id).await.unwrap(), Some(Found::Ended(Reason::Logout))));
+    assert!(matches!(
+        store.session(ended.id).await.unwrap(),
+        Some(Found::Ended(Reason::Logout, _))
+    ));
     assert!(store.is_ended(&[ended.id.entry()]) && !store.is_ended(&[live.id.entry()]));
 }
 
 /// The writer of a store that was dropped closes its file a moment later.
 async fn reopen(folder: &Folder) -> Result<Store, StoreError> {
-    Store::open(&folder.0, NOW - DAY).await
+    Store::open(&folder.0, NOW - DAY, LEASING).await
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! A server in this process, spoken to through its router as HTTP would.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Router,
@@ -19,7 +22,10 @@ use symbolon::{
 use symbolon_core::secret::SecretText;
 use tower::ServiceExt;
 
-use crate::store::Folder;
+use crate::{
+    secrets::{Lines, files, found},
+    store::Folder,
+};
 
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 pub(crate) const ORIGIN: &str = "http://localhost:8080";
@@ -27,7 +33,19 @@ pub(crate) const ORIGIN: &str = "http://localhost:8080";
 pub(crate) struct World {
     pub(crate) app: Arc<App>,
     pub(crate) router: Router,
-    _folder: Folder,
+    /// The secrets that answers carried.
+    pub(crate) issued: Mutex<Vec<String>>,
+    logged_before: usize,
+    folder: Folder,
+}
+
+/// No secret rests in clear or is logged, whatever the test did.
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.leaks(), Vec::<String>::new());
+        }
+    }
 }
 
 /// What came back.
@@ -151,12 +169,14 @@ impl World {
     }
 
     pub(crate) async fn with(edit: impl FnOnce(&mut Config)) -> Self {
+        let logged_before = Lines::of_the_process().len();
         let folder = Folder::new();
         let mut config = config(&folder);
         edit(&mut config);
         let app = App::open(config).await.unwrap();
-        let router = http::router(Arc::clone(&app)).unwrap();
-        let world = Self { app, router, _folder: folder };
+        let router = http::router(Arc::clone(&app), None).unwrap();
+        let issued = Mutex::new(vec![PASSWORD.to_owned()]);
+        let world = Self { app, router, issued, logged_before, folder };
         for name in ["user", "other"] {
             world.add_user(name).await;
         }
@@ -178,11 +198,41 @@ impl World {
         let local = http::local::router(Arc::clone(&self.app));
         let request = ask("POST", "/clients").json(&body);
         let answer = send(&local, request).await.expect(201);
+        self.note(&answer);
         (id.to_owned(), answer.json()["client_secret"].as_str().unwrap_or_default().to_owned())
     }
 
     pub(crate) async fn send(&self, ask: Ask) -> Answer {
-        send(&self.router, ask).await
+        let answer = send(&self.router, ask).await;
+        self.note(&answer);
+        answer
+    }
+
+    /// Notes the secrets that an answer carries: cookies, and members of these names.
+    fn note(&self, answer: &Answer) {
+        let mut issued = self.issued.lock().unwrap();
+        for set in answer.headers.get_all(header::SET_COOKIE) {
+            let (_, value) = set.to_str().unwrap().split_once('=').unwrap();
+            let value = value.split(';').next().unwrap();
+            issued.extend((value.len() >= 20).then(|| value.to_owned()));
+        }
+        let json: Value = serde_json::from_str(&answer.text).unwrap_or_default();
+        for name in ["access_token", "refresh_token", "client_secret", "invitation"] {
+            issued.extend(json[name].as_str().map(str::to_owned));
+        }
+    }
+
+    /// The noted secrets that rest or were logged.
+    pub(crate) fn leaks(&self) -> Vec<String> {
+        let mut places = files(&self.folder.0);
+        let logs = Lines::of_the_process().since(self.logged_before);
+        places.push(("the logs".to_owned(), logs));
+        found(&self.issued.lock().unwrap(), &places)
+    }
+
+    /// Asks the admin API of the local socket.
+    pub(crate) async fn admin(&self, ask: Ask) -> Answer {
+        send(&http::local::router(Arc::clone(&self.app)), ask).await
     }
 
     pub(crate) async fn login(&self, name: &str, deliver: &str) -> Answer {

@@ -6,19 +6,21 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use symbolon_core::{csrf, password, secret::SecretText};
-use symbolon_guard::Identity;
+use symbolon_guard::{Half, Identity};
 use utoipa::ToSchema;
 
 use crate::{
     app::now,
     http::{
         Http,
+        confirm::{Confirm, ConfirmQuery},
         input::{Body, Caller},
         output,
         problem::{self, Problem},
     },
-    ops::{self, register::Application},
+    ops::{self, confirm::Confirmed, register::Application},
 };
 
 /// A registration.
@@ -35,9 +37,11 @@ pub struct RegisterRequest {
     pub invitation: Option<SecretText>,
 }
 
-/// Registers a user. The answer is the same if the name is taken: log in to find out.
+/// Registers a user. The answer is the same if the name is taken: log in to find out. Only who holds an invitation is
+/// told.
 #[utoipa::path(post, path = "/api/v1/register", tag = "account", request_body = RegisterRequest, responses(
-    (status = 202, description = "If the name was free, the account exists now")))]
+    (status = 202, description = "If the name was free, the account exists now"),
+    (status = 409, description = "`taken`, said to the holder of an invitation, which is still good")))]
 pub async fn register(
     State(http): State<Http>,
     headers: HeaderMap,
@@ -66,6 +70,7 @@ impl From<ops::register::Refused> for Problem {
         match refused {
             Refused::Closed => problem::REGISTRATION_CLOSED.into(),
             Refused::Invitation => problem::INVITATION.into(),
+            Refused::Taken => problem::TAKEN.into(),
             Refused::Username(error) => Self::from(problem::USERNAME).detail(error.to_string()),
             Refused::Policy(refused) => policy(refused),
             Refused::Limited(limited) => limited.into(),
@@ -96,27 +101,33 @@ pub struct PasswordAnswer {
     csrf_token: Option<String>,
 }
 
-/// Changes the password. Every other session ends; this one gets a new cookie, and its refresh tokens are void.
-#[utoipa::path(post, path = "/api/v1/password", tag = "account", request_body = PasswordRequest, responses(
-    (status = 200, body = PasswordAnswer), (status = 401, description = "`invalid_credentials`")))]
+/// Changes the password. Every other session ends; in this one every half of before is void. Who came with the session
+/// cookie gets a new one; who came with an access token logs in again.
+#[utoipa::path(post, path = "/api/v1/password", tag = "account", request_body = PasswordRequest, params(ConfirmQuery), responses(
+    (status = 200, body = PasswordAnswer),
+    (status = 202, description = "With `confirm`: changed, but what ended is not over everywhere yet", body = Confirmed), (status = 401, description = "`invalid_credentials`")))]
 pub async fn change_password(
+    confirm: Confirm,
     State(http): State<Http>,
     identity: Identity,
     Body(body): Body<PasswordRequest>,
 ) -> Result<Response, Problem> {
     let now = now();
-    let live = ops::check::load(&http.app, identity.session, now)
+    let live = ops::check::load(&http.app, identity.session)
         .await
         .map_err(|_| problem::UNAUTHENTICATED)?;
     let changed =
         ops::password::change(&http.app, &live, &body.current_password, &body.new_password, now)
             .await?;
+    // Token → cookie would be a handover, which asks for more than this.
+    let cookie = changed.cookie.filter(|_| identity.half() == Some(Half::SessionCookie));
     let mut set = HeaderMap::new();
-    if let Some(cookie) = &changed.cookie {
+    if let Some(cookie) = &cookie {
         output::set_session(&http, &mut set, &changed.session, cookie, now)?;
     }
-    let csrf_token = changed.cookie.as_ref().map(|cookie| csrf::token(cookie.expose()));
-    Ok(output::json(set, PasswordAnswer { ended: changed.ended, csrf_token }))
+    let csrf_token = cookie.as_ref().map(|cookie| csrf::token(cookie.expose()));
+    let body = json!(PasswordAnswer { ended: changed.ended, csrf_token });
+    confirm.answer(&http.app, set, Some(body)).await
 }
 
 impl From<ops::password::Refused> for Problem {

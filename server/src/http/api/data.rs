@@ -1,13 +1,16 @@
 //! Session data, and visitors' sessions to keep it in.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Path, Query, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, MapAccess, Visitor},
+};
 use serde_json::Value;
 use symbolon_core::{
     client::{Client, ClientId},
@@ -90,7 +93,7 @@ pub async fn merge(
     identity: Option<Identity>,
     Path(sid): Path<String>,
     Query(query): Query<DataQuery>,
-    Body(patch): Body<BTreeMap<String, Value>>,
+    Body(Patch(patch)): Body<Patch>,
 ) -> Result<Response, Problem> {
     let session: SessionId = sid.parse().map_err(|_| problem::SESSION_GONE)?;
     let (client, reader) = reader(&http, &headers, identity.as_ref(), session, query)?;
@@ -100,14 +103,47 @@ pub async fn merge(
     Ok(output::json(etag(version), serde_json::json!({ "version": version.0 })))
 }
 
+/// Values by key, none of which stands twice.
+#[derive(Debug)]
+pub struct Patch(BTreeMap<String, Value>);
+
+impl<'de> Deserialize<'de> for Patch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Patch;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("values by key")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Patch, A::Error> {
+                let mut values = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry()? {
+                    if values.insert(key, value).is_some() {
+                        return Err(A::Error::custom("a key stands twice"));
+                    }
+                }
+                Ok(Patch(values))
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
+}
+
 fn etag(version: DataVersion) -> HeaderMap {
     let value = HeaderValue::try_from(format!("\"{}\"", version.0));
     value.into_iter().map(|value| (header::ETAG, value)).collect()
 }
 
 fn if_match(headers: &HeaderMap) -> Result<Option<DataVersion>, Problem> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default();
+    let mut values = headers.get_all(header::IF_MATCH).iter();
+    let text = match (values.next(), values.next()) {
+        (None, _) => return Ok(None),
+        (Some(value), None) => value.to_str().unwrap_or_default(),
+        (Some(_), Some(_)) => "",
+    };
     let version = text
         .strip_prefix('"')
         .and_then(|text| text.strip_suffix('"'))

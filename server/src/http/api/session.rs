@@ -2,15 +2,16 @@
 
 use axum::{
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, Method, header},
+    response::Response,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use symbolon_core::{
     client::ClientId,
     csrf,
     family::Family,
-    id::SessionId,
+    id::{SessionId, UserId},
     secret::SecretText,
     session::{Reason, Session},
     time::Time,
@@ -22,12 +23,15 @@ use crate::{
     app::now,
     http::{
         Http,
+        confirm::{Confirm, ConfirmQuery},
         input::{self, Body, Caller},
         output::{self, TokenAnswer},
         problem::{self, Problem},
     },
     ops::{
         self,
+        confirm::Confirmed,
+        end::Ending,
         login::{Attempt, Deliver},
     },
 };
@@ -168,15 +172,19 @@ pub struct LogoutRequest {
 }
 
 /// Ends the session that the request carries: its cookie, its tokens, and everything under it.
-#[utoipa::path(post, path = "/api/v1/logout", tag = "session", request_body(content = Option<LogoutRequest>), responses(
-    (status = 204, description = "Ended, or there was nothing to end")))]
+#[utoipa::path(post, path = "/api/v1/logout", tag = "session", request_body(content = Option<LogoutRequest>), params(ConfirmQuery), responses(
+    (status = 204, description = "Ended, or there was nothing to end"),
+    (status = 200, description = "With `confirm`: it is over everywhere", body = Confirmed),
+    (status = 202, description = "With `confirm`: ended, but not everywhere yet", body = Confirmed)))]
 pub async fn logout(
+    confirm: Confirm,
     State(http): State<Http>,
     identity: Option<Identity>,
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Result<Response, Problem> {
     let now = now();
+    let ours = http.api_rules.check_origin(&Method::POST, &headers).is_ok();
     if let Some(identity) = &identity {
         ops::end::session(&http.app, identity.session, Reason::Logout, now).await?;
     } else if !body.is_empty() {
@@ -184,28 +192,36 @@ pub async fn logout(
         if let Some(token) = body.refresh_token {
             ops::end::by_refresh_token(&http.app, &token, now).await?;
         }
+    } else if ours && !headers.contains_key(header::AUTHORIZATION) {
+        // The cookie of an app's own session opens nothing here, but its holder can end it.
+        if let Some(cookie) = http.session_cookie(&headers)? {
+            ops::end::by_child_cookie(&http.app, &cookie, now).await?;
+        }
     }
     let mut cleared = HeaderMap::new();
-    if headers.contains_key(header::COOKIE) {
+    // A page of another site removes no cookies either.
+    if headers.contains_key(header::COOKIE) && ours {
         output::clear_all(&http, &mut cleared);
     }
-    Ok((StatusCode::NO_CONTENT, cleared).into_response())
+    confirm.answer(&http.app, cleared, None).await
 }
 
 /// The session that the request carries.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct SessionAnswer {
+pub struct SessionAnswer<'i> {
     /// The session.
-    sid: String,
+    #[schema(value_type = String)]
+    sid: SessionId,
     /// The user; absent for a visitor.
     #[serde(skip_serializing_if = "Option::is_none")]
-    sub: Option<String>,
+    #[schema(value_type = Option<String>)]
+    sub: Option<UserId>,
     /// The client.
-    client_id: String,
+    client_id: &'i str,
     /// The user's roles.
-    roles: Vec<String>,
+    roles: &'i [Box<str>],
     /// What the token may be used for.
-    scopes: Vec<String>,
+    scopes: &'i [Box<str>],
     /// How sure we are who it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     acr: Option<&'static str>,
@@ -222,25 +238,22 @@ pub struct SessionAnswer {
 /// Who the request is.
 #[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = SessionAnswer)))]
 pub async fn session(identity: Identity) -> Response {
-    let texts = |all: &[Box<str>]| all.iter().map(ToString::to_string).collect();
-    output::json(
-        HeaderMap::new(),
-        SessionAnswer {
-            sid: identity.session.to_string(),
-            sub: identity.subject.map(|user| user.to_string()),
-            client_id: identity.client.to_string(),
-            roles: texts(&identity.roles),
-            scopes: texts(&identity.scopes),
-            acr: identity.assurance.map(symbolon_core::session::Assurance::as_str),
-            auth_time: identity.auth_time.map(Time::secs),
-            carried_by: match identity.half() {
-                Some(Half::TokenCookie) => "token-cookie",
-                Some(Half::Bearer) => "token",
-                _ => "session",
-            },
-            csrf_token: identity.csrf_token(),
+    let answer = SessionAnswer {
+        sid: identity.session,
+        sub: identity.subject,
+        client_id: identity.client.as_str(),
+        roles: &identity.roles,
+        scopes: &identity.scopes,
+        acr: identity.assurance.map(symbolon_core::session::Assurance::as_str),
+        auth_time: identity.auth_time.map(Time::secs),
+        carried_by: match identity.half() {
+            Some(Half::TokenCookie) => "token-cookie",
+            Some(Half::Bearer) => "token",
+            _ => "session",
         },
-    )
+        csrf_token: identity.csrf_token(),
+    };
+    output::json(HeaderMap::new(), answer)
 }
 
 /// One live session of the user.
@@ -337,30 +350,39 @@ pub struct Ended {
 }
 
 /// Ends one session of the user, and everything under it.
-#[utoipa::path(delete, path = "/api/v1/sessions/{sid}", tag = "session", params(("sid" = String, Path)), responses(
-    (status = 204, description = "Ended"), (status = 404, description = "There is no such session of this user")))]
+#[utoipa::path(delete, path = "/api/v1/sessions/{sid}", tag = "session", params(("sid" = String, Path), ConfirmQuery), responses(
+    (status = 204, description = "Ended"),
+    (status = 200, description = "With `confirm`: it is over everywhere", body = Confirmed),
+    (status = 202, description = "With `confirm`: ended, but not everywhere yet", body = Confirmed),
+    (status = 404, description = "There is no such session of this user")))]
 pub async fn end_session(
+    confirm: Confirm,
     State(http): State<Http>,
     identity: Identity,
     Path(sid): Path<String>,
 ) -> Result<Response, Problem> {
     let user = identity.subject.ok_or(problem::UNAUTHENTICATED)?;
     let sid: SessionId = sid.parse().map_err(|_| problem::NOT_FOUND)?;
-    let ended = ops::end::session_of(&http.app, user, sid, Reason::EndedByUser, now()).await?;
-    if ended { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(problem::NOT_FOUND.into()) }
+    let ending = ops::end::session_of(&http.app, user, sid, Reason::EndedByUser, now()).await?;
+    if ending == Ending::Unknown {
+        return Err(problem::NOT_FOUND.into());
+    }
+    confirm.answer(&http.app, HeaderMap::new(), None).await
 }
 
 /// Which sessions to end.
 #[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
 pub struct EndQuery {
     /// `current`: all but the one that carries the request. Absent: all.
     keep: Option<String>,
 }
 
 /// Ends all sessions of the user, or all others.
-#[utoipa::path(delete, path = "/api/v1/sessions", tag = "session", params(EndQuery), responses((status = 200, body = Ended)))]
+#[utoipa::path(delete, path = "/api/v1/sessions", tag = "session", params(EndQuery, ConfirmQuery), responses(
+    (status = 200, body = Ended),
+    (status = 202, description = "With `confirm`: ended, but not everywhere yet", body = Confirmed)))]
 pub async fn end_sessions(
+    confirm: Confirm,
     State(http): State<Http>,
     identity: Identity,
     query: Result<Query<EndQuery>, axum::extract::rejection::QueryRejection>,
@@ -378,5 +400,5 @@ pub async fn end_sessions(
     if keep.is_none() && identity.half() != Some(Half::Bearer) {
         output::clear_all(&http, &mut set);
     }
-    Ok(output::json(set, Ended { ended }))
+    confirm.answer(&http.app, set, Some(json!(Ended { ended }))).await
 }

@@ -12,13 +12,14 @@ use symbolon_core::{
     family::Binding,
     secret::SecretText,
 };
-use symbolon_guard::{Half, Identity, cookie::Cookie};
+use symbolon_guard::{Carried, Identity, admit, cookie::Cookie};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app::now,
     http::{
         Http,
+        confirm::{Confirm, ConfirmQuery},
         input::{self, Body, Caller},
         output::{self, TokenAnswer},
         pages,
@@ -26,6 +27,7 @@ use crate::{
     },
     ops::{
         self,
+        confirm::Confirmed,
         handover::Ask,
         issue::Tokens,
         refresh::{Refused, Use},
@@ -57,33 +59,73 @@ pub struct CookieRefreshed {
 
 /// Rotates a refresh token. Repeats within the grace time get the same answer.
 #[utoipa::path(post, path = "/api/v1/refresh", tag = "token", request_body(content = Option<RefreshRequest>), responses(
-    (status = 200, body = TokenAnswer), (status = 400, description = "`invalid_grant`")))]
+    (status = 200, body = TokenAnswer),
+    (status = 400, description = "`invalid_grant`; with `confirm`, and how far the end of a stolen login has come")),
+    params(ConfirmQuery))]
 pub async fn refresh(
+    confirm: Confirm,
     State(http): State<Http>,
     headers: HeaderMap,
     caller: Caller,
     body: axum::body::Bytes,
 ) -> Result<Response, Problem> {
+    let refreshed = refresh_now(&http, &headers, &caller, &body).await;
+    match &refreshed {
+        // It may have been theft, which ended the session.
+        Err(problem) if problem.code() == problem::GRANT && confirm.is_wanted() => {
+            let confirmed = confirm.wait(&http.app).await?;
+            Err(Problem::from(problem::GRANT).confirmed(confirmed))
+        }
+        _ => refreshed,
+    }
+}
+
+async fn refresh_now(
+    http: &Http,
+    headers: &HeaderMap,
+    caller: &Caller,
+    body: &[u8],
+) -> Result<Response, Problem> {
     let now = now();
     let request = if body.is_empty() {
         RefreshRequest::default()
     } else {
-        http.refuse_foreign_origin(&headers)?;
-        serde_json::from_slice(&body).map_err(|_| problem::MALFORMED)?
+        http.refuse_foreign_origin(headers)?;
+        serde_json::from_slice(body).map_err(|_| problem::MALFORMED)?
     };
-    let (client, shown) = input::client(&headers, request.client_id.as_ref(), &http)?;
+    let (client, shown) = input::client(headers, request.client_id.as_ref(), http)?;
     if let Some(token) = &request.refresh_token {
         let used = Use { token, client: &client, shown, device: &caller.device };
         let tokens = ops::refresh::refresh(&http.app, used, now).await?;
         return Ok(output::json(HeaderMap::new(), TokenAnswer::new(&tokens, now)));
     }
     // A cookie comes by itself, so the browser must say that a page of ours asked.
-    http.api_rules.check_origin(&Method::POST, &headers).map_err(|_| problem::CROSS_SITE)?;
-    let tokens = by_cookie(&http, &headers, &caller, &client, shown).await?;
+    http.api_rules.check_origin(&Method::POST, headers).map_err(|_| problem::CROSS_SITE)?;
+    let tokens = by_cookie(http, headers, caller, &client, shown).await?;
     let mut set = HeaderMap::new();
-    let csrf_token = output::set_tokens(&http, &mut set, &tokens, now)?;
+    let csrf_token = output::set_tokens(http, &mut set, &tokens, now)?;
     let (sid, expires_in) = (tokens.session.to_string(), tokens.expires_in.as_secs());
     Ok(output::json(set, CookieRefreshed { sid, csrf_token, expires_in }))
+}
+
+/// Logs out by the refresh cookie, which reaches this path and no other: for a page whose access cookie has expired.
+#[utoipa::path(delete, path = "/api/v1/refresh", tag = "token", params(ConfirmQuery), responses(
+    (status = 204, description = "Ended, or there was nothing to end"),
+    (status = 200, description = "With `confirm`: it is over everywhere", body = Confirmed),
+    (status = 202, description = "With `confirm`: ended, but not everywhere yet", body = Confirmed)))]
+pub async fn end_by_cookie(
+    confirm: Confirm,
+    State(http): State<Http>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    http.api_rules.check_origin(&Method::DELETE, &headers).map_err(|_| problem::CROSS_SITE)?;
+    let cookies = http.rules.layout().read(&headers).map_err(|_| problem::MALFORMED)?;
+    if let Some(token) = cookies.get(Cookie::Refresh) {
+        ops::end::by_refresh_token(&http.app, &token, now()).await?;
+    }
+    let mut cleared = HeaderMap::new();
+    output::clear_all(&http, &mut cleared);
+    confirm.answer(&http.app, cleared, None).await
 }
 
 async fn by_cookie(
@@ -232,11 +274,15 @@ pub async fn handover(
     let Some(identity) = identity else {
         return to_bound_tokens(&http, &headers, &caller, &body).await;
     };
-    match (body.to, identity.half()) {
-        (To::Token, Some(Half::SessionCookie)) => {
-            to_tokens(&http, &headers, &caller, &identity, &body).await
+    // What the guard has let in, again: here the half itself counts, not only whose it is.
+    let carried = admit(&http.api_rules, &Method::POST, &headers).map_err(|_| problem::NO_LOGIN)?;
+    match (body.to, carried) {
+        (To::Token, Carried::SessionCookie(cookie)) => {
+            to_tokens(&http, &headers, &caller, &cookie, &body).await
         }
-        (To::Session, Some(Half::Bearer)) => to_cookie(&http, &headers, &identity).await,
+        (To::Session, Carried::Bearer(token)) => {
+            to_cookie(&http, &headers, &identity, &token).await
+        }
         (To::Token, _) => Err(Problem::from(problem::NO_LOGIN).detail("send the session cookie")),
         (To::Session, _) => Err(Problem::from(problem::NO_LOGIN)
             .detail("send the access token in the Authorization header")),
@@ -247,7 +293,7 @@ async fn to_tokens(
     http: &Http,
     headers: &HeaderMap,
     caller: &Caller,
-    identity: &Identity,
+    cookie: &SecretText,
     body: &HandoverRequest,
 ) -> Result<Response, Problem> {
     let now = now();
@@ -260,16 +306,14 @@ async fn to_tokens(
     {
         return Err(problem::ORIGIN.into());
     }
-    let live =
-        ops::check::load(&http.app, identity.session, now).await.map_err(|_| problem::NO_LOGIN)?;
     let ask = body.password.as_ref().map_or(Ask::Access, Ask::SteppedUp);
     let audience = body.audience.as_deref();
-    let (tokens, cookie) =
-        ops::handover::to_tokens(&http.app, &live, &client, audience, ask, &caller.device, now)
+    let (tokens, renewed) =
+        ops::handover::to_tokens(&http.app, cookie, &client, audience, ask, &caller.device, now)
             .await?;
     let mut set = HeaderMap::new();
-    if let Some(cookie) = cookie {
-        output::set_session(http, &mut set, &live.session, &cookie, now)?;
+    if let Some((session, cookie)) = renewed {
+        output::set_session(http, &mut set, &session, &cookie, now)?;
     }
     Ok(output::json(set, TokenAnswer::new(&tokens, now)))
 }
@@ -291,11 +335,10 @@ async fn to_bound_tokens(
     let cookie = http.session_cookie(headers)?.filter(|_| body.to == To::Token);
     let cookie = cookie
         .ok_or_else(|| Problem::from(problem::NO_LOGIN).detail("relay the session cookie"))?;
-    let live = ops::check::cookie(&http.app, &cookie, now).await.map_err(|_| problem::NO_LOGIN)?;
     let audience = body.audience.as_deref();
     let device = &caller.device;
     let (tokens, _) =
-        ops::handover::to_tokens(&http.app, &live, &client, audience, Ask::Bound, device, now)
+        ops::handover::to_tokens(&http.app, &cookie, &client, audience, Ask::Bound, device, now)
             .await?;
     Ok(output::json(HeaderMap::new(), TokenAnswer::new(&tokens, now)))
 }
@@ -313,16 +356,21 @@ async fn to_cookie(
     http: &Http,
     headers: &HeaderMap,
     identity: &Identity,
+    token: &SecretText,
 ) -> Result<Response, Problem> {
     let now = now();
-    // The page that asks must be listed: otherwise an attacker plants the cookie of his own login.
     let client = http.app.client(&identity.client).ok_or(problem::NO_LOGIN)?;
+    // The cookie does whatever the user can do: only a client of ours may bring it about.
+    if !client.first_party {
+        return Err(problem::CLIENT_KIND.into());
+    }
+    // The page that asks must be listed: otherwise an attacker plants the cookie of his own login.
     if !input::origin(headers)
         .is_some_and(|origin| http.is_own_origin(origin) || client.owns_origin(origin))
     {
         return Err(problem::ORIGIN.into());
     }
-    let (session, cookie) = ops::handover::to_cookie(&http.app, identity.session, now).await?;
+    let (session, cookie) = ops::handover::to_cookie(&http.app, token, now).await?;
     let mut set = HeaderMap::new();
     output::set_session(http, &mut set, &session, &cookie, now)?;
     let csrf_token = csrf::token(cookie.expose());
@@ -334,6 +382,7 @@ impl From<ops::handover::Refused> for Problem {
         use ops::handover::Refused;
         match refused {
             Refused::NoLogin => problem::NO_LOGIN.into(),
+            Refused::NotLatest => Self::from(problem::NO_LOGIN).detail(refused.to_string()),
             Refused::Credentials => problem::CREDENTIALS.into(),
             Refused::Limited(limited) => limited.into(),
             Refused::Audience(_) => problem::AUDIENCE.into(),

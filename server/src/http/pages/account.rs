@@ -11,23 +11,24 @@ use symbolon_core::{
     secret::SecretText,
     session::{Assurance, Reason, Session},
 };
-use symbolon_guard::Identity;
+use symbolon_guard::{Half, Identity};
 
 use super::{
     Http, View,
-    entry::{self, logged_out, millis_since},
+    entry::{self, logged_out},
     login_url, see_other,
 };
 use crate::{
     app::now,
     http::{
+        confirm::Confirm,
         input::Form,
         next::Next,
         output,
         problem::{self, Problem},
     },
     ops::{self, password::Refused, sessions::Tree},
-    ui::{self, Done, TokenFamily},
+    ui::{self, Done, Over, TokenFamily},
 };
 
 /// `GET /account`.
@@ -38,12 +39,22 @@ pub async fn account(State(http): State<Http>, view: View) -> Response {
 /// What was just done, from the query of the redirect: two numbers and a word, nothing that could be misused.
 fn done(view: &View) -> Option<Done> {
     let number = |name| view.param(name).and_then(|text| text.parse::<u64>().ok());
+    let over = number("ms").map_or(Over::NotYet, |ms| Over::After { ms });
     match view.param("done")? {
-        "ended" => Some(Done::Ended { ms: number("ms")? }),
-        "others" => Some(Done::OthersEnded { count: number("count")?, ms: number("ms")? }),
+        "ended" => Some(Done::Ended(over)),
+        "others" => Some(Done::OthersEnded { count: number("count")?, over }),
         "password" => Some(Done::PasswordChanged),
         _ => None,
     }
+}
+
+/// Back to the account page, which says what was done and how long it took until it was over everywhere.
+fn back(http: &Http, what: &str, over: Over) -> Response {
+    let ms = match over {
+        Over::After { ms } => format!("&ms={ms}"),
+        Over::NotYet => String::new(),
+    };
+    see_other(&http.path(&format!("/account?done={what}{ms}")), HeaderMap::new())
 }
 
 fn to_login(http: &Http, here: &str) -> Response {
@@ -121,16 +132,16 @@ pub async fn end_one(
     let act = async {
         let user = check(&identity, &button.csrf_token)?;
         let sid: SessionId = sid.parse().map_err(|_| problem::NOT_FOUND)?;
-        let began = now();
+        let confirm = Confirm::for_a_person();
         // One that has ended meanwhile is what was wanted.
-        ops::end::session_of(&http.app, user, sid, Reason::EndedByUser, began).await?;
-        let ms = millis_since(began);
+        ops::end::session_of(&http.app, user, sid, Reason::EndedByUser, now()).await?;
+        let over = confirm.over(&http.app).await?;
         if sid == identity.session {
             let mut set = HeaderMap::new();
             output::clear_all(&http, &mut set);
-            return Ok(logged_out(&http, &view, false, Some(ms), set));
+            return Ok(logged_out(&http, &view, false, Some(over), set));
         }
-        Ok(see_other(&http.path(&format!("/account?done=ended&ms={ms}")), HeaderMap::new()))
+        Ok(back(&http, "ended", over))
     };
     act.await.unwrap_or_else(|problem: Problem| view.refuse(&http, &problem))
 }
@@ -144,15 +155,12 @@ pub async fn end_others(
 ) -> Response {
     let act = async {
         let user = check(&identity, &button.csrf_token)?;
-        let began = now();
+        let confirm = Confirm::for_a_person();
         let keep = Some(identity.session);
         let count =
-            ops::end::sessions_of(&http.app, user, keep, Reason::EndedByUser, began).await?;
-        let ms = millis_since(began);
-        Ok(see_other(
-            &http.path(&format!("/account?done=others&count={count}&ms={ms}")),
-            HeaderMap::new(),
-        ))
+            ops::end::sessions_of(&http.app, user, keep, Reason::EndedByUser, now()).await?;
+        let over = confirm.over(&http.app).await?;
+        Ok(back(&http, &format!("others&count={count}"), over))
     };
     act.await.unwrap_or_else(|problem: Problem| view.refuse(&http, &problem))
 }
@@ -166,11 +174,11 @@ pub async fn end_all(
 ) -> Response {
     let act = async {
         let user = check(&identity, &button.csrf_token)?;
-        let began = now();
-        ops::end::sessions_of(&http.app, user, None, Reason::EndedByUser, began).await?;
+        let confirm = Confirm::for_a_person();
+        ops::end::sessions_of(&http.app, user, None, Reason::EndedByUser, now()).await?;
         let mut set = HeaderMap::new();
         output::clear_all(&http, &mut set);
-        Ok(logged_out(&http, &view, true, Some(millis_since(began)), set))
+        Ok(logged_out(&http, &view, true, Some(confirm.over(&http.app).await?), set))
     };
     act.await.unwrap_or_else(|problem: Problem| view.refuse(&http, &problem))
 }
@@ -226,7 +234,7 @@ pub async fn password_form(
         return view.refuse(&http, &problem);
     }
     let now = now();
-    let Ok(live) = ops::check::load(&http.app, identity.session, now).await else {
+    let Ok(live) = ops::check::load(&http.app, identity.session).await else {
         return to_login(&http, "/account/password");
     };
     let changed =
@@ -235,7 +243,9 @@ pub async fn password_form(
     let wrong = match changed {
         Ok(changed) => {
             let mut set = HeaderMap::new();
-            if let Some(cookie) = &changed.cookie
+            // Token → cookie would be a handover, which asks for more than this.
+            let cookie = changed.cookie.filter(|_| identity.half() == Some(Half::SessionCookie));
+            if let Some(cookie) = &cookie
                 && let Err(problem) =
                     output::set_session(&http, &mut set, &changed.session, cookie, now)
             {

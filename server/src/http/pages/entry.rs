@@ -2,7 +2,7 @@
 
 use axum::{
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Method, StatusCode},
     response::Response,
 };
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use crate::{
     app::now,
     config::Registration,
     http::{
+        confirm::Confirm,
         input::{Caller, Form},
         output,
         problem::{self, Problem},
@@ -23,17 +24,17 @@ use crate::{
         login::{Attempt, Deliver},
         register::Application,
     },
-    ui::{self, LoginReason},
+    ui::{self, LoginReason, Over},
 };
 
 /// The name of who is logged in.
 pub async fn username(http: &Http, identity: Option<&Identity>) -> Option<String> {
     let session = identity?.session;
     identity?.subject?;
-    let live = match http.app.live.get(session, now()) {
-        Some(live) => live,
-        None => ops::check::load(&http.app, session, now()).await.ok()?,
-    };
+    if let Some(known) = http.app.live.get(session, now()) {
+        return known.login.as_ref().map(|login| login.name.to_string());
+    }
+    let live = ops::check::load(&http.app, session).await.ok()?;
     live.user.as_ref().map(|user| user.name.to_string())
 }
 
@@ -248,6 +249,7 @@ pub async fn register_form(
         Err(Refused::Username(_)) => ui::Problem::InvalidUsername,
         Err(Refused::Policy(refused)) => ui::Problem::NewPassword(refused),
         Err(Refused::Invitation) => ui::Problem::WrongInvitation,
+        Err(Refused::Taken) => ui::Problem::NameTaken,
         Err(Refused::Limited(limited)) => ui::Problem::TooManyAttempts(limited.retry_after),
         Err(refused) => return view.refuse(&http, &refused.into()),
     };
@@ -283,30 +285,31 @@ pub async fn logout_form(
     view: View,
     Form(form): Form<LogoutForm>,
 ) -> Response {
+    // The guard asks this of a cookie. A form of another site carries none, and its answer would still remove them.
+    if http.rules.check_origin(&Method::POST, &view.headers).is_err() {
+        return view.refuse(&http, &problem::CROSS_SITE.into());
+    }
     let mut set = HeaderMap::new();
     output::clear_all(&http, &mut set);
-    let mut ms = None;
+    let mut over = None;
     if let Some(identity) = &view.identity {
         if identity.check_form_token(&form.csrf_token).is_err() {
             return view.refuse(&http, &problem::FORM_TOKEN.into());
         }
-        let began = now();
-        if let Err(error) =
-            ops::end::session(&http.app, identity.session, Reason::Logout, began).await
-        {
+        let confirm = Confirm::for_a_person();
+        let ended = ops::end::session(&http.app, identity.session, Reason::Logout, now()).await;
+        if let Err(error) = ended {
             return view.refuse(&http, &error.into());
         }
-        ms = Some(millis_since(began));
+        // Nobody has to wait for a page that is not shown.
+        if http.next(&form.next).is_none() {
+            over = Some(confirm.over(&http.app).await.unwrap_or(Over::NotYet));
+        }
     }
     match http.next(&form.next) {
         Some(next) => see_other(next.as_str(), set),
-        None => logged_out(&http, &view, false, ms, set),
+        None => logged_out(&http, &view, false, over, set),
     }
-}
-
-/// How long something took, for the eyes of its owner.
-pub fn millis_since(began: symbolon_core::time::Time) -> u64 {
-    u64::try_from(now().since(began).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The page after a logout.
@@ -314,12 +317,12 @@ pub fn logged_out(
     http: &Http,
     view: &View,
     everywhere: bool,
-    ended_ms: Option<u64>,
+    over: Option<Over>,
     set: HeaderMap,
 ) -> Response {
     let page = view.page_at(http, "/", None);
     let mut response =
-        view.html(http, StatusCode::OK, &ui::LoggedOut { page: &page, everywhere, ended_ms }, None);
+        view.html(http, StatusCode::OK, &ui::LoggedOut { page: &page, everywhere, over }, None);
     response.headers_mut().extend(set);
     response
 }

@@ -1,6 +1,7 @@
 //! The pages: forms in, HTML or a redirect out. They work without script.
 
 pub mod account;
+pub mod authorize;
 pub mod entry;
 
 use std::collections::HashMap;
@@ -101,11 +102,7 @@ impl FromRequestParts<Http> for View {
             headers: parts.headers.clone(),
             identity: parts.extensions.get().cloned(),
             refusal: parts.extensions.get().cloned(),
-            request_id: parts
-                .extensions
-                .get::<RequestId>()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            request_id: RequestId::current().map(|id| id.to_string()).unwrap_or_default(),
         })
     }
 }
@@ -142,7 +139,10 @@ impl View {
         next: Option<&Next>,
         user: Option<&'a str>,
     ) -> Page<'a> {
-        let owner = next.and_then(Next::origin).and_then(|origin| http.owner_of(origin));
+        let owner = next.and_then(|next| match next.origin() {
+            Some(origin) => http.owner_of(origin),
+            None => authorize::onward(http, next).map(|(client, _)| client.id.clone()),
+        });
         let site = owner.and_then(|client| http.pages.of_clients.get(&client));
         Page::new(site.unwrap_or(&http.pages.site), self.locale, here, user)
     }
@@ -211,7 +211,9 @@ impl View {
         };
         let mut response = (status, axum::response::Html(html)).into_response();
         let headers = response.headers_mut();
-        let origins: Vec<&str> = next.and_then(Next::origin).into_iter().collect();
+        let onward = next.and_then(|next| authorize::onward(http, next));
+        let onward = onward.as_ref().map(|(_, origin)| origin.as_str());
+        let origins: Vec<&str> = next.and_then(Next::origin).into_iter().chain(onward).collect();
         if let Ok(policy) = HeaderValue::try_from(ui::csp(&origins)) {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         }
@@ -273,7 +275,8 @@ const fn why(status: u16) -> ui::Refusal {
 
 /// Whether a route answers with pages.
 pub fn is_page(path: &str) -> bool {
-    matches!(path, "/" | "/login" | "/register" | "/logout") || path.starts_with("/account")
+    matches!(path, "/" | "/login" | "/register" | "/logout" | "/oauth2/authorize")
+        || path.starts_with("/account")
 }
 
 /// Turns a refusal for programs into what a person can use: the login, or a page that says what happened. What the guard

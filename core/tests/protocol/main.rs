@@ -1,0 +1,4 @@
+//! The follow protocol as its page says.
+
+#[cfg(test)]
+mod vectors;

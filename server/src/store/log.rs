@@ -1,0 +1,237 @@
+//! The revocation log of this store: what has ended, who knows of it, and who may decide alone meanwhile.
+//!
+//! One lock covers the end of the log and the leases, so that a lease which is granted after an end came with that end
+//! in the same answer.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
+
+use symbolon_core::{
+    follower::ENTRIES_MAX,
+    id::{EntryId, FollowerId, LogId},
+    lease::{Asking, Confirmation, Grant, Leases, NotHeard, waited},
+    log::{After, Cursor, Entry, Tag, Tail},
+    revocation::Ended,
+    time::{Tick, Time},
+};
+use tokio::sync::{Notify, watch};
+
+use crate::os::{Os, tick};
+
+/// For how many publications it is known when they were made, to measure how long followers take.
+const PUBLISHED_MAX: usize = 1024;
+
+/// What an answer to a follower is made of.
+#[derive(Debug)]
+pub enum Told {
+    /// Everything after its cursor, and a lease.
+    All {
+        /// In order.
+        entries: Vec<Entry>,
+        /// Up to where this goes.
+        cursor: Cursor,
+        /// The lease.
+        grant: Grant,
+    },
+    /// It is too far behind for what is in memory.
+    Older,
+    /// Its cursor is not of this history, or forged.
+    Restart,
+}
+
+/// The log in memory.
+#[derive(Debug)]
+pub struct Log {
+    ended: RwLock<Ended>,
+    state: Mutex<State>,
+    head: watch::Sender<u64>,
+    heard: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    tail: Tail,
+    leases: Leases,
+    published: VecDeque<(u64, Tick)>,
+}
+
+impl Log {
+    /// The log after a start. `ended` is what it holds, up to `sequence`. Its id is new, so whoever followed an earlier
+    /// process reads it from the start; leases of that process were at most `lease_before`.
+    pub(super) fn new(
+        ended: Ended,
+        sequence: u64,
+        tag: Tag,
+        leases: &super::Leasing,
+        lease_before: Duration,
+    ) -> Self {
+        let head = Cursor { log: LogId::random(&mut Os), sequence, tag };
+        let earlier = if lease_before.is_zero() { tick() } else { tick() + waited(lease_before) };
+        let state = State {
+            tail: Tail::new(head, ENTRIES_MAX),
+            leases: Leases::new(leases.lease, earlier, leases.followers_max),
+            published: VecDeque::new(),
+        };
+        Self {
+            ended: RwLock::new(ended),
+            state: Mutex::new(state),
+            head: watch::Sender::new(sequence),
+            heard: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Whoever panicked has left whole entries: each change below is one assignment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the log names one of the ids. No I/O.
+    pub fn is_ended(&self, ids: &[EntryId]) -> bool {
+        self.ended.read().unwrap_or_else(PoisonError::into_inner).contains_any(ids)
+    }
+
+    /// How many ids [`Self::is_ended`] knows.
+    pub fn len(&self) -> usize {
+        self.ended.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether it knows none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Makes durable entries known: to every check of this process, then to whoever follows.
+    pub(super) fn publish(&self, entries: &[(Entry, Time)]) {
+        let Some((last, _)) = entries.last() else { return };
+        {
+            let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
+            entries.iter().for_each(|(entry, at)| ended.insert(entry.id, *at));
+        }
+        {
+            let mut state = self.state();
+            entries.iter().for_each(|(entry, _)| state.tail.push(*entry));
+            if state.published.len() == PUBLISHED_MAX {
+                state.published.pop_front();
+            }
+            state.published.push_back((last.sequence, tick()));
+        }
+        self.head.send_replace(last.sequence);
+    }
+
+    /// Drops ids of before then, bit by bit, so that no check waits long.
+    pub(super) fn forget_before(&self, before: Time) {
+        for _ in 0..64 {
+            let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
+            ended.forget_some_before(before);
+        }
+    }
+
+    /// How far the log goes.
+    pub fn head(&self) -> Cursor {
+        self.state().tail.head()
+    }
+
+    /// How long a lease is.
+    pub fn lease(&self) -> Duration {
+        self.state().leases.length()
+    }
+
+    /// How long leases are that may be out, if those of an earlier process are over.
+    pub(super) fn longest(&self) -> Option<Duration> {
+        let state = self.state();
+        state.leases.earlier_are_over(tick()).then(|| state.leases.length())
+    }
+
+    /// How many followers hold a lease.
+    pub fn followers(&self) -> usize {
+        self.state().leases.held(tick())
+    }
+
+    /// A question has arrived: what its cursor acknowledges counts from now on. Says whether there is nothing to tell
+    /// yet.
+    ///
+    /// # Errors
+    /// [`NotHeard`].
+    pub fn hear(&self, asking: Asking<'_>, cursor: Option<&Cursor>) -> Result<bool, NotHeard> {
+        let now = tick();
+        let mut state = self.state();
+        let (mut acknowledges, mut has_all) = (None, false);
+        // A cursor that cannot be looked at here acknowledges nothing yet.
+        if let Some(cursor) = cursor
+            && let After::Entries(entries) = state.tail.after(cursor)
+        {
+            (acknowledges, has_all) = (Some(cursor.sequence), entries.is_empty());
+        }
+        let before = state.leases.hear(&Asking { acknowledges, ..asking }, now)?;
+        state.measure(before, acknowledges.unwrap_or(0), now);
+        drop(state);
+        self.heard.notify_waiters();
+        Ok(has_all)
+    }
+
+    /// Waits until there is something after this place in the log, but not longer than `most`.
+    pub async fn wait_after(&self, sequence: u64, most: Duration) {
+        let mut head = self.head.subscribe();
+        let _ = tokio::time::timeout(most, head.wait_for(|head| *head > sequence)).await;
+    }
+
+    /// What follows a cursor. If that is all there is, a lease goes with it, counted from `asked_at`.
+    pub fn tell(&self, follower: FollowerId, cursor: &Cursor, asked_at: Tick) -> Told {
+        let mut state = self.state();
+        match state.tail.after(cursor) {
+            After::Entries(entries) => {
+                let grant = state.leases.grant(follower, asked_at, None, &mut Os);
+                Told::All { entries, cursor: state.tail.head(), grant }
+            }
+            After::Older => Told::Older,
+            After::Restart | After::Ahead => Told::Restart,
+        }
+    }
+
+    /// Names an answer that does not bring its follower up to the head: no lease goes with it.
+    pub fn tell_part(&self, follower: FollowerId) -> Grant {
+        self.state().leases.answer(follower, &mut Os)
+    }
+
+    /// Waits until everything that is in the log now is acknowledged by every follower, or its lease is over. The flag
+    /// says whether that came about before `deadline`.
+    pub async fn confirm(&self, deadline: Tick) -> (bool, Confirmation) {
+        let mut confirmation = {
+            let state = self.state();
+            state.leases.confirm(state.tail.head().sequence, tick())
+        };
+        loop {
+            let mut heard = std::pin::pin!(self.heard.notified());
+            // Whoever acknowledges between the look and the wait is not missed.
+            heard.as_mut().enable();
+            let now = tick();
+            let Some(later) = self.state().leases.settle(&mut confirmation, now) else {
+                return (true, confirmation);
+            };
+            if now >= deadline {
+                return (false, confirmation);
+            }
+            let wait = later.min(deadline).since(now).max(Duration::from_micros(100));
+            let _ = tokio::time::timeout(wait, heard).await;
+        }
+    }
+
+    /// The clients that decided by expiry alone within `span`.
+    pub fn trusting_expiry(&self, span: Duration) -> Vec<Box<str>> {
+        self.state().leases.trusting_expiry(span, tick())
+    }
+}
+
+impl State {
+    /// How long it took from when an entry was published until a follower acknowledged it.
+    fn measure(&self, before: u64, after: u64, now: Tick) {
+        let first = self.published.partition_point(|(sequence, _)| *sequence <= before);
+        for (_, at) in self.published.range(first..).take_while(|(sequence, _)| *sequence <= after)
+        {
+            metrics::histogram!("revocation_acknowledged_seconds").record(now.since(*at));
+        }
+    }
+}

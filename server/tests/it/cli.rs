@@ -1,0 +1,35 @@
+//! The command line, as a process of its own.
+
+use sqlx::{Connection, SqliteConnection};
+
+use crate::{
+    process::{Server, free_port, run},
+    store::Folder,
+    world::PASSWORD,
+};
+
+#[tokio::test]
+async fn all_users_are_listed_however_many_there_are() {
+    let folder = Folder::new();
+    run(&folder.0, &["user", "add", "user@example.com"], PASSWORD);
+    let url = format!("sqlite:{}", folder.0.join("symbolon.db").display());
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    // Names that must be escaped in a query are among them.
+    let copies = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \
+                  INSERT INTO users SELECT randomblob(16), version, 'a+' || i || '@example.com', password, roles, epoch, \
+                  disabled_at, added_at FROM users, n";
+    sqlx::query(copies).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let names = || {
+        let users = run(&folder.0, &["user", "list"], "");
+        let users = users.as_array().unwrap().iter();
+        users.map(|user| user["username"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let here = names();
+    assert_eq!(here.len(), 2501);
+    assert!(here.is_sorted() && here.windows(2).all(|pair| pair[0] != pair[1]));
+    let _server = Server::start(&folder.0, free_port()).await;
+    // The users of the demo come with it.
+    let through_the_server = names().into_iter().filter(|name| name.contains('@'));
+    assert!(through_the_server.eq(here), "a server answers as the folder does");
+}
