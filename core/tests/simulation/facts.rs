@@ -91,12 +91,15 @@ impl Facts {
         self.seen.confirmed += 1;
     }
 
-    /// The store forgot that these were ended, as a copy of an older disk does. Nothing is promised of them until they
-    /// are ended again, except that whoever heard of it remembers.
-    pub(crate) fn lost(&mut self, still_ended: impl Fn(&SessionId) -> bool) {
+    /// The store went back to an older disk, which says of these whether they were ended. Of an end that it forgot
+    /// nothing is promised until they are ended again, except that whoever heard of it remembers; and a session that
+    /// it forgot does not end with its parent.
+    pub(crate) fn lost(&mut self, on_disk: impl Fn(&SessionId) -> Option<bool>) {
         for (sid, fact) in &mut self.sessions {
-            if !still_ended(sid) {
-                (fact.ended, fact.published, fact.confirmed) = (None, None, None);
+            match on_disk(sid) {
+                Some(true) => {}
+                Some(false) => (fact.ended, fact.published, fact.confirmed) = (None, None, None),
+                None => *fact = Fact::default(),
             }
         }
     }
@@ -126,6 +129,7 @@ impl Facts {
         let Accepted { sid, began, by, expires, known } = *accepted;
         let bound = plan.lease_max() + plan.lease_max() / 1000 + 2 * MS;
         let after = |moment: Option<u64>, more: u64| moment.is_some_and(|at| began > at + more);
+        if std::env::var_os("SYMBOLON_TEST_TRACE").is_some() { eprintln!("accept {accepted:?} {:?}", self.sessions.get(&sid)); }
         if after(self.when(sid, |fact| fact.confirmed), 0) {
             self.breaks(now, Broken::AcceptedAfterConfirmed);
         }

@@ -44,7 +44,7 @@ impl Node {
             pid,
             held: Held::new(pid, follower),
             asked: None,
-            serving: Serving::new(pid, start, leases(Tick::default(), stage), stage),
+            serving: Serving::new(pid, start, leases(stage), stage),
             serves: false,
             log: Vec::new(),
             staged: None,
@@ -117,7 +117,6 @@ impl Node {
 
     fn hear(&mut self, answer: Answer, entries: &[Entry], restart: bool, stage: &mut Stage) {
         let (cursor, more) = (answer.cursor, answer.more);
-        let lease_before = self.held.follower.lease_until();
         if self.held.hear(answer, restart, stage).is_err() {
             return;
         }
@@ -135,9 +134,9 @@ impl Node {
                     self.staged = None;
                     self.serves = true;
                     self.unsettled.clear();
-                    // Whatever it has granted is over when its own lease of before is.
-                    let leases = leases(lease_before, stage);
-                    self.serving.restart(cursor, leases, stage);
+                    // What it granted before is waited for by whoever began the other log, as its own lease is.
+                    self.settled = Some(cursor);
+                    self.serving.restart(cursor, leases(stage), stage);
                 }
             }
             None => {
@@ -161,6 +160,6 @@ impl Node {
     }
 }
 
-fn leases(earlier_until: Tick, stage: &Stage) -> Leases {
-    Leases::new(span(stage.plan.leases[0]), earlier_until, stage.plan.followers_max)
+fn leases(stage: &Stage) -> Leases {
+    Leases::new(span(stage.plan.leases[0]), Tick::default(), stage.plan.followers_max)
 }

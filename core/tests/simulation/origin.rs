@@ -45,6 +45,8 @@ struct Confirming {
 pub(crate) struct Origin {
     pub(crate) disk: Disk,
     pub(crate) serving: Serving,
+    /// Every key that there has been: a backup does not know of the later ones, and one is restored more than once.
+    keys: Vec<KeyId>,
     /// A copy of the disk that was made earlier.
     backup: Option<Disk>,
     /// The longest lease that was ever granted. A backup does not take it back: see the notes in `main.rs`.
@@ -69,6 +71,7 @@ impl Origin {
         let leases = Leases::new(span(length), Tick::default(), stage.plan.followers_max);
         Self {
             serving: Serving::new(ORIGIN, Cursor::start(disk.log_id), leases, stage),
+            keys: vec![disk.key],
             disk,
             backup: None,
             longest: length,
@@ -123,17 +126,19 @@ impl Origin {
         let key = std::mem::replace(&mut self.disk, backup).key;
         if by_command {
             let sids: Vec<_> = self.disk.sessions.keys().copied().collect();
-            let ids = sids.into_iter().map(SessionId::entry).chain([key.entry()]);
+            let keys = self.keys.iter().map(|key| key.entry());
+            let ids = sids.into_iter().map(SessionId::entry).chain(keys);
             for id in ids.collect::<Vec<_>>() {
                 self.write(id, stage);
             }
             self.disk.sessions.values_mut().for_each(|row| row.ended = true);
             self.disk.sessions.keys().for_each(|sid| stage.facts.ended(*sid, stage.now));
             self.disk.key = KeyId::random(&mut stage.rng.0);
+            self.keys.push(self.disk.key);
         } else {
             self.disk.key = key;
             let sessions = &self.disk.sessions;
-            stage.facts.lost(|sid| sessions.get(sid).is_some_and(|row| row.ended));
+            stage.facts.lost(|sid| sessions.get(sid).map(|row| row.ended));
         }
         self.restart(stage);
     }

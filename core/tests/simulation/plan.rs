@@ -64,7 +64,8 @@ impl Plan {
             guards: if crowd { 150 } else { pick(rng, &[1, 2, 2, 3, 4, 6]) },
             twins: rng.one_in(4) || fault == Some(Fault::SharedIdentity),
             leases: [lease, other_lease],
-            hold: lease / if long { 10 } else { rng.between(2, 6) },
+            // A lease goes on without a gap only if two questions, or three behind a node, fit into it.
+            hold: other_lease / if long { 10 } else { rng.between(6, 12) },
             token_life,
             leeway,
             entry_life,
@@ -72,7 +73,7 @@ impl Plan {
             page_max: pick(rng, &[1, 2, 3, 1000]),
             tail_max: pick(rng, &[0, 1, 3, 1000]),
             followers_max: if rng.one_in(20) { 3 } else { 1000 },
-            delay: lease / pick(rng, &[30, 100]) as u64,
+            delay: other_lease / pick(rng, &[40, 100]) as u64,
             lost: pick(rng, &[0, 0, 3, 15]) as u64,
             twice: pick(rng, &[0, 0, 3]) as u64,
             late: pick(rng, &[0, 3, 15]) as u64,

@@ -58,6 +58,8 @@ pub(crate) struct Serving {
     pub(crate) leases: Leases,
     parked: Vec<Parked>,
     numbers: u64,
+    /// When this copy of the log last heard how far the log goes.
+    grew_at: Tick,
     /// For [`Fault::SharedIdentity`].
     last_given: HashMap<FollowerId, AnswerId>,
 }
@@ -70,6 +72,7 @@ impl Serving {
             leases,
             parked: Vec::new(),
             numbers: 0,
+            grew_at: Tick::default(),
             last_given: HashMap::new(),
         }
     }
@@ -209,6 +212,11 @@ impl Serving {
         let mut parked = self.parked.swap_remove(at);
         match std::mem::replace(&mut parked.waits, Waits::News) {
             Waits::News => self.answer(&parked, Vec::new(), false, own, stage),
+            // Not even what was heard since then goes as far: it is of a history that was lost.
+            Waits::CatchUp if self.grew_at >= parked.asked_at => {
+                parked.question.cursor = None;
+                self.consider(parked, log, own, stage);
+            }
             Waits::CatchUp => {
                 let refused = Event::Refused { question: parked.question.question, why: None };
                 stage.reply(self.pid, parked.from, parked.starts, refused);
@@ -230,6 +238,7 @@ impl Serving {
 
     /// The log has grown: tells everybody who waits.
     pub(crate) fn news(&mut self, log: &[Logged], own: Option<Tick>, stage: &mut Stage) {
+        self.grew_at = stage.tick(self.pid);
         for parked in std::mem::take(&mut self.parked) {
             match &parked.waits {
                 Waits::Store { .. } => self.parked.push(parked),

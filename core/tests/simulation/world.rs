@@ -116,6 +116,9 @@ impl World {
     }
 
     fn event(&mut self, pid: usize, event: Event) {
+        if std::env::var_os("SYMBOLON_TEST_TRACE").is_some() {
+            eprintln!("{:>12} us to {pid}: {event:?}", self.stage.now / 1000);
+        }
         let stage = &mut self.stage;
         if pid == FATE {
             return self.fate(&event);
@@ -174,6 +177,7 @@ impl World {
         if stage.plan.followers_max < 1000 {
             return;
         }
+        for held in &all { eprintln!("{:?}", held.debug(stage)); }
         let ready = |standing| matches!(standing, Standing::Live(_));
         let mut wrong = None;
         if !all.iter().all(|held| ready(held.standing(&[nobody], stage))) {
