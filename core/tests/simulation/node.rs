@@ -125,6 +125,11 @@ impl Node {
         let logged = entries.iter().map(|entry| Logged { entry: *entry, at });
         if restart {
             self.staged = Some(Vec::new());
+            // To go on reading acknowledges what its followers may not know: so it does that as somebody else, and
+            // whoever it granted leases to is waited for under its old identity.
+            if !stage.broken(Fault::NodeKeepsIdentity) {
+                self.held.follower.rename(&mut stage.rng.0);
+            }
         }
         match &mut self.staged {
             Some(staged) => {
@@ -134,7 +139,6 @@ impl Node {
                     self.staged = None;
                     self.serves = true;
                     self.unsettled.clear();
-                    // What it granted before is waited for by whoever began the other log, as its own lease is.
                     self.settled = Some(cursor);
                     self.serving.restart(cursor, leases(stage), stage);
                 }

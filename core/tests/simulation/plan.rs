@@ -107,6 +107,7 @@ fn wants_nodes(fault: Fault) -> bool {
             | NodeGrantsWhole
             | NodeAcknowledgesAlone
             | NodeServesPartialSnapshot
+            | NodeKeepsIdentity
             | NodeKeepsAcknowledgements
     )
 }

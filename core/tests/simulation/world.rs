@@ -177,7 +177,6 @@ impl World {
         if stage.plan.followers_max < 1000 {
             return;
         }
-        for held in &all { eprintln!("{:?}", held.debug(stage)); }
         let ready = |standing| matches!(standing, Standing::Live(_));
         let mut wrong = None;
         if !all.iter().all(|held| ready(held.standing(&[nobody], stage))) {
