@@ -136,8 +136,7 @@ impl Facts {
         if by == By::Lease && after(self.when(sid, |fact| fact.published), bound) {
             self.breaks(now, Broken::AcceptedAfterBound);
         }
-        if known.is_some_and(|heard| began > heard && began < heard + plan.entry_life / 1000 * 999)
-        {
+        if known.is_some_and(|heard| began > heard && began < heard + plan.remembered()) {
             self.breaks(now, Broken::AcceptedWhatItKnewEnded);
         }
         let wall = Time::from_millis(EPOCH_MS + i64::try_from(began / MS).unwrap());

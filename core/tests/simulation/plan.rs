@@ -88,6 +88,11 @@ impl Plan {
     pub(crate) fn lease_max(&self) -> u64 {
         self.leases[0].max(self.leases[1])
     }
+
+    /// How long an entry is kept at least, however the servers' clocks are set meanwhile.
+    pub(crate) fn remembered(&self) -> u64 {
+        self.entry_life - 2 * self.leeway
+    }
 }
 
 fn pick(rng: &mut Draw, of: &[usize]) -> usize {

@@ -277,8 +277,9 @@ impl Serving {
         stage: &mut Stage,
     ) {
         let follower = parked.question.follower;
-        let more = entries.len() > stage.plan.page_max;
-        entries.truncate(stage.plan.page_max);
+        let page = if stage.calm { usize::MAX } else { stage.plan.page_max };
+        let more = entries.len() > page;
+        entries.truncate(page);
         let all = !more || stage.broken(Fault::PartialPageIsComplete);
         let rng = &mut stage.rng.0;
         let (grant, cursor) = match entries.last() {

@@ -177,14 +177,16 @@ impl World {
         if stage.plan.followers_max < 1000 {
             return;
         }
+        if std::env::var_os("SYMBOLON_TEST_TRACE").is_some() { for held in &all { eprintln!("{:?}", held.debug(stage)); }}
         let ready = |standing| matches!(standing, Standing::Live(_));
         let mut wrong = None;
         if !all.iter().all(|held| ready(held.standing(&[nobody], stage))) {
             wrong = Some("a connected follower has no lease");
         }
-        let recent = stage.now.saturating_sub(stage.plan.entry_life);
+        let recent = stage.now.saturating_sub(stage.plan.remembered());
         for sid in stage.facts.ended_since(recent) {
             if !all.iter().all(|held| held.standing(&[sid.entry()], stage) == Standing::Ended) {
+                if std::env::var_os("SYMBOLON_TEST_TRACE").is_some() { eprintln!("UNKNOWN {sid} {:?}", all.iter().map(|held| held.standing(&[sid.entry()], stage)).collect::<Vec<_>>()); }
                 wrong = Some("a connected follower does not know of an end");
             }
         }
