@@ -88,7 +88,7 @@ pub(crate) const ALL: &[(Fault, u64)] = &[
     (Fault::NodeAcknowledgesAlone, 300),
     (Fault::NodeServesPartialSnapshot, 300),
     (Fault::NodeKeepsIdentity, 300),
-    (Fault::NodeKeepsAcknowledgements, 300),
+    (Fault::NodeKeepsAcknowledgements, 3000),
     (Fault::ChildFromCache, 300),
     (Fault::LocalWallClock, 300),
     (Fault::ClocksBeyondAllowance, 300),

@@ -1,6 +1,6 @@
 //! A guard: a follower that decides about requests, asks the store once about cookies, and keeps the answers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use symbolon_core::{
     follower::{Follower, Standing},
@@ -40,7 +40,7 @@ pub(crate) struct Guard {
     /// The server that it asks always, unless it is behind a load balancer.
     server: Option<Pid>,
     cache: HashMap<SessionId, Cached>,
-    flights: HashMap<SessionId, Flight>,
+    flights: BTreeMap<SessionId, Flight>,
 }
 
 impl Guard {
@@ -58,7 +58,7 @@ impl Guard {
             asked: None,
             server,
             cache: HashMap::new(),
-            flights: HashMap::new(),
+            flights: BTreeMap::new(),
         }
     }
 
@@ -127,7 +127,12 @@ impl Guard {
         if sessions.is_empty() {
             return;
         }
-        let (sid, _) = sessions[stage.rng.index(sessions.len())];
+        let (mut sid, _) = sessions[stage.rng.index(sessions.len())];
+        // Often one that others wait for.
+        if !self.flights.is_empty() && stage.rng.one_in(2) {
+            let at = stage.rng.index(self.flights.len());
+            sid = *self.flights.keys().nth(at).unwrap();
+        }
         let now = stage.tick(self.pid);
         let life = span(stage.plan.token_life);
         self.cache.retain(|_, cached| now.since(cached.asked_at) <= life);

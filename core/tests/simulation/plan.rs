@@ -46,8 +46,8 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn draw(rng: &mut Draw, fault: Option<Fault>) -> Self {
         // Long histories see entries leave; they need lives far over the minute to which a set is exact.
-        let long = fault.is_none_or(wants_long) && (fault.is_some() || rng.one_in(12));
-        let crowd = !long && rng.one_in(100);
+        let long = fault.is_none_or(wants_long) && (fault.is_some() || rng.one_in(24));
+        let crowd = !long && fault.is_none() && rng.one_in(300);
         let lease = if long { 30_000 * MS } else { rng.between(200, 5_000) * MS };
         let token_life = if long { 240_000 * MS } else { lease * rng.between(4, 20) };
         let leeway = lease / 2;
@@ -57,15 +57,15 @@ impl Plan {
         for weight in &mut weights {
             *weight = if rng.one_in(3) { 0 } else { rng.between(1, 6) };
         }
-        let other_lease = if rng.one_in(2) { lease } else { lease / rng.between(2, 5) };
-        Self {
+        let other_lease = if rng.one_in(2) { lease } else { lease / rng.between(2, 4) };
+        let mut plan = Self {
             fault,
             nodes: if fault.is_some_and(wants_nodes) { 2 } else { pick(rng, &[0, 0, 1, 2, 3]) },
             guards: if crowd { 150 } else { pick(rng, &[1, 2, 2, 3, 4, 6]) },
             twins: rng.one_in(4) || fault == Some(Fault::SharedIdentity),
             leases: [lease, other_lease],
             // A lease goes on without a gap only if two questions, or three behind a node, fit into it.
-            hold: other_lease / if long { 10 } else { rng.between(6, 12) },
+            hold: other_lease / if long { 10 } else { rng.between(5, 8) },
             token_life,
             leeway,
             entry_life,
@@ -81,6 +81,26 @@ impl Plan {
             weights,
             rate_ppm: if fault == Some(Fault::ClocksBeyondAllowance) { 20_000 } else { 490 },
             log_keeps_name: rng.one_in(2),
+        };
+        plan.focus();
+        plan
+    }
+
+    /// Some faults need something that is rare otherwise.
+    fn focus(&mut self) {
+        match self.fault {
+            Some(Fault::NodeServesPartialSnapshot) => {
+                (self.page_max, self.chaos, self.weights) = (1, 4, [0, 2, 0, 1, 0, 0, 0, 0]);
+            }
+            Some(Fault::NodeKeepsIdentity) => {
+                (self.page_max, self.tail_max, self.chaos) = (1, 0, 0);
+            }
+            Some(Fault::NodeKeepsAcknowledgements) => {
+                (self.chaos, self.weights, self.log_keeps_name) = (3, [0, 0, 0, 0, 1, 0, 2, 0], true);
+                self.lost = 15;
+            }
+            Some(Fault::LoadIsShared) => self.late = 15,
+            _ => {}
         }
     }
 

@@ -85,7 +85,7 @@ struct Queued {
     to: Pid,
     /// The process that it is meant for, if only that one.
     starts: Option<u32>,
-    event: Event,
+    event: Box<Event>,
 }
 
 impl PartialEq for Queued {
@@ -201,7 +201,8 @@ impl Stage {
     fn queue(&mut self, at: u64, to: Pid, starts: Option<u32>, event: Event) {
         self.orders += 1;
         let order = self.orders;
-        self.queue.push(Reverse(Queued { at: at.max(self.now), order, to, starts, event }));
+        let (at, event) = (at.max(self.now), Box::new(event));
+        self.queue.push(Reverse(Queued { at, order, to, starts, event }));
     }
 
     /// Sends a question to a server. It may arrive at a later process than the one that runs there now.
@@ -267,7 +268,7 @@ impl Stage {
             let Reverse(mut next) = self.queue.pop()?;
             self.now = next.at;
             let Some(host) = self.hosts.get(next.to) else {
-                return Some((next.to, next.event));
+                return Some((next.to, *next.event));
             };
             if next.starts.is_some_and(|starts| starts != host.starts) {
                 continue;
@@ -278,7 +279,7 @@ impl Stage {
                 self.queue.push(Reverse(next));
                 continue;
             }
-            return Some((next.to, next.event));
+            return Some((next.to, *next.event));
         }
     }
 }
