@@ -47,8 +47,8 @@ pub(crate) enum Fault {
     NodeAcknowledgesAlone,
     /// A node that reads another log page by page answers from the pages that it has.
     NodeServesPartialSnapshot,
-    /// A node that must start again does so under its old identity, and acknowledges as it reads.
-    NodeKeepsIdentity,
+    /// A node that must start again acknowledges the snapshot while leases run that it granted before.
+    NodeAcknowledgesSnapshot,
     /// What was acknowledged of one log counts for another.
     NodeKeepsAcknowledgements,
     /// A child is made from a copy that says that its parent lives.
@@ -87,7 +87,7 @@ pub(crate) const ALL: &[(Fault, u64)] = &[
     (Fault::NodeGrantsWhole, 300),
     (Fault::NodeAcknowledgesAlone, 300),
     (Fault::NodeServesPartialSnapshot, 300),
-    (Fault::NodeKeepsIdentity, 300),
+    (Fault::NodeAcknowledgesSnapshot, 300),
     (Fault::NodeKeepsAcknowledgements, 3000),
     (Fault::ChildFromCache, 300),
     (Fault::LocalWallClock, 300),

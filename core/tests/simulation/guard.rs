@@ -102,7 +102,8 @@ impl Guard {
             None => stage.rng.index(stage.plan.nodes + 1),
         };
         let starts = stage.hosts[self.pid].starts;
-        stage.ask(self.pid, server, Event::Ask { from: self.pid, starts, question });
+        let settled = question.cursor;
+        stage.ask(self.pid, server, Event::Ask { from: self.pid, starts, question, settled });
     }
 
     /// A request comes in at the last moment of a lease, and one at the first after it.

@@ -44,7 +44,7 @@ impl Node {
             pid,
             held: Held::new(pid, follower),
             asked: None,
-            serving: Serving::new(pid, start, leases(stage), stage),
+            serving: Serving::new(pid, start, leases(Tick::default(), stage), stage),
             serves: false,
             log: Vec::new(),
             staged: None,
@@ -55,11 +55,11 @@ impl Node {
 
     pub(crate) fn event(&mut self, event: Event, stage: &mut Stage) {
         match event {
-            Event::Ask { from, starts, question } if self.serves => {
-                let own = self.own(stage);
-                self.serving.asked((from, starts), question, &self.log, own, stage);
+            Event::Ask { from, starts, question, settled } if self.serves => {
+                let (own, asked) = (self.own(stage), (question, settled));
+                self.serving.asked((from, starts), asked, &self.log, own, stage);
             }
-            Event::Ask { from, starts, question } => {
+            Event::Ask { from, starts, question, .. } => {
                 let refused = Event::Refused { question: question.question, why: None };
                 stage.reply(self.pid, from, starts, refused);
             }
@@ -93,15 +93,16 @@ impl Node {
 
     fn ask(&mut self, stage: &mut Stage) {
         self.settle(stage);
-        let mut question = self.held.ask(stage);
-        if !stage.broken(Fault::NodeAcknowledgesAlone) && self.staged.is_none() {
-            question.cursor = self.settled;
-        }
+        let question = self.held.ask(stage);
+        let settled = match stage.plan.fault {
+            Some(Fault::NodeAcknowledgesAlone) => question.cursor,
+            _ => self.settled,
+        };
         self.asked = Some(question.question);
         let patience = stage.plan.hold * 2 + stage.plan.delay * 4;
         stage.later(patience, self.pid, Do::GiveUp(question.question));
         let starts = stage.hosts[self.pid].starts;
-        stage.ask(self.pid, ORIGIN, Event::Ask { from: self.pid, starts, question });
+        stage.ask(self.pid, ORIGIN, Event::Ask { from: self.pid, starts, question, settled });
     }
 
     fn settle(&mut self, stage: &Stage) {
@@ -117,6 +118,7 @@ impl Node {
 
     fn hear(&mut self, answer: Answer, entries: &[Entry], restart: bool, stage: &mut Stage) {
         let (cursor, more) = (answer.cursor, answer.more);
+        let lease_before = self.held.follower.lease_until();
         if self.held.hear(answer, restart, stage).is_err() {
             return;
         }
@@ -125,11 +127,7 @@ impl Node {
         let logged = entries.iter().map(|entry| Logged { entry: *entry, at });
         if restart {
             self.staged = Some(Vec::new());
-            // To go on reading acknowledges what its followers may not know: so it does that as somebody else, and
-            // whoever it granted leases to is waited for under its old identity.
-            if !stage.broken(Fault::NodeKeepsIdentity) {
-                self.held.follower.rename(&mut stage.rng.0);
-            }
+            self.settled = None;
         }
         match &mut self.staged {
             Some(staged) => {
@@ -139,8 +137,12 @@ impl Node {
                     self.staged = None;
                     self.serves = true;
                     self.unsettled.clear();
-                    self.settled = Some(cursor);
-                    self.serving.restart(cursor, leases(stage), stage);
+                    // Whatever it has granted is over when its own lease of before is.
+                    let mut earlier_until = lease_before;
+                    if stage.broken(Fault::NodeAcknowledgesSnapshot) {
+                        earlier_until = Tick::default();
+                    }
+                    self.serving.restart(cursor, leases(earlier_until, stage), stage);
                 }
             }
             None => {
@@ -159,11 +161,10 @@ impl Node {
             self.serving.news(&self.log, own, stage);
             self.settle(stage);
         }
-        let pause = if self.unsettled.is_empty() { 0 } else { stage.plan.leases[0] / 8 };
-        stage.later(pause, self.pid, Do::Begin);
+        self.ask(stage);
     }
 }
 
-fn leases(stage: &Stage) -> Leases {
-    Leases::new(span(stage.plan.leases[0]), Tick::default(), stage.plan.followers_max)
+fn leases(earlier_until: Tick, stage: &Stage) -> Leases {
+    Leases::new(span(stage.plan.leases[0]), earlier_until, stage.plan.followers_max)
 }

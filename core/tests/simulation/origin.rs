@@ -156,8 +156,9 @@ impl Origin {
 
     pub(crate) fn event(&mut self, event: Event, stage: &mut Stage) {
         match event {
-            Event::Ask { from, starts, question } => {
-                self.serving.asked((from, starts), question, &self.disk.log, None, stage);
+            Event::Ask { from, starts, question, settled } => {
+                let asked = (question, settled);
+                self.serving.asked((from, starts), asked, &self.disk.log, None, stage);
                 self.settle(stage);
             }
             Event::Check { from, starts, check } => self.check(from, starts, check, stage),

@@ -92,7 +92,7 @@ impl Plan {
             Some(Fault::NodeServesPartialSnapshot) => {
                 (self.page_max, self.chaos, self.weights) = (1, 4, [0, 2, 0, 1, 0, 0, 0, 0]);
             }
-            Some(Fault::NodeKeepsIdentity) => {
+            Some(Fault::NodeAcknowledgesSnapshot) => {
                 (self.page_max, self.tail_max, self.chaos) = (1, 0, 0);
             }
             Some(Fault::NodeKeepsAcknowledgements) => {
@@ -132,7 +132,7 @@ fn wants_nodes(fault: Fault) -> bool {
             | NodeGrantsWhole
             | NodeAcknowledgesAlone
             | NodeServesPartialSnapshot
-            | NodeKeepsIdentity
+            | NodeAcknowledgesSnapshot
             | NodeKeepsAcknowledgements
     )
 }

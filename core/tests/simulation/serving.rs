@@ -30,6 +30,7 @@ struct Parked {
     from: Pid,
     starts: u32,
     question: Question,
+    settled: Option<Cursor>,
     asked_at: Tick,
     waits: Waits,
 }
@@ -90,7 +91,7 @@ impl Serving {
     pub(crate) fn asked(
         &mut self,
         (from, starts): (Pid, u32),
-        question: Question,
+        (question, settled): (Question, Option<Cursor>),
         log: &[Logged],
         own: Option<Tick>,
         stage: &mut Stage,
@@ -98,7 +99,8 @@ impl Serving {
         self.numbers += 1;
         let asked_at = stage.tick(self.pid);
         let waits = Waits::News;
-        let parked = Parked { number: self.numbers, from, starts, question, asked_at, waits };
+        let number = self.numbers;
+        let parked = Parked { number, from, starts, question, settled, asked_at, waits };
         self.consider(parked, log, own, stage);
     }
 
@@ -111,7 +113,7 @@ impl Serving {
         stage: &mut Stage,
     ) {
         let read = self.read(parked.question.cursor.as_ref(), log, stage);
-        let sequence = parked.question.cursor.map(|cursor| cursor.sequence);
+        let sequence = parked.settled.map(|cursor| cursor.sequence);
         let acknowledges = match &read {
             Read::Memory(_) | Read::Store(_) => sequence,
             Read::Restart(_) => None,

@@ -6,7 +6,7 @@ use symbolon_core::{
     follower::{Answer, Question},
     id::{KeyId, QuestionId, SessionId},
     lease::NotHeard,
-    log::Entry,
+    log::{Cursor, Entry},
     time::{Tick, Time},
 };
 
@@ -27,8 +27,8 @@ pub(crate) const FATE: Pid = usize::MAX;
 /// Something that arrives at a process.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
-    /// `POST /follow`.
-    Ask { from: Pid, starts: u32, question: Question },
+    /// `POST /follow`. A guard acknowledges what it has read; a node, which writes its row into the store, less.
+    Ask { from: Pid, starts: u32, question: Question, settled: Option<Cursor> },
     /// Its answer. A node reads the store, so it sees the entries themselves, and whether it must start again.
     Answer { answer: Answer, entries: Vec<Entry>, restart: bool },
     /// The question was not heard, or cannot be answered now.
