@@ -12,6 +12,9 @@
 //!
 //! `hear`, `grant` and adding to the log happen under one lock: a lease that was granted after an end was published
 //! came with the end in the same answer.
+//!
+//! What was acknowledged counts for one log. Who goes over to another (a node whose origin lost history) makes new
+//! [`Leases`], whose `earlier_until` is when its own lease is over, and answers nobody before it has read all of it.
 
 use std::{collections::HashMap, time::Duration};
 

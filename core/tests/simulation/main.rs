@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells clippy that these are tests throughout.
 #[cfg(test)]
+mod alone;
+#[cfg(test)]
 mod chaos;
 #[cfg(test)]
 mod decide;

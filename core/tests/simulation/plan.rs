@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) late: u64,
     /// How often something happens to a process, per lease.
     pub(crate) chaos: u64,
+    /// How many sessions are ended, per lease.
+    pub(crate) ends: u64,
     /// What happens, by weight: see [`crate::chaos`].
     pub(crate) weights: [u64; 8],
     /// Per mille that a clock's rate may be off, each way.
@@ -78,6 +80,7 @@ impl Plan {
             twice: pick(rng, &[0, 0, 3]) as u64,
             late: pick(rng, &[0, 3, 15]) as u64,
             chaos: pick(rng, &[0, 1, 2, 4]) as u64,
+            ends: pick(rng, &[1, 1, 3]) as u64,
             weights,
             rate_ppm: if fault == Some(Fault::ClocksBeyondAllowance) { 20_000 } else { 490 },
             log_keeps_name: rng.one_in(2),
@@ -96,8 +99,8 @@ impl Plan {
                 (self.page_max, self.tail_max, self.chaos) = (1, 0, 0);
             }
             Some(Fault::NodeKeepsAcknowledgements) => {
-                (self.chaos, self.weights, self.log_keeps_name) = (3, [0, 0, 0, 0, 1, 0, 2, 0], true);
-                self.lost = 15;
+                (self.chaos, self.weights, self.log_keeps_name) = (4, [0, 0, 0, 0, 1, 0, 4, 0], true);
+                (self.ends, self.twins) = (5, false);
             }
             Some(Fault::LoadIsShared) => self.late = 15,
             _ => {}

@@ -58,8 +58,8 @@ impl World {
         let leases = length / lease;
         let crowd = stage.plan.guards > 20;
         for (event, pid, times) in [
-            (Do::Login, ORIGIN, leases),
-            (Do::SomeEnd, FATE, leases),
+            (Do::Login, ORIGIN, leases * stage.plan.ends),
+            (Do::SomeEnd, FATE, leases * stage.plan.ends),
             (Do::Chaos, FATE, leases * stage.plan.chaos / 2),
         ] {
             for _ in 0..times {
