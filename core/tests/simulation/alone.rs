@@ -221,7 +221,11 @@ fn only_the_last_page_brings_a_lease_and_only_its_question_is_heard() {
     let third = follower.ask(ms(10), Vec::new(), rng).question;
     follower.hear(answer(third, now)).unwrap();
     assert!(matches!(follower.standing(&[other], ms(1009)), Standing::Live(_)));
-    assert_eq!(follower.standing(&[other], ms(1010)), Standing::NoLease, "counted from the question");
+    assert_eq!(
+        follower.standing(&[other], ms(1010)),
+        Standing::NoLease,
+        "counted from the question"
+    );
 }
 
 #[test]

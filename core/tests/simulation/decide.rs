@@ -18,10 +18,9 @@ pub(crate) enum Decided {
 }
 
 /// A request with some token, often one of a session that was ended.
-pub(crate) fn token(held: &Held, pid: Pid, stage: &mut Stage) -> Decided {
+pub(crate) fn token(held: &Held, stage: &mut Stage) -> Decided {
     let Some(token) = some_token(stage) else { return Decided::Done };
     let ids = [token.sid.entry(), token.key.entry()];
-    let _ = pid;
     match held.standing(&ids, stage) {
         Standing::Live(time) if fits(&token, time, stage) => {
             accept(held, token.sid, Some(token.expires), By::Lease, stage.now, stage);

@@ -58,7 +58,7 @@ pub(crate) struct Facts {
 }
 
 /// What a history has contained, so that a simulation in which nothing happens is found out.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) by_lease: u64,
     pub(crate) by_asking: u64,
@@ -129,7 +129,6 @@ impl Facts {
         let Accepted { sid, began, by, expires, known } = *accepted;
         let bound = plan.lease_max() + plan.lease_max() / 1000 + 2 * MS;
         let after = |moment: Option<u64>, more: u64| moment.is_some_and(|at| began > at + more);
-        if std::env::var_os("SYMBOLON_TEST_TRACE").is_some() { eprintln!("accept {accepted:?} {:?}", self.sessions.get(&sid)); }
         if after(self.when(sid, |fact| fact.confirmed), 0) {
             self.breaks(now, Broken::AcceptedAfterConfirmed);
         }

@@ -118,7 +118,7 @@ impl Guard {
         if stage.rng.one_in(3) {
             return self.decide_cookie(stage);
         }
-        if let Decided::Ask(token) = decide::token(&self.held, self.pid, stage) {
+        if let Decided::Ask(token) = decide::token(&self.held, stage) {
             self.check(token.sid, Some(token.expires), stage);
         }
     }

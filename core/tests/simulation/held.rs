@@ -104,10 +104,6 @@ impl Held {
         }
     }
 
-    pub(crate) fn debug(&self, stage: &Stage) -> String {
-        format!("pid {} asked {:?} ago lease left {:?} cursor {:?}", self.pid, stage.tick(self.pid).since(self.asked_at), self.follower.lease_until().since(stage.tick(self.pid)), self.cursor)
-    }
-
     /// When this process heard first that one of these was ended.
     pub(crate) fn knew(&self, ids: &[EntryId]) -> Option<u64> {
         ids.iter().filter_map(|id| self.known.get(id)).min().copied()

@@ -79,7 +79,7 @@ impl Node {
                 self.serving.wake(number, &self.log, own, stage);
             }
             Event::Do(Do::Decide) => {
-                decide::token(&self.held, self.pid, stage);
+                decide::token(&self.held, stage);
             }
             Event::Do(Do::ApplyLate(ids)) => self.held.apply_late(&ids, stage),
             Event::Do(event) => decide::issue(self.pid, &event, stage),

@@ -302,14 +302,16 @@ impl Origin {
 
     /// Whether a session lives, read now; the answer may come much later.
     fn check(&self, from: Pid, starts: u32, check: Check, stage: &mut Stage) {
-        let expired = check.expires.is_some_and(|at| stage.wall(ORIGIN) > at + span(stage.plan.leeway));
+        let expired =
+            check.expires.is_some_and(|at| stage.wall(ORIGIN) > at + span(stage.plan.leeway));
         let alive = (!expired && self.is_live(check.sid)).then_some(self.disk.key);
         let delay = stage.store_delay();
         stage.reply_after(delay, (ORIGIN, from), starts, Event::Checked { check, alive });
     }
 
     pub(crate) fn is_live(&self, sid: SessionId) -> bool {
-        self.disk.sessions.get(&sid).is_some_and(|row| !row.ended) && !self.ended.contains(sid.entry())
+        self.disk.sessions.get(&sid).is_some_and(|row| !row.ended)
+            && !self.ended.contains(sid.entry())
     }
 
     /// The proof of life for a token, read now; the answer may come much later.

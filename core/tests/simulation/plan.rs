@@ -71,7 +71,11 @@ impl Plan {
             token_life,
             leeway,
             entry_life,
-            length: if long { entry_life * 3 } else { lease * if crowd { 4 } else { rng.between(8, 16) } },
+            length: if long {
+                entry_life * 3
+            } else {
+                lease * if crowd { 4 } else { rng.between(8, 16) }
+            },
             page_max: pick(rng, &[1, 2, 3, 1000]),
             tail_max: pick(rng, &[0, 1, 3, 1000]),
             followers_max: if rng.one_in(20) { 3 } else { 1000 },
@@ -99,7 +103,8 @@ impl Plan {
                 (self.page_max, self.tail_max, self.chaos) = (1, 0, 0);
             }
             Some(Fault::NodeKeepsAcknowledgements) => {
-                (self.chaos, self.weights, self.log_keeps_name) = (4, [0, 0, 0, 0, 1, 0, 4, 0], true);
+                (self.chaos, self.weights, self.log_keeps_name) =
+                    (4, [0, 0, 0, 0, 1, 0, 4, 0], true);
                 (self.ends, self.twins) = (5, false);
             }
             Some(Fault::LoadIsShared) => self.late = 15,

@@ -40,7 +40,11 @@ enum Waits {
     News,
     CatchUp,
     /// What the store said when it was read: up to this cursor, and whether the reader starts again.
-    Store { read: Vec<Entry>, up_to: Cursor, restart: bool },
+    Store {
+        read: Vec<Entry>,
+        up_to: Cursor,
+        restart: bool,
+    },
 }
 
 /// What the log says after a cursor.
@@ -285,9 +289,7 @@ impl Serving {
         let all = !more || stage.broken(Fault::PartialPageIsComplete);
         let rng = &mut stage.rng.0;
         let (grant, cursor) = match entries.last() {
-            Some(last) if !all => {
-                (self.leases.answer(follower, rng), Cursor::at(head.log, last))
-            }
+            Some(last) if !all => (self.leases.answer(follower, rng), Cursor::at(head.log, last)),
             _ => (self.leases.grant(follower, parked.asked_at, own, rng), head),
         };
         self.last_given.insert(follower, grant.answer);
@@ -317,5 +319,8 @@ fn live(log: &[Logged], wall: Time, stage: &Stage) -> Vec<Entry> {
 }
 
 fn after(log: &[Logged], sequence: u64) -> Vec<Entry> {
-    log.iter().filter(|logged| logged.entry.sequence > sequence).map(|logged| logged.entry).collect()
+    log.iter()
+        .filter(|logged| logged.entry.sequence > sequence)
+        .map(|logged| logged.entry)
+        .collect()
 }

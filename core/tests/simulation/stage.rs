@@ -10,13 +10,7 @@ use symbolon_core::{
     time::{Tick, Time},
 };
 
-use crate::{
-    draw::Draw,
-    facts::Facts,
-    fault::Fault,
-    host::Host,
-    plan::Plan,
-};
+use crate::{draw::Draw, facts::Facts, fault::Fault, host::Host, plan::Plan};
 
 /// A process: 0 is the origin, then the nodes, then the guards.
 pub(crate) type Pid = usize;
@@ -28,14 +22,33 @@ pub(crate) const FATE: Pid = usize::MAX;
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
     /// `POST /follow`. A guard acknowledges what it has read; a node, which writes its row into the store, less.
-    Ask { from: Pid, starts: u32, question: Question, settled: Option<Cursor> },
+    Ask {
+        from: Pid,
+        starts: u32,
+        question: Question,
+        settled: Option<Cursor>,
+    },
     /// Its answer. A node reads the store, so it sees the entries themselves, and whether it must start again.
-    Answer { answer: Answer, entries: Vec<Entry>, restart: bool },
+    Answer {
+        answer: Answer,
+        entries: Vec<Entry>,
+        restart: bool,
+    },
     /// The question was not heard, or cannot be answered now.
-    Refused { question: QuestionId, why: Option<NotHeard> },
+    Refused {
+        question: QuestionId,
+        why: Option<NotHeard>,
+    },
     /// Is this session alive? Asked of the store.
-    Check { from: Pid, starts: u32, check: Check },
-    Checked { check: Check, alive: Option<KeyId> },
+    Check {
+        from: Pid,
+        starts: u32,
+        check: Check,
+    },
+    Checked {
+        check: Check,
+        alive: Option<KeyId>,
+    },
     Do(Do),
 }
 
@@ -58,15 +71,33 @@ pub(crate) enum Do {
     /// This question has waited long enough for news, or the store has been read for it.
     Wake(u64),
     Login,
-    End { sid: SessionId, confirm: bool },
+    End {
+        sid: SessionId,
+        confirm: bool,
+    },
     /// Commits, that waited for it under a fault, and publishes up to this place.
     Publish(Vec<crate::serving::Logged>),
-    Barrier { sids: Vec<SessionId>, deadline: Tick },
+    Barrier {
+        sids: Vec<SessionId>,
+        deadline: Tick,
+    },
     Settle,
     Mint,
     /// The store reads whether the session lives, for a token.
-    Prove { minter: Pid, starts: u32, sid: SessionId, from: Time, started: Tick },
-    Sign { sid: SessionId, from: Time, started: Tick, proven: u64, key: KeyId },
+    Prove {
+        minter: Pid,
+        starts: u32,
+        sid: SessionId,
+        from: Time,
+        started: Tick,
+    },
+    Sign {
+        sid: SessionId,
+        from: Time,
+        started: Tick,
+        proven: u64,
+        key: KeyId,
+    },
     /// A request comes in.
     Decide,
     /// The set learns what the cursor has passed already: see [`Fault::AcknowledgeBeforeApplying`].
@@ -126,6 +157,8 @@ pub(crate) struct Stage {
     pub(crate) hosts: Vec<Host>,
     pub(crate) facts: Facts,
     pub(crate) calm: bool,
+    /// Whether everything that happens is printed.
+    pub(crate) told: bool,
     pub(crate) tokens: Vec<Token>,
     queue: BinaryHeap<Reverse<Queued>>,
     orders: u64,
@@ -139,6 +172,7 @@ impl Stage {
             hosts: Vec::new(),
             facts: Facts::default(),
             calm: false,
+            told: false,
             tokens: Vec::new(),
             queue: BinaryHeap::new(),
             orders: 0,

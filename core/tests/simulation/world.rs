@@ -30,11 +30,12 @@ pub(crate) struct History {
     pub(crate) plan: Plan,
 }
 
-/// Runs the history of this seed.
-pub(crate) fn run(seed: u64, fault: Option<Fault>) -> History {
+/// Runs the history of this seed, and tells all of it if asked to.
+pub(crate) fn run(seed: u64, fault: Option<Fault>, told: bool) -> History {
     let mut rng = Draw::new(seed);
     let plan = Plan::draw(&mut rng, fault);
     let mut stage = Stage::new(rng, plan);
+    stage.told = told;
     let origin = Origin::new(&mut stage);
     let mut world = World { stage, origin, nodes: Vec::new(), guards: Vec::new() };
     world.begin();
@@ -116,8 +117,8 @@ impl World {
     }
 
     fn event(&mut self, pid: usize, event: Event) {
-        if std::env::var_os("SYMBOLON_TEST_TRACE").is_some() {
-            eprintln!("{:>12} us to {pid}: {event:?}", self.stage.now / 1000);
+        if self.stage.told {
+            println!("{:>12} us, at {pid}: {event:?}", self.stage.now / 1000);
         }
         let stage = &mut self.stage;
         if pid == FATE {
@@ -177,7 +178,6 @@ impl World {
         if stage.plan.followers_max < 1000 {
             return;
         }
-        if std::env::var_os("SYMBOLON_TEST_TRACE").is_some() { for held in &all { eprintln!("{:?}", held.debug(stage)); }}
         let ready = |standing| matches!(standing, Standing::Live(_));
         let mut wrong = None;
         if !all.iter().all(|held| ready(held.standing(&[nobody], stage))) {
@@ -186,7 +186,6 @@ impl World {
         let recent = stage.now.saturating_sub(stage.plan.remembered());
         for sid in stage.facts.ended_since(recent) {
             if !all.iter().all(|held| held.standing(&[sid.entry()], stage) == Standing::Ended) {
-                if std::env::var_os("SYMBOLON_TEST_TRACE").is_some() { eprintln!("UNKNOWN {sid} {:?}", all.iter().map(|held| held.standing(&[sid.entry()], stage)).collect::<Vec<_>>()); }
                 wrong = Some("a connected follower does not know of an end");
             }
         }
