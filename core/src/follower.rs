@@ -143,7 +143,7 @@ impl Follower {
             cursor: None,
             last_answer: None,
             asked: None,
-            ended: Ended::default(),
+            ended: Ended::new(rng),
             lease_until: Tick::default(),
             clock: None,
             trusts_expiry: false,

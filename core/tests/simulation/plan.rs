@@ -67,14 +67,14 @@ impl Plan {
             twins: rng.one_in(4) || fault == Some(Fault::SharedIdentity),
             leases: [lease, other_lease],
             // A lease goes on without a gap only if two questions, or three behind a node, fit into it.
-            hold: other_lease / if long { 10 } else { rng.between(5, 8) },
+            hold: other_lease / if long { 10 } else { rng.between(5, 7) },
             token_life,
             leeway,
             entry_life,
             length: if long {
                 entry_life * 3
             } else {
-                lease * if crowd { 4 } else { rng.between(8, 16) }
+                lease * if crowd { 4 } else { rng.between(6, 11) }
             },
             page_max: pick(rng, &[1, 2, 3, 1000]),
             tail_max: pick(rng, &[0, 1, 3, 1000]),
