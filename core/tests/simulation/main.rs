@@ -6,7 +6,7 @@
 //! *Simulated.* The store and the server before it ([`origin`]): commits that become durable before they are told, ends
 //! with their children, confirmations behind one writer and with a deadline, restarts, restored backups (by command,
 //! which ends everything, and by an older disk, of which the server knows nothing). Nodes with followers of their own
-//! ([`node`]). Guards, up to 150, behind the origin, a node or a load balancer ([`guard`]), with cached answers and
+//! ([`node`]). Guards, up to 120, behind the origin, a node or a load balancer ([`guard`]), with cached answers and
 //! questions that many wait for; some are copies that share an identity, or come back with a stored one. Tokens with
 //! `iat` and `exp`, proven and signed with pauses between ([`decide`]). Clocks at the edge of the allowed drift; wall
 //! clocks that jump: servers' within the leeway, guards' anyhow. Messages late, lost, doubled, overtaken; processes cut

@@ -63,7 +63,7 @@ impl Plan {
         let mut plan = Self {
             fault,
             nodes: if fault.is_some_and(wants_nodes) { 2 } else { pick(rng, &[0, 0, 1, 2, 3]) },
-            guards: if crowd { 150 } else { pick(rng, &[1, 2, 2, 3, 4, 6]) },
+            guards: if crowd { 120 } else { pick(rng, &[1, 2, 2, 3, 4, 6]) },
             twins: rng.one_in(4) || fault == Some(Fault::SharedIdentity),
             leases: [lease, other_lease],
             // A lease goes on without a gap only if two questions, or three behind a node, fit into it.
@@ -74,7 +74,7 @@ impl Plan {
             length: if long {
                 entry_life * 3
             } else {
-                lease * if crowd { 4 } else { rng.between(6, 11) }
+                lease * if crowd { 3 } else { rng.between(6, 11) }
             },
             page_max: pick(rng, &[1, 2, 3, 1000]),
             tail_max: pick(rng, &[0, 1, 3, 1000]),
@@ -105,7 +105,7 @@ impl Plan {
             Some(Fault::NodeKeepsAcknowledgements) => {
                 (self.chaos, self.weights, self.log_keeps_name) =
                     (4, [0, 0, 0, 0, 1, 0, 4, 0], true);
-                (self.ends, self.twins) = (5, false);
+                (self.ends, self.nodes, self.leases[1]) = (5, 1, self.leases[0]);
             }
             Some(Fault::LoadIsShared) => self.late = 15,
             _ => {}

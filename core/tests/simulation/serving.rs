@@ -217,6 +217,12 @@ impl Serving {
         };
         let mut parked = self.parked.swap_remove(at);
         match std::mem::replace(&mut parked.waits, Waits::News) {
+            Waits::News if stage.broken(Fault::RenewalOutsideLock) => {
+                let (read, up_to) = (Vec::new(), self.tail.head());
+                parked.waits = Waits::Store { read, up_to, restart: false };
+                let delay = stage.store_delay();
+                self.park(parked, delay, stage);
+            }
             Waits::News => self.answer(&parked, Vec::new(), false, own, stage),
             // Not even what was heard since then goes as far: it is of a history that was lost.
             Waits::CatchUp if self.grew_at >= parked.asked_at => {

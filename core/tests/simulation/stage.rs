@@ -290,6 +290,9 @@ impl Stage {
     pub(crate) fn store_delay(&mut self) -> u64 {
         let late = self.plan.late.min(5);
         match self.calm {
+            false if self.broken(Fault::RenewalOutsideLock) => {
+                self.rng.between(0, self.plan.leases[0])
+            }
             false if self.rng.percent(late) => self.rng.between(0, self.plan.entry_life * 3),
             false if self.rng.percent(late) => self.rng.between(0, self.plan.leases[0] * 2),
             _ => self.rng.between(0, self.plan.delay),
