@@ -164,7 +164,7 @@ impl Leases {
     pub fn hear(&mut self, asking: &Asking<'_>, now: Tick) -> Result<u64, NotHeard> {
         self.prune(now);
         if asking.trusts_expiry {
-            self.trusting.insert(asking.name.into(), now);
+            self.trusts_expiry(asking.name, now);
         }
         let full = self.rows.len() >= self.rows_max;
         let Some(row) = self.rows.get_mut(&asking.follower) else {
@@ -250,6 +250,12 @@ impl Leases {
         });
         let earlier = Some(confirmation.earlier_until).filter(|until| *until > now);
         confirmation.waiting.iter().map(|(_, until)| *until).chain(earlier).max()
+    }
+
+    /// A follower of this client decides by expiry alone. After a start this is said of those that an earlier process
+    /// heard of.
+    pub fn trusts_expiry(&mut self, name: &str, now: Tick) {
+        self.trusting.insert(name.into(), now);
     }
 
     /// The clients that decided by expiry alone within `span`: for them nothing is confirmed.

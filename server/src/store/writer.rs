@@ -255,6 +255,9 @@ async fn sweep(connection: &mut SqliteConnection, sweep: &Sweep) -> Result<Outco
             sqlx::query("DELETE FROM session_data WHERE session = $1").bind(&id.as_bytes()[..]);
         query.execute(&mut *connection).await?;
     }
+    let query =
+        sqlx::query("DELETE FROM trusting WHERE seen_at < $1").bind(sweep.entries_before.millis());
+    query.execute(&mut *connection).await?;
     let query = sqlx::query("DELETE FROM invitations WHERE expires_at < $1")
         .bind(sweep.entries_before.millis());
     query.execute(&mut *connection).await?;
