@@ -13,6 +13,8 @@ pub(crate) struct Plan {
     pub(crate) fault: Option<Fault>,
     pub(crate) nodes: usize,
     pub(crate) guards: usize,
+    /// No guard asks the origin.
+    pub(crate) behind_nodes: bool,
     /// Guards 0 and 1 are copies of one process that had drawn its identity.
     pub(crate) twins: bool,
     /// The lease of the first server process, and the one of those after it.
@@ -64,6 +66,7 @@ impl Plan {
             fault,
             nodes: if fault.is_some_and(wants_nodes) { 2 } else { pick(rng, &[0, 0, 1, 2, 3]) },
             guards: if crowd { 120 } else { pick(rng, &[1, 2, 2, 3, 4, 6]) },
+            behind_nodes: fault.is_some_and(wants_nodes),
             twins: rng.one_in(4) || fault == Some(Fault::SharedIdentity),
             leases: [lease, other_lease],
             // A lease goes on without a gap only if two questions, or three behind a node, fit into it.
@@ -104,8 +107,9 @@ impl Plan {
             }
             Some(Fault::NodeKeepsAcknowledgements) => {
                 (self.chaos, self.weights, self.log_keeps_name) =
-                    (4, [0, 0, 0, 0, 1, 0, 4, 0], true);
-                (self.ends, self.nodes, self.leases[1]) = (5, 1, self.leases[0]);
+                    (4, [0, 0, 0, 0, 1, 0, 1, 0], true);
+                (self.ends, self.nodes, self.guards) = (6, 1, 4);
+                (self.twins, self.lost, self.twice) = (false, 0, 0);
             }
             Some(Fault::LoadIsShared) => self.late = 15,
             _ => {}

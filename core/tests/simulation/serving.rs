@@ -87,7 +87,6 @@ impl Serving {
         self.tail = Tail::new(head, stage.plan.tail_max);
         if !stage.broken(Fault::NodeKeepsAcknowledgements) {
             self.leases = leases;
-            self.parked.clear();
         }
     }
 
@@ -257,11 +256,13 @@ impl Serving {
                 Waits::CatchUp => self.consider(parked, log, own, stage),
                 Waits::News => {
                     let cursor = parked.question.cursor.as_ref();
-                    let entries = match self.read(cursor, log, stage) {
-                        Read::Memory(entries) | Read::Store(entries) => entries,
-                        Read::Restart(_) | Read::Ahead => continue,
+                    let (entries, restart) = match self.read(cursor, log, stage) {
+                        Read::Memory(entries) | Read::Store(entries) => (entries, false),
+                        Read::Restart(entries) => (entries, true),
+                        // It was not when it was asked, so this copy went back since then.
+                        Read::Ahead => (live(log, stage.wall(self.pid), stage), true),
                     };
-                    self.answer(&parked, entries, false, own, stage);
+                    self.answer(&parked, entries, restart, own, stage);
                 }
             }
         }
