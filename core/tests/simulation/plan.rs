@@ -50,7 +50,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn draw(rng: &mut Draw, fault: Option<Fault>) -> Self {
         // Long histories see entries leave; they need lives far over the minute to which a set is exact.
-        let long = fault.is_none_or(wants_long) && (fault.is_some() || rng.one_in(24));
+        let long = fault.is_none_or(wants_long) && (fault.is_some() || rng.one_in(32));
         let crowd = !long && fault.is_none() && rng.one_in(300);
         let lease = if long { 30_000 * MS } else { rng.between(200, 5_000) * MS };
         let token_life = if long { 240_000 * MS } else { lease * rng.between(4, 20) };
@@ -111,7 +111,11 @@ impl Plan {
                 (self.ends, self.nodes, self.guards) = (6, 1, 4);
                 (self.twins, self.lost, self.twice) = (false, 0, 0);
             }
-            Some(Fault::LoadIsShared) => self.late = 15,
+            Some(Fault::LoadIsShared | Fault::CacheAgeFromArrival) => self.late = 30,
+            Some(Fault::LongestLeaseForgotten) => {
+                (self.chaos, self.weights) = (2, [0, 0, 0, 1, 0, 0, 2, 0]);
+                self.leases[1] = self.leases[0] / 3;
+            }
             _ => {}
         }
     }

@@ -46,7 +46,7 @@ fn the_promises_hold_in_every_history() {
         println!("{:#?}", sound(seed, true));
         return;
     }
-    let count = asked("SYMBOLON_TEST_RACES").unwrap_or(500) * 4;
+    let count = asked("SYMBOLON_TEST_RACES").unwrap_or(2000);
     let all = on_all_cores(count, |seed| sound(seed, false));
     // A world in which nothing happens keeps every promise.
     let count_of = |what, of: fn(&Seen) -> u64| {
