@@ -193,13 +193,10 @@ impl Serving {
             After::Entries(entries) => Read::Memory(entries),
             After::Ahead if self.pid != 0 => Read::Ahead,
             After::Ahead | After::Restart => Read::Restart(live()),
-            After::Older => {
-                let its_own = |logged: &&Logged| Cursor::at(cursor.log, &logged.entry) == *cursor;
-                match log.iter().find(its_own) {
-                    Some(_) => Read::Store(after(log, cursor.sequence)),
-                    None => Read::Restart(live()),
-                }
-            }
+            After::Older => match is_in(log, cursor) {
+                true => Read::Store(after(log, cursor.sequence)),
+                false => Read::Restart(live()),
+            },
         }
     }
 
@@ -239,8 +236,9 @@ impl Serving {
                 // What was written since the store was read.
                 match self.tail.after(&up_to) {
                     After::Entries(entries) => read.extend(entries),
-                    After::Older => read.extend(after(log, up_to.sequence)),
-                    After::Restart | After::Ahead => return,
+                    // The number alone proves nothing: this copy may have gone over to another history meanwhile.
+                    After::Older if is_in(log, &up_to) => read.extend(after(log, up_to.sequence)),
+                    After::Older | After::Restart | After::Ahead => return,
                 }
                 self.answer(&parked, read, restart, own, stage);
             }
@@ -330,4 +328,9 @@ fn after(log: &[Logged], sequence: u64) -> Vec<Entry> {
         .filter(|logged| logged.entry.sequence > sequence)
         .map(|logged| logged.entry)
         .collect()
+}
+
+/// Whether a cursor is of this history.
+fn is_in(log: &[Logged], cursor: &Cursor) -> bool {
+    log.iter().any(|logged| Cursor::at(cursor.log, &logged.entry) == *cursor)
 }
