@@ -139,6 +139,13 @@ pub fn new_secret(rng: &mut impl CryptoRng) -> SecretText {
     SecretText::new(format!("symc_{}", URL_SAFE_NO_PAD.encode(bytes.expose())))
 }
 
+/// The scopes that every client may ask for.
+pub const STANDARD_SCOPES: [&str; 2] = ["openid", "profile"];
+
+const fn rs256() -> Algorithm {
+    Algorithm::Rs256
+}
+
 const fn never() -> Time {
     Time::from_millis(0)
 }
@@ -166,9 +173,15 @@ pub struct Client {
     /// The exact URIs that a browser may be sent back to.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
+    /// The scopes that it may ask for, besides [`STANDARD_SCOPES`].
+    #[serde(default)]
+    pub scopes: Vec<String>,
     /// How its access tokens are signed.
     #[serde(default)]
     pub algorithm: Algorithm,
+    /// How its ID tokens are signed. Every OpenID Connect library knows RS256 (OpenID Connect Core, section 15.1).
+    #[serde(default = "rs256")]
+    pub id_token_algorithm: Algorithm,
     /// The `typ` of its access tokens.
     #[serde(default)]
     pub token_type: TokenType,
@@ -192,6 +205,21 @@ impl Client {
                 self.audiences.iter().map(String::as_str).find(|audience| *audience == asked)
             }
         }
+    }
+
+    /// What of an asked scope the client may have: each name once, in the order in which it was asked. Other names are
+    /// passed over, as OpenID Connect Core, section 3.1.2.1, asks; the answer says what was given.
+    pub fn scope(&self, asked: &str) -> Box<str> {
+        let may = |name: &&str| {
+            STANDARD_SCOPES.contains(name) || self.scopes.iter().any(|own| own == name)
+        };
+        let mut given: Vec<&str> = Vec::new();
+        for name in asked.split_ascii_whitespace().filter(may) {
+            if !given.contains(&name) {
+                given.push(name);
+            }
+        }
+        given.join(" ").into()
     }
 
     /// Whether pages of this origin belong to the client.

@@ -177,8 +177,12 @@ section! {
         origins: Vec<ExactOrigin> = "[]";
         /// Where a browser may be sent back to, exactly.
         redirect_uris: Vec<RedirectUri> = "[]";
+        /// The scopes that it may ask for, besides `openid` and `profile`.
+        scopes: Vec<String> = "[]";
         /// How its access tokens are signed. Every library knows ES256.
         algorithm: Algorithm = r#""ES256""#;
+        /// How its ID tokens are signed. Every OpenID Connect library knows RS256.
+        id_token_algorithm: Algorithm = r#""RS256""#;
         /// The `typ` of its access tokens (RFC 9068); `JWT` for libraries that refuse the other.
         token_type: TokenType = r#""at+jwt""#;
         /// What a browser may do with keys of its session data: none unless declared.

@@ -330,6 +330,8 @@ async fn an_expired_code_is_refused() {
         client: &client.id,
         redirect_uri: CALLBACK,
         challenge: challenge(VERIFIER).parse().unwrap(),
+        scope: "",
+        nonce: None,
     };
     let verifier = SecretText::new(VERIFIER.to_owned());
     let now = symbolon::app::now();
@@ -337,8 +339,9 @@ async fn an_expired_code_is_refused() {
     for (after, counts) in [(in_time, true), (LIFE, false), (LIFE * 2, false)] {
         let code = symbolon::ops::code::issue(app, &browser, request, now).await.unwrap();
         let then = now + after;
+        let presented = (&*client, &code);
         let redeemed =
-            symbolon::ops::code::redeem(app, &client, &code, CALLBACK, &verifier, then).await;
+            symbolon::ops::code::for_cookie(app, presented, CALLBACK, &verifier, then).await;
         assert_eq!(redeemed.is_ok(), counts, "{after:?}: {redeemed:?}");
     }
 }

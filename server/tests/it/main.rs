@@ -26,6 +26,8 @@ mod kill;
 #[cfg(test)]
 mod listen;
 #[cfg(test)]
+mod oauth;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod replaced;
