@@ -5,6 +5,7 @@ pub mod app;
 pub mod attempts;
 pub mod cli;
 pub mod config;
+pub mod forward;
 pub mod http;
 pub mod jobs;
 pub mod listen;

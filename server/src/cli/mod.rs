@@ -1,6 +1,7 @@
 //! The command line: noun, then verb.
 
 mod admin;
+mod forward;
 mod out;
 mod run;
 
@@ -17,7 +18,7 @@ pub use self::out::Exit;
     after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage or configuration, 3 not found, 4 server or data folder not reachable."
 )]
 pub struct Arguments {
-    /// The configuration file [default: symbolon.toml, if it is there]
+    /// The configuration file [default: symbolon.toml or forward-auth.toml, if it is there]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Override one setting
@@ -41,9 +42,10 @@ enum Command {
     Dev(run::Dev),
     /// Run the server
     Serve,
+    /// Answer a proxy's question whether a request gets through
+    ForwardAuth,
     /// Look at the configuration
-    #[command(subcommand)]
-    Config(ConfigCommand),
+    Config(ConfigOf),
     /// Users
     #[command(subcommand)]
     User(admin::UserCommand),
@@ -66,9 +68,18 @@ enum Command {
     },
 }
 
+#[derive(Debug, clap::Args)]
+struct ConfigOf {
+    /// That of `forward-auth`, not of `serve`
+    #[arg(long, global = true)]
+    forward_auth: bool,
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Say what is wrong with it, for `serve`
+    /// Say what is wrong with it
     Check,
     /// Print the settings in force
     Show {
@@ -88,7 +99,9 @@ pub fn main() -> ExitCode {
             out::completions(*shell, &mut Arguments::command());
             Ok(())
         }
-        Command::Config(command) => config(&arguments, command),
+        Command::Config(ConfigOf { forward_auth: false, command }) => config(&arguments, command),
+        Command::Config(ConfigOf { command, .. }) => forward_config(&arguments, command),
+        Command::ForwardAuth => forward::run(&arguments),
         Command::Dev(dev) => run::dev(&arguments, dev),
         Command::Serve => run::serve(&arguments),
         Command::User(command) => command.call().and_then(|call| admin::run(&arguments, &call)),
@@ -105,9 +118,11 @@ pub fn main() -> ExitCode {
 
 fn config(arguments: &Arguments, command: &ConfigCommand) -> Result<(), Exit> {
     match command {
-        ConfigCommand::Reference => out::text(&crate::config::reference()),
+        ConfigCommand::Reference => {
+            out::text(&crate::config::reference(crate::config::sections::SECTIONS));
+        }
         ConfigCommand::Show { origin } => {
-            out::settings(&arguments.read_config(&[])?, *origin, arguments.json)
+            out::settings(arguments.read_config(&[])?.shown(), *origin, arguments.json)
         }
         ConfigCommand::Check => {
             let config = arguments.read_config(&[])?;
@@ -122,7 +137,29 @@ fn config(arguments: &Arguments, command: &ConfigCommand) -> Result<(), Exit> {
     Ok(())
 }
 
+fn forward_config(arguments: &Arguments, command: &ConfigCommand) -> Result<(), Exit> {
+    match command {
+        ConfigCommand::Reference => {
+            out::text(&crate::config::reference(crate::config::forward::SECTIONS));
+        }
+        ConfigCommand::Show { origin } => {
+            out::settings(arguments.read_forward_config()?.shown(), *origin, arguments.json);
+        }
+        ConfigCommand::Check => {
+            out::warn(&arguments.read_forward_config()?.warnings());
+            out::text("the configuration is fit for forward-auth\n");
+        }
+    }
+    Ok(())
+}
+
 impl Arguments {
+    /// The configuration of a forward-auth service.
+    fn read_forward_config(&self) -> Result<crate::config::forward::ForwardConfig, Exit> {
+        crate::config::read_forward(self.config.as_deref(), &self.set)
+            .map_err(|errors| Exit::config(&errors))
+    }
+
     /// The configuration; `defaults` are weaker than everything that was said.
     fn read_config(&self, defaults: &[(&str, String)]) -> Result<crate::config::Config, Exit> {
         crate::config::read(self.config.as_deref(), defaults, &self.set)
@@ -146,6 +183,8 @@ mod tests {
             ("serve --config /etc/symbolon.toml --set listen.address=[::]:443", true),
             ("serve --set listen.address", false),
             ("config show --origin --json", true),
+            ("config check --forward-auth", true),
+            ("forward-auth --config forward-auth.toml", true),
             ("user add user@example.com --role admin --role staff", true),
             // No secret stands on a command line.
             ("user add user@example.com --password hunter2", false),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use symbolon_core::time::Time;
 
 use crate::{
-    config::{Config, ConfigError},
+    config::{ConfigError, Shown},
     ui::date_text,
 };
 
@@ -149,8 +149,8 @@ fn table(rows: &[Value], columns: &[&str]) -> String {
 }
 
 /// Prints the settings in force.
-pub(super) fn settings(config: &Config, origin: bool, as_json: bool) {
-    let rows = config.shown().iter().map(|shown| {
+pub(super) fn settings(shown: &[Shown], origin: bool, as_json: bool) {
+    let rows = shown.iter().map(|shown| {
         let mut row = json!({ "setting": shown.key, "value": shown.value });
         if origin {
             row["origin"] = shown.origin.to_string().into();

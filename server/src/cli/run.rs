@@ -60,13 +60,13 @@ pub(super) fn serve(arguments: &Arguments) -> Result<(), Exit> {
 }
 
 /// Begins to log and to count.
-fn observe(log: &crate::config::Log) -> Result<Metrics, Exit> {
+pub(super) fn observe(log: &crate::config::Log) -> Result<Metrics, Exit> {
     let failed = |error: TelemetryError| Exit::new(1, "telemetry", error.to_string(), "");
     telemetry::init_logs(log).map_err(failed)?;
     Metrics::install().map_err(failed)
 }
 
-async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, Exit> {
+pub(super) async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, Exit> {
     tokio::net::TcpListener::bind(address).await.map_err(|error| {
         let fix = "choose another address with listen.address, or stop what listens there";
         Exit::new(1, "address_taken", format!("{address}: {error}"), fix)

@@ -26,7 +26,8 @@ const SECRET_BYTES_MIN: usize = 32;
 
 /// Makes the configuration.
 pub(super) fn build(layers: &mut Layers, read: ReadFile<'_>) -> Result<Config, Vec<ConfigError>> {
-    let names = layers.clients();
+    let names = layers
+        .names("client", "Declare fewer here, and make the others with `symbolon client add`.");
     let mut reader = layers.reader();
     let config = config(&mut reader, names.iter().map(String::as_str), read);
     let Reader { errors, shown, .. } = reader;

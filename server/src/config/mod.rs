@@ -15,6 +15,7 @@
 
 mod build;
 mod error;
+pub mod forward;
 mod reader;
 mod reference;
 mod safety;
@@ -45,7 +46,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 pub use self::{
     error::{ConfigError, Origin},
     reference::reference,
-    section::Setting,
+    section::{Section, Setting},
     sections::{Limits, Listen, Log, Revocation, Timings},
     value::{FromValue, Shape, span},
 };
@@ -119,6 +120,19 @@ pub struct Sources {
     pub flags: Vec<(String, String)>,
 }
 
+impl Sources {
+    fn layers(&self, sections: &'static [Section]) -> reader::Layers {
+        let mut layers = reader::Layers::new(sections);
+        layers.texts(&self.defaults, &Origin::Command);
+        if let Some((path, text)) = &self.file {
+            layers.file(path, text);
+        }
+        layers.environment(self.environment.iter().cloned());
+        layers.texts(&self.flags, &Origin::Flag);
+        layers
+    }
+}
+
 /// Reads a file that a setting names: a logo, a secret.
 pub type ReadFile<'f> = &'f dyn Fn(&Path) -> io::Result<String>;
 
@@ -132,13 +146,35 @@ pub fn read(
     defaults: &[(&str, String)],
     flags: &[(String, String)],
 ) -> Result<Config, Vec<ConfigError>> {
-    let sources = Sources {
+    let sources = sources(file, "symbolon.toml", defaults, flags)?;
+    Config::load(&sources, &|path| std::fs::read_to_string(path))
+}
+
+/// The configuration of a forward-auth service, in the same way: of the file that was asked for, or of
+/// `forward-auth.toml`.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn read_forward(
+    file: Option<&Path>,
+    flags: &[(String, String)],
+) -> Result<forward::ForwardConfig, Vec<ConfigError>> {
+    let sources = sources(file, "forward-auth.toml", &[], flags)?;
+    forward::ForwardConfig::load(&sources, &|path| std::fs::read_to_string(path))
+}
+
+fn sources(
+    file: Option<&Path>,
+    usual: &str,
+    defaults: &[(&str, String)],
+    flags: &[(String, String)],
+) -> Result<Sources, Vec<ConfigError>> {
+    Ok(Sources {
         defaults: defaults.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
-        file: read_file(file).map_err(|error| vec![error])?,
+        file: read_file(file, Path::new(usual)).map_err(|error| vec![error])?,
         environment: texts(std::env::vars_os())?,
         flags: flags.to_vec(),
-    };
-    Config::load(&sources, &|path| std::fs::read_to_string(path))
+    })
 }
 
 /// The variables that are ours, as text. One that is no text must not be passed over: its setting would be another.
@@ -165,10 +201,10 @@ fn texts(
     if errors.is_empty() { Ok(texts) } else { Err(errors) }
 }
 
-fn read_file(asked: Option<&Path>) -> Result<Option<(PathBuf, String)>, ConfigError> {
+fn read_file(asked: Option<&Path>, usual: &Path) -> Result<Option<(PathBuf, String)>, ConfigError> {
     let named = std::env::var_os("SYMBOLON_CONFIG").map(PathBuf::from);
     let asked = asked.or(named.as_deref());
-    let path = asked.unwrap_or(Path::new("symbolon.toml"));
+    let path = asked.unwrap_or(usual);
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some((path.to_owned(), text))),
         Err(missing) if asked.is_none() && missing.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -186,14 +222,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn load(sources: &Sources, read: ReadFile<'_>) -> Result<Self, Vec<ConfigError>> {
-        let mut layers = reader::Layers::default();
-        layers.texts(&sources.defaults, &Origin::Command);
-        if let Some((path, text)) = &sources.file {
-            layers.file(path, text);
-        }
-        layers.environment(sources.environment.iter().cloned());
-        layers.texts(&sources.flags, &Origin::Flag);
-        build::build(&mut layers, read)
+        build::build(&mut sources.layers(sections::SECTIONS), read)
     }
 
     /// Every setting with its value and its origin, in the order of the reference.

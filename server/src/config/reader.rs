@@ -9,8 +9,7 @@ use toml::{Value, de::DeTable};
 
 use super::{
     ConfigError, Origin, Shown,
-    section::Setting,
-    sections::{SECTIONS, Section},
+    section::{Section, Setting},
     value::{FromValue, Shape},
 };
 
@@ -18,8 +17,8 @@ use super::{
 pub(super) const PREFIX: &str = "SYMBOLON_";
 /// How deep tables can be.
 const DEPTH_MAX: usize = 4;
-/// The most clients that a file declares.
-const CLIENTS_MAX: usize = 10_000;
+/// The most tables of one kind that a file declares: clients, rules.
+const TABLES_MAX: usize = 10_000;
 
 type Key = Vec<String>;
 
@@ -31,8 +30,9 @@ struct Given {
 }
 
 /// Everything that somebody said, by key, and what is wrong with it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Layers {
+    sections: &'static [Section],
     given: BTreeMap<Key, Given>,
     errors: Vec<ConfigError>,
 }
@@ -50,24 +50,33 @@ pub(super) fn written<S: AsRef<str>>(key: &[S]) -> String {
 }
 
 fn fits(section: &Section, at: &[String]) -> bool {
-    section.at.len() == at.len()
-        && section.at.iter().zip(at).all(|(pattern, part)| *pattern == "*" || pattern == part)
+    let part_fits = |(pattern, part): (&&str, &String)| match *pattern {
+        "*" => true,
+        "#" => !part.is_empty() && part.bytes().all(|digit| digit.is_ascii_digit()),
+        pattern => pattern == part,
+    };
+    section.at.len() == at.len() && section.at.iter().zip(at).all(part_fits)
 }
 
-fn setting(key: &[String]) -> Option<&'static Setting> {
+fn setting(sections: &'static [Section], key: &[String]) -> Option<&'static Setting> {
     let (name, at) = key.split_last()?;
-    let here = SECTIONS.iter().filter(|section| fits(section, at));
+    let here = sections.iter().filter(|section| fits(section, at));
     here.flat_map(|section| section.settings).find(|setting| setting.name == name)
 }
 
-fn is_table(key: &[String]) -> bool {
+fn is_table(sections: &[Section], key: &[String]) -> bool {
     let begins = |section: &Section| {
         section.at.get(..key.len()).is_some_and(|at| fits(&Section { at, ..*section }, key))
     };
-    SECTIONS.iter().any(begins)
+    sections.iter().any(begins)
 }
 
 impl Layers {
+    /// Nobody has said anything yet about these sections.
+    pub(super) const fn new(sections: &'static [Section]) -> Self {
+        Self { sections, given: BTreeMap::new(), errors: Vec::new() }
+    }
+
     /// Takes a file.
     pub(super) fn file(&mut self, path: &Path, text: &str) {
         let parsed = DeTable::parse(text).and_then(|lines| Ok((text.parse()?, lines)));
@@ -101,9 +110,23 @@ impl Layers {
         for (name, value) in table {
             at.push(name);
             match value {
+                Value::Array(tables) if self.is_numbered(at, &tables) => {
+                    for (number, table) in (1..).zip(tables) {
+                        let Value::Table(inner) = table else { continue };
+                        at.push(format!("{number}"));
+                        // `[[rule]]` with nothing in it asks for a login everywhere.
+                        match inner.is_empty() {
+                            true => self.put(at.clone(), Value::Table(inner), origin(at)),
+                            false => self.table(inner, at, origin),
+                        }
+                        at.pop();
+                    }
+                }
                 // `[client.shop]` with nothing in it is a client that lacks its kind.
                 Value::Table(inner)
-                    if setting(at).is_none() && !inner.is_empty() && at.len() < DEPTH_MAX =>
+                    if setting(self.sections, at).is_none()
+                        && !inner.is_empty()
+                        && at.len() < DEPTH_MAX =>
                 {
                     self.table(inner, at, origin);
                 }
@@ -111,6 +134,16 @@ impl Layers {
             }
             at.pop();
         }
+    }
+
+    /// Whether it is `[[rule]]`: tables that are told apart by their numbers, from 1.
+    fn is_numbered(&self, at: &Key, tables: &[Value]) -> bool {
+        let mut first = at.clone();
+        first.push("1".to_owned());
+        setting(self.sections, at).is_none()
+            && is_table(self.sections, &first)
+            && !tables.is_empty()
+            && tables.iter().all(Value::is_table)
     }
 
     /// Takes the variables of the environment. Those that are not ours are left alone.
@@ -135,7 +168,7 @@ impl Layers {
 
     fn text(&mut self, key: Key, text: &str, origin: Origin) {
         let trimmed = text.trim();
-        let value = match setting(&key).map(|setting| setting.shape) {
+        let value = match setting(self.sections, &key).map(|setting| setting.shape) {
             Some(Shape::Integer) => trimmed.parse().map(Value::Integer).ok(),
             Some(Shape::Boolean) => trimmed.parse().map(Value::Boolean).ok(),
             Some(Shape::List) => {
@@ -149,28 +182,29 @@ impl Layers {
 
     fn put(&mut self, key: Key, value: Value, origin: Origin) {
         let empty_table = value.as_table().is_some_and(toml::Table::is_empty);
-        if setting(&key).is_some() || (empty_table && is_table(&key)) {
+        if setting(self.sections, &key).is_some() || (empty_table && is_table(self.sections, &key))
+        {
             self.given.insert(key, Given { value, origin });
             return;
         }
-        let (cause, fix) = if is_table(&key) {
+        let (cause, fix) = if is_table(self.sections, &key) {
             ("this is a table, not a setting".to_owned(), "Give its settings instead.".to_owned())
         } else {
-            ("there is no such setting".to_owned(), suggestion(&key))
+            ("there is no such setting".to_owned(), suggestion(self.sections, &key))
         };
         let error = ConfigError::new("config_unknown_key", cause, fix);
         self.errors.push(error.at(written(&key), Some(origin)));
     }
 
-    /// The names of the clients. Too many are an error and never left out: a client that is not declared is removed.
-    pub(super) fn clients(&mut self) -> BTreeSet<String> {
-        let here = self.given.keys().filter(|key| key.len() > 1 && key[0] == "client");
+    /// The names of the tables below this one: of the clients, of the rules. Too many are an error and never left out: a
+    /// client that is not declared is removed, a rule that is not read does not protect.
+    pub(super) fn names(&mut self, table: &str, fix: &str) -> BTreeSet<String> {
+        let here = self.given.keys().filter(|key| key.len() > 1 && key[0] == table);
         let names: BTreeSet<String> = here.map(|key| key[1].clone()).collect();
-        if names.len() > CLIENTS_MAX {
-            let cause = format!("{} clients are more than {CLIENTS_MAX}", names.len());
-            let fix = "Declare fewer here, and make the others with `symbolon client add`.";
+        if names.len() > TABLES_MAX {
+            let cause = format!("{} {table}s are more than {TABLES_MAX}", names.len());
             let error = ConfigError::new("config_invalid_value", cause, fix);
-            self.errors.push(error.at("client", None));
+            self.errors.push(error.at(table, None));
             return BTreeSet::new();
         }
         names
@@ -196,12 +230,19 @@ fn number(table: &DeTable<'_>, ends: &[usize], at: &mut Key, lines: &mut BTreeMa
         if let Some(inner) = value.get_ref().as_table().filter(|_| at.len() < DEPTH_MAX) {
             number(inner, ends, at, lines);
         }
+        let items = value.get_ref().as_array().filter(|_| at.len() < DEPTH_MAX);
+        for (position, item) in (1..).zip(items.into_iter().flatten()) {
+            let Some(inner) = item.get_ref().as_table() else { continue };
+            at.push(format!("{position}"));
+            number(inner, ends, at, lines);
+            at.pop();
+        }
         at.pop();
     }
 }
 
 /// Names the setting that was probably meant.
-fn suggestion(key: &[String]) -> String {
+fn suggestion(sections: &[Section], key: &[String]) -> String {
     let asked = written(key);
     if key.last().is_some_and(|name| name == "secret" || name == "client_secret") {
         return "Secrets stand in no configuration: use secret_sha256, or secret_file.".to_owned();
@@ -212,9 +253,10 @@ fn suggestion(key: &[String]) -> String {
             best = Some((distance, candidate));
         }
     };
-    for section in SECTIONS {
+    for section in sections {
         let at = section.at.iter().zip(key.iter().map(String::as_str).chain(["NAME"; DEPTH_MAX]));
-        let at: Vec<&str> = at.map(|(part, name)| if *part == "*" { name } else { part }).collect();
+        let at: Vec<&str> =
+            at.map(|(part, name)| if matches!(*part, "*" | "#") { name } else { part }).collect();
         for setting in section.settings {
             let mut full = at.clone();
             full.push(setting.name);

@@ -4,17 +4,16 @@ use std::fmt::Write;
 
 use super::{
     reader::written,
-    section::Setting,
-    sections::{SECTIONS, Section},
+    section::{Section, Setting},
 };
 
-/// The reference as Markdown.
-pub fn reference() -> String {
+/// The reference of these sections as Markdown.
+pub fn reference(sections: &[Section]) -> String {
     let mut text = "# Settings\n\n\
         Defaults, then the file, then variables, then flags: what comes later wins. \
         Spans of time are a whole number and `ms`, `s`, `m`, `h` or `d`.\n"
         .to_owned();
-    for section in SECTIONS {
+    for section in sections {
         write_section(&mut text, section);
     }
     text
@@ -23,6 +22,7 @@ pub fn reference() -> String {
 fn write_section(text: &mut String, section: &Section) {
     let title = match section.at {
         [] => "Before the first table".to_owned(),
+        [name, "#"] => format!("`[[{name}]]`"),
         at => format!("`[{}]`", written(at).replace('*', "NAME")),
     };
     // Writing to a String cannot fail.
@@ -33,7 +33,10 @@ fn write_section(text: &mut String, section: &Section) {
         key.push(setting.name);
         let variable = match setting.shape {
             super::Shape::Tables => String::new(),
-            _ => format!("`SYMBOLON_{}`", key.join("__").replace('*', "NAME").to_uppercase()),
+            _ => format!(
+                "`SYMBOLON_{}`",
+                key.join("__").replace('*', "NAME").replace('#', "N").to_uppercase()
+            ),
         };
         let _ = writeln!(
             text,

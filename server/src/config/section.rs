@@ -24,6 +24,17 @@ pub struct Setting {
     pub secret: bool,
 }
 
+/// A section and its place. A `*` stands for a name, a `#` for the number of a table in a list of tables.
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    /// Its table.
+    pub at: &'static [&'static str],
+    /// What it is about.
+    pub what: &'static str,
+    /// What stands in it.
+    pub settings: &'static [Setting],
+}
+
 macro_rules! optional {
     () => {
         None
@@ -81,4 +92,13 @@ macro_rules! section {
     )*};
 }
 
-pub(super) use {optional, section};
+macro_rules! table {
+    ($($section:ident at $at:expr;)*) => {
+        /// All sections, in the order of the reference.
+        pub const SECTIONS: &[Section] = &[
+            $(Section { at: &$at, what: $section::WHAT, settings: $section::SETTINGS }),*
+        ];
+    };
+}
+
+pub(super) use {optional, section, table};

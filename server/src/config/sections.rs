@@ -12,7 +12,7 @@ use symbolon_core::{
 use super::{
     Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256,
     reader::Reader,
-    section::{Setting, optional, section},
+    section::{Section, Setting, optional, section, table},
     value::{ExactOrigin, FromValue, RedirectUri},
 };
 use crate::{
@@ -200,26 +200,6 @@ section! {
         /// file is missing. By default `master.key` in `data_dir`; better on another disk.
         master_key_file: Option<PathBuf>;
     }
-}
-
-/// A section and its place. A `*` stands for a name.
-#[derive(Debug, Clone, Copy)]
-pub struct Section {
-    /// Its table.
-    pub at: &'static [&'static str],
-    /// What it is about.
-    pub what: &'static str,
-    /// What stands in it.
-    pub settings: &'static [Setting],
-}
-
-macro_rules! table {
-    ($($section:ident at $at:expr;)*) => {
-        /// All sections, in the order of the reference.
-        pub const SECTIONS: &[Section] = &[
-            $(Section { at: &$at, what: $section::WHAT, settings: $section::SETTINGS }),*
-        ];
-    };
 }
 
 table! {

@@ -1,3 +1,4 @@
+mod forward;
 mod mistakes;
 
 use std::{io, path::Path, time::Duration};
@@ -278,5 +279,5 @@ fn defaults_and_bounds_can_be_read() {
 
 #[test]
 fn the_reference_is_as_reviewed() {
-    insta::assert_snapshot!(reference());
+    insta::assert_snapshot!(reference(SECTIONS));
 }

@@ -8,11 +8,16 @@ use symbolon_core::{
     csrf::Origin,
     keys::Algorithm,
     limit::Quota,
+    session::Assurance,
     token::TokenType,
 };
+use symbolon_guard::follow::{Dial, Without};
 use toml::Value;
 
-use super::{Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256};
+use super::{
+    Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256,
+    forward::{Access, Headers, HttpMethod, RulePath},
+};
 use crate::{
     listen::Network,
     ui::{Colour, Link, Locale},
@@ -127,6 +132,8 @@ parsed! {
     ClientId: "a client id", "shop";
     Colour: "a colour", "#0e6b5c";
     LogLevel: "a level, or levels by module", "info,symbolon=debug";
+    RulePath: "a path", "/admin";
+    HttpMethod: "a method", "GET";
     SecretSha256: "a SHA-256 digest in hexadecimal", "64 hexadecimal digits";
 }
 
@@ -152,6 +159,31 @@ named! {
     ClientKind: "public" | "confidential" | "resource";
     Algorithm: "ES256" | "EdDSA" | "RS256";
     TokenType: "at+jwt" | "JWT";
+    Headers: "x-original" | "x-forwarded" | "request";
+    Access: "login" | "session" | "public";
+    Assurance: "aal1" | "aal2";
+}
+
+macro_rules! worded {
+    ($($type:ty: $($word:literal is $variant:ident)|+;)*) => {$(
+        impl FromValue for $type {
+            const NAME: &'static str = concat!("one of" $(, " `", $word, "`")+);
+            const EXAMPLE: &'static str = [$($word),+][0];
+
+            fn from_value(value: &Value) -> Result<Self, String> {
+                match text(value, Self::NAME)? {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(format!("it is not {}", Self::NAME)),
+                }
+            }
+        }
+    )*};
+}
+
+// Types of other crates that are not read from JSON.
+worded! {
+    Dial: "lease" is Lease | "strict" is Strict | "until-expiry" is UntilExpiry;
+    Without: "ask" is Ask | "refuse" is Refuse | "trust-expiry" is TrustExpiry;
 }
 
 macro_rules! integer {
@@ -284,6 +316,11 @@ impl FromValue for BTreeMap<String, BrowserAccess> {
 impl Item for String {
     const LIST: &'static str = "a list of texts";
     const LIST_EXAMPLE: &'static str = r#"["https://api.example"]"#;
+}
+
+impl Item for HttpMethod {
+    const LIST: &'static str = "a list of methods";
+    const LIST_EXAMPLE: &'static str = r#"["GET", "HEAD"]"#;
 }
 
 impl Item for Network {

@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::Value;
 use symbolon::{
-    config::{Config, Sources},
+    config::{Config, Sources, forward::ForwardConfig},
     http::problem::CODES,
 };
 use symbolon_guard::Refusal;
@@ -150,12 +150,39 @@ fn every_named_test_exists() {
     }
 }
 
+fn check_forward(path: &Path, shown: &str) {
+    let sources = Sources { file: Some((path.to_owned(), shown.to_owned())), ..Sources::default() };
+    let loaded = ForwardConfig::load(&sources, &|_| Ok("0".repeat(64)));
+    assert!(loaded.is_ok(), "{}: {:#?}", path.display(), loaded.err());
+}
+
+/// The proxies' tests use these files, and the guide leads to them.
+#[test]
+fn the_files_beside_a_proxy_are_fit() {
+    let folder = root().join("docs/forward-auth");
+    for name in ["forward-auth.toml", "forward-auth-elsewhere.toml"] {
+        check_forward(&folder.join(name), &read(&folder.join(name)));
+    }
+    for name in ["forward-auth.md", "forward-auth.ko.md"] {
+        let guide = read(&root().join("docs/guide").join(name));
+        for file in fs::read_dir(&folder).unwrap() {
+            let file = file.unwrap().file_name().into_string().unwrap();
+            assert!(guide.contains(&file), "{name} does not name {file}");
+        }
+    }
+}
+
 /// Every configuration that a page shows is one that `serve` takes.
 #[test]
 fn the_configurations_are_fit_for_serve() {
     let mut seen = 0;
     for (path, text) in documents() {
         for shown in between(&text, "```toml\n", '`') {
+            // The file of `forward-auth` begins with what it alone has.
+            if shown.starts_with("origins") {
+                check_forward(&path, shown);
+                continue;
+            }
             let url = "public_url = 'https://auth.example'\n";
             let before = if shown.starts_with("public_url") { "" } else { url };
             let network = if shown.contains("[listen]") {

@@ -18,6 +18,8 @@ mod faults;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod forward;
+#[cfg(test)]
 mod jobs;
 #[cfg(test)]
 mod kill;
