@@ -13,6 +13,7 @@ use rand_core::CryptoRng;
 
 use crate::{
     id::{AnswerId, EntryId, FollowerId, QuestionId, SessionId},
+    lease::DRIFT,
     log::Cursor,
     revocation::Ended,
     time::{Tick, Time},
@@ -25,6 +26,8 @@ pub const SEEN_MAX: usize = 1024;
 /// The longest lease and the longest life of an entry that a follower believes.
 const LEASE_MAX: Duration = Duration::from_secs(60);
 const ENTRY_LIFE_MAX: Duration = Duration::from_hours(24 * 7);
+/// Over how long drift is taken back at once. Times are whole milliseconds, so shorter steps would take back too much.
+const DRIFT_STEP: Duration = Duration::from_secs(1);
 
 /// What a follower asks: everything after its cursor. By asking, it acknowledges everything up to it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -140,7 +143,7 @@ impl Follower {
             cursor: None,
             last_answer: None,
             asked: None,
-            ended: Ended::default(),
+            ended: Ended::new(rng),
             lease_until: Tick::default(),
             clock: None,
             trusts_expiry: false,
@@ -226,10 +229,18 @@ impl Follower {
         self.ended.is_empty()
     }
 
-    /// Never backwards: a server whose clock was set back would give expired tokens new life.
+    /// Back only by as much as this clock may have run too fast: a server whose clock was set back would give expired
+    /// tokens new life. But a follower that never went back would be ahead by days' worth of drift in the end.
     fn set_clock(&mut self, time: Time, at: Tick) {
-        if self.server_time(at).is_none_or(|known| time >= known) {
+        let Some((known, since)) = self.clock else {
             self.clock = Some((time, at));
+            return;
+        };
+        let passed = at.since(since);
+        if time >= known + passed {
+            self.clock = Some((time, at));
+        } else if passed >= DRIFT_STEP {
+            self.clock = Some((time.max(known + (passed - passed / DRIFT)), at));
         }
     }
 }

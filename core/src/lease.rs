@@ -12,6 +12,9 @@
 //!
 //! `hear`, `grant` and adding to the log happen under one lock: a lease that was granted after an end was published
 //! came with the end in the same answer.
+//!
+//! What was acknowledged counts for one log. Who goes over to another (a node whose origin lost history) makes new
+//! [`Leases`], whose `earlier_until` is when its own lease is over, and answers nobody before it has read all of it.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -36,8 +39,8 @@ fn within(left: Duration) -> Duration {
     left.saturating_sub(left / DRIFT + Duration::from_millis(1))
 }
 
-/// How long a silent follower is remembered after its lease, in leases.
-const SILENT_LEASES: u32 = 16;
+/// How often places are looked for when all are taken, per lease.
+const FULL_PRUNES: u32 = 16;
 
 /// A question, as far as leases are concerned.
 #[derive(Debug, Clone, Copy)]
@@ -161,7 +164,7 @@ impl Leases {
     pub fn hear(&mut self, asking: &Asking<'_>, now: Tick) -> Result<u64, NotHeard> {
         self.prune(now);
         if asking.trusts_expiry {
-            self.trusting.insert(asking.name.into(), now);
+            self.trusts_expiry(asking.name, now);
         }
         let full = self.rows.len() >= self.rows_max;
         let Some(row) = self.rows.get_mut(&asking.follower) else {
@@ -249,6 +252,12 @@ impl Leases {
         confirmation.waiting.iter().map(|(_, until)| *until).chain(earlier).max()
     }
 
+    /// A follower of this client decides by expiry alone. After a start this is said of those that an earlier process
+    /// heard of.
+    pub fn trusts_expiry(&mut self, name: &str, now: Tick) {
+        self.trusting.insert(name.into(), now);
+    }
+
     /// The clients that decided by expiry alone within `span`: for them nothing is confirmed.
     pub fn trusting_expiry(&self, span: Duration, now: Tick) -> Vec<Box<str>> {
         let within = |seen: &Tick| now.since(*seen) <= span;
@@ -258,11 +267,17 @@ impl Leases {
         names
     }
 
-    /// Forgets followers that have been silent for long. Their leases are over, so nobody waits for them.
+    /// Forgets followers whose leases are over. Nobody waits for them, and whoever comes back is heard as new. When all
+    /// places are taken, this is not put off: a flood of identities, or one follower that must draw a new one each time,
+    /// keeps only those away who hold no lease.
     fn prune(&mut self, now: Tick) {
-        let silence = self.length * SILENT_LEASES;
-        if now.since(self.pruned_at) > self.length {
-            self.rows.retain(|_, row| now.since(row.until) < silence);
+        let full = self.rows.len() >= self.rows_max;
+        let (pause, silence) = match full {
+            true => (self.length / FULL_PRUNES, Duration::ZERO),
+            false => (self.length, self.length),
+        };
+        if now.since(self.pruned_at) > pause {
+            self.rows.retain(|_, row| row.until > now || now.since(row.until) < silence);
             self.pruned_at = now;
         }
     }

@@ -125,7 +125,8 @@ pub enum After {
     Older,
     /// The cursor is of another history, or of none: whoever has it starts again, and acknowledges nothing.
     Restart,
-    /// The cursor is ahead of this copy of the log. A copy catches up before it answers; at the log itself it is forged.
+    /// The cursor is ahead of this copy of the log. A copy catches up before it answers; if that did not bring it there,
+    /// or at the log itself, the cursor is forged or of a history that was lost: as [`After::Restart`].
     Ahead,
 }
 
@@ -140,12 +141,20 @@ impl Tail {
         self.head
     }
 
-    /// Adds the next entry. It must be durable. One that is there already is passed over.
+    /// Adds the next entry. It must be durable. One that is there already is passed over, and not compared: a copy of
+    /// the log reads what comes after its own head. If one was left out, what is remembered begins anew after this one,
+    /// so that the store tells what is between.
     pub fn push(&mut self, entry: Entry) {
+        let follows = self.head.sequence.checked_add(1);
         if entry.sequence <= self.head.sequence {
             return;
         }
         self.head = Cursor::at(self.head.log, &entry);
+        if follows != Some(entry.sequence) {
+            self.entries.clear();
+            self.base = self.head;
+            return;
+        }
         self.entries.push_back(entry);
         if self.entries.len() > self.entries_max
             && let Some(oldest) = self.entries.pop_front()

@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use rand_core::CryptoRng;
+
 use crate::{id::EntryId, time::Time};
 
 /// How long an entry must be kept, *D* of the protocol: the longest life of an access token, the allowance that a
@@ -46,14 +48,22 @@ pub struct Ended {
 
 impl Default for Ended {
     fn default() -> Self {
-        // As for any hash map: whoever chooses ids must not be able to make them meet.
         let random = RandomState::new();
-        let seed = [random.hash_one(1_u8), random.hash_one(2_u8)];
-        Self { seed, shards: (0..SHARDS).map(|_| Shard::default()).collect(), next_to_sweep: 0 }
+        Self::with_seed([random.hash_one(1_u8), random.hash_one(2_u8)])
     }
 }
 
 impl Ended {
+    /// An empty set whose order follows from `rng`. As for any hash map: whoever chooses ids must not be able to make
+    /// them meet.
+    pub fn new(rng: &mut impl CryptoRng) -> Self {
+        Self::with_seed([rng.next_u64(), rng.next_u64()])
+    }
+
+    fn with_seed(seed: [u64; 2]) -> Self {
+        Self { seed, shards: (0..SHARDS).map(|_| Shard::default()).collect(), next_to_sweep: 0 }
+    }
+
     /// Adds an id that was ended. Adding it again keeps the later time.
     pub fn insert(&mut self, id: EntryId, at: Time) {
         if *id.as_bytes() != [0; 16] {

@@ -74,6 +74,15 @@ for (const proxy of (process.env.PROXIES ?? Object.keys(PROXIES).join()).split("
     assert.deepEqual(got(await world.ask("/public", { headers: ["cookie", "symbolon=syms_dead"] }), "cookie"), []);
   });
 
+  test("long requests get through as they are", async () => {
+    const cookies = `long=${"x".repeat(6_000)}`;
+    const path = `/cart?${"a".repeat(3_000)}`;
+    const answer = await world.ask(path, { headers: ["cookie", `${cookies}; ${user}`] });
+    assert.deepEqual([answer.status, answer.json?.url, got(answer, "cookie")], [200, path, [cookies]]);
+    const sent = await world.ask(path, { headers: ["cookie", cookies, ...BROWSER] });
+    assert.deepEqual([sent.status, sent.headers.location], [303, `${world.origin}/auth/login?next=${encodeURIComponent(path)}`]);
+  });
+
   test("what is ended is refused from the next request on", async () => {
     const out = (headers, how = "") => world.ask(`/auth/api/v1/logout${how}`, { method: "POST", headers });
     const cookie = ["cookie", await world.login("user", "session")];

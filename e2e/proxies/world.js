@@ -3,7 +3,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -122,6 +122,7 @@ export class World {
   async signal(name, signal) {
     const { child, exited } = this.#processes[name];
     child.kill(signal);
+    if (signal === "SIGSTOP") await within(stopped(child.pid));
     if (signal === "SIGKILL" || signal === "SIGTERM") await within(exited);
   }
 
@@ -207,6 +208,16 @@ export function send(port, { method = "GET", path, headers = [], body }) {
       asked.end(body);
     }),
   );
+}
+
+// Each thread stops when it next enters the kernel, which may be after its next answer.
+async function stopped(pid) {
+  const state = async (task) => (await readFile(`/proc/${pid}/task/${task}/stat`, "utf8")).replace(/.*\) /, "")[0];
+  for (;;) {
+    const states = await Promise.all((await readdir(`/proc/${pid}/task`)).map(state)).catch(() => ["?"]);
+    if (states.every((one) => one === "T")) return;
+    await wait(5);
+  }
 }
 
 function within(promise) {

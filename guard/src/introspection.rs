@@ -21,8 +21,6 @@ use crate::{
 
 /// The most bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// The most ids that end a credential whose answer is kept.
-const REVOKED_BY_MAX: usize = 16;
 
 /// RFC 7662, section 2.2, and the claims of RFC 9068.
 #[derive(Deserialize)]
@@ -99,16 +97,15 @@ impl Introspection {
         }
     }
 
-    /// What to look up in the revocation log at every use, and when it ends by itself. `None`: the server does not say,
-    /// so the answer holds for one request.
-    pub(crate) fn bounds(&mut self) -> Option<(Vec<EntryId>, Time)> {
-        let exp = Time::from_secs(self.exp?);
-        let mut ids = self.revoked_by.take().filter(|ids| ids.len() <= REVOKED_BY_MAX)?;
+    /// What to look up in the revocation log at every use, and when it ends by itself: `None` when the server does not
+    /// say both, so that the answer holds for one request.
+    pub(crate) fn bounds(&self) -> (Vec<EntryId>, Option<Time>) {
+        let mut ids: Vec<_> = self.revoked_by.iter().flatten().copied().collect();
         ids.extend(self.sid.into_iter().chain(self.parent).map(SessionId::entry));
         ids.extend(self.client_id.iter().map(ClientId::entry));
         ids.sort_unstable();
         ids.dedup();
-        Some((ids, exp))
+        (ids, self.exp.filter(|_| self.revoked_by.is_some()).map(Time::from_secs))
     }
 
     /// `None` when the answer lacks what every session has.

@@ -83,6 +83,10 @@
 //! | [`follow`] | decide here, and hear of every end |
 //! | [`testing`] | identities for an application's own tests |
 
+// The examples are tests, too.
+#[cfg(test)]
+extern crate self as symbolon_guard;
+
 use std::sync::Arc;
 
 use http::request::Parts;

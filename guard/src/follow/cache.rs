@@ -6,8 +6,9 @@
 use std::{
     collections::HashMap,
     fmt,
+    ops::Deref,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -27,7 +28,9 @@ use crate::{
 };
 
 /// About what it takes, without its words.
-const KNOWN_BYTES: usize = 272;
+const KNOWN_BYTES: usize = 340;
+/// The most ids that end one credential: there are session, parent, client, half, era, token and key.
+pub(super) const IDS_MAX: usize = 8;
 /// How often a session that is in use is said to be.
 const SEEN_EVERY: Duration = Duration::from_secs(30);
 
@@ -36,7 +39,7 @@ const SEEN_EVERY: Duration = Duration::from_secs(30);
 pub(super) struct Known {
     pub(super) claims: Arc<Claims>,
     /// Looked up at every use.
-    pub(super) ids: Box<[EntryId]>,
+    pub(super) ids: Ids,
     /// From when on this says nothing any more, by the server's clock.
     pub(super) until: Time,
     /// When the session was last said to be in use, in nanoseconds, and one more. Zero: never.
@@ -44,8 +47,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn new(claims: Claims, ids: impl Into<Box<[EntryId]>>, until: Time) -> Self {
-        Self { claims: Arc::new(claims), ids: ids.into(), until, seen: AtomicU64::new(0) }
+    pub(super) fn new(claims: Claims, ids: Ids, until: Time) -> Self {
+        Self { claims: Arc::new(claims), ids, until, seen: AtomicU64::new(0) }
     }
 
     /// Whether it is time to say that the session is in use.
@@ -58,6 +61,31 @@ impl Known {
 
     pub(super) fn was_seen(&self, now: Tick) {
         self.seen.store(now.nanos().saturating_add(1), Ordering::Relaxed);
+    }
+}
+
+/// The ids that end a credential. In place, because every use reads them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ids {
+    all: [EntryId; IDS_MAX],
+    len: usize,
+}
+
+impl Ids {
+    /// Takes the first [`IDS_MAX`].
+    pub(super) fn of(ids: &[EntryId]) -> Self {
+        let mut all = [EntryId::from_bytes([0; 16]); IDS_MAX];
+        let len = ids.len().min(IDS_MAX);
+        all[..len].copy_from_slice(&ids[..len]);
+        Self { all, len }
+    }
+}
+
+impl Deref for Ids {
+    type Target = [EntryId];
+
+    fn deref(&self) -> &[EntryId] {
+        &self.all[..self.len]
     }
 }
 
@@ -120,8 +148,10 @@ impl Credentials {
         F: Future<Output = Result<Arc<Known>, Refusal>>,
     {
         let flight = self.flights().entry(Held(credential.clone())).or_default().clone();
-        let joined = Joined { all: self, credential, flight };
-        joined.flight.get_or_init(|| ask).await.clone()
+        let _joined = Joined { all: self, credential, flight: Arc::downgrade(&flight) };
+        // Whoever leaves lets go of the flight first.
+        let flight = flight;
+        flight.get_or_init(|| ask).await.clone()
     }
 
     fn flights(&self) -> std::sync::MutexGuard<'_, HashMap<Held, Arc<Flight>>> {
@@ -134,18 +164,19 @@ impl Credentials {
 struct Joined<'a> {
     all: &'a Credentials,
     credential: &'a SecretText,
-    flight: Arc<Flight>,
+    flight: Weak<Flight>,
 }
 
 impl Drop for Joined<'_> {
     fn drop(&mut self) {
+        let held = Held(self.credential.clone());
         let mut flights = self.all.flights();
-        // Two: this one, and the table's.
-        if self.flight.initialized() || Arc::strong_count(&self.flight) == 2 {
-            let held = Held(self.credential.clone());
-            if flights.get(&held).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
-                flights.remove(&held);
-            }
+        let left = |flight: &Arc<Flight>| {
+            let same = Weak::ptr_eq(&Arc::downgrade(flight), &self.flight);
+            same && (flight.initialized() || Arc::strong_count(flight) == 1)
+        };
+        if flights.get(&held).is_some_and(left) {
+            flights.remove(&held);
         }
     }
 }

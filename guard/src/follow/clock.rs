@@ -17,9 +17,14 @@ pub(super) struct Reading {
     pub(super) raw: Duration,
 }
 
-/// Reads the clocks. Tests bring their own.
+/// What the system says. Tests bring their own.
 pub(super) trait Source: Send + Sync + 'static {
     fn read(&self) -> Reading;
+
+    /// Which process this is.
+    fn process(&self) -> u32 {
+        std::process::id()
+    }
 }
 
 #[derive(Debug)]

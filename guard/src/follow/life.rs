@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Dial, Following, Use};
+use super::{Dial, Following, decide::Use};
 use crate::identity::Identity;
 
 /// How soon to look again when there is no lease, and how late to notice that one is over.

@@ -118,7 +118,7 @@ impl State {
 
     /// The next question. Its lease counts from here.
     pub(super) fn ask(&self, seen: Vec<SessionId>) -> Question {
-        let process = std::process::id();
+        let process = self.source.process();
         let mut held = self.write();
         if held.process != process {
             // Two processes that share an identity would be taken for one: a copy starts anew.

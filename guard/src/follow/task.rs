@@ -29,8 +29,11 @@ const QUESTIONS_PER_LEASE: u32 = 20;
 const KEYS_EVERY: Duration = Duration::from_secs(300);
 const KEYS_AGAIN: Duration = Duration::from_secs(2);
 
-/// Follows for as long as it is polled: give it to `tokio::spawn`. It never ends by itself. Dropping it stops following;
-/// then there is soon no lease any more.
+/// Follows for as long as it is polled: give it to `tokio::spawn`, in the process that serves. It never ends by itself.
+/// Dropping it stops following; then there is soon no lease any more.
+///
+/// A process that forks while it follows must not go on serving in the child before the child has polled a task of its
+/// own: until then the child holds what was left of a lease that it did not ask for.
 #[must_use = "nothing is followed unless this is spawned"]
 pub struct Task(Pin<Box<dyn Future<Output = ()> + Send>>);
 
@@ -64,7 +67,7 @@ impl Task {
 
 /// Why a question brought nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum Failed {
+pub(super) enum Failed {
     #[error("another process has used the identity, or an answer was lost")]
     Identity,
     #[error("the server does not know the client or its secret, or does not let it follow")]
@@ -107,7 +110,7 @@ async fn follow(shared: &Shared) -> Infallible {
     }
 }
 
-fn pause(failed: Failed, failures: u32) -> Duration {
+pub(super) fn pause(failed: Failed, failures: u32) -> Duration {
     match (failed, failures) {
         (Failed::Stranger, _) => PAUSE_STRANGER,
         (Failed::Identity, 0) => Duration::ZERO,

@@ -101,6 +101,12 @@ CREATE TABLE leases (
     longest_ms BIGINT NOT NULL
 );
 
+-- Clients of which a follower trusts the expiry of tokens alone: nothing is confirmed for them.
+CREATE TABLE trusting (
+    client  TEXT   NOT NULL PRIMARY KEY,
+    seen_at BIGINT NOT NULL
+);
+
 CREATE TABLE audit (
     sequence INTEGER NOT NULL PRIMARY KEY,
     at       BIGINT  NOT NULL,

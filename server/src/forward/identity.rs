@@ -24,7 +24,7 @@ const TOKEN: HeaderName = HeaderName::from_static("x-symbolon-token");
 const COOKIES: HeaderName = HeaderName::from_static("x-symbolon-cookie");
 
 /// Every header that a check which lets through always has. The proxy sets each of them on the request for the
-/// application, `X-Symbolon-Cookie` as `Cookie` (where it cannot rename, there is the same under that name); an empty one overwrites what a client made up.
+/// application, `X-Symbolon-Cookie` as `Cookie`; an empty one overwrites what a client made up.
 pub const TOLD: [&str; 8] = [
     "X-Symbolon-Subject",
     "X-Symbolon-Session",
@@ -102,7 +102,6 @@ pub fn headers(
             .unwrap_or(HeaderValue::from_static(""))
     };
     let of = |member: fn(&Claims) -> Option<String>| text(claims.and_then(member));
-    let cookies = foreign_cookies(request);
     let token = claims.zip(minter).and_then(|(claims, minter)| minter.mint(claims, now));
     HeaderMap::from_iter([
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -113,10 +112,16 @@ pub fn headers(
         (SCOPES, of(|claims| Some(list(&claims.scopes, " ")))),
         (ASSURANCE, of(|claims| claims.assurance.map(|level| level.as_str().to_owned()))),
         (TOKEN, token.unwrap_or(HeaderValue::from_static(""))),
-        (COOKIES, cookies.clone()),
-        // For proxies that cannot rename a header (Traefik, Envoy).
-        (COOKIE, cookies),
+        (COOKIES, foreign_cookies(request)),
     ])
+}
+
+/// Says the same under the name that the application reads, for proxies that cannot rename a header (Traefik, Envoy).
+/// The others have little room for headers.
+pub fn rename(told: &mut HeaderMap) {
+    if let Some(cookies) = told.get(COOKIES).cloned() {
+        told.insert(COOKIE, cookies);
+    }
 }
 
 /// The words of a list. One that could be read as two is left out: it gives nobody anything.
@@ -192,7 +197,6 @@ mod tests {
             for name in TOLD {
                 assert!(headers.contains_key(name), "{name}");
             }
-            assert_eq!(headers[COOKIE], headers[COOKIES]);
             assert_eq!(headers[ROLES], roles);
             assert_eq!(headers[SUBJECT].is_empty(), claims.is_none());
             assert_eq!(headers[CACHE_CONTROL], "no-store");

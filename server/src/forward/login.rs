@@ -29,6 +29,9 @@ pub const LOGOUT: &str = "/_symbolon/logout";
 
 /// Attempts of one browser at a time: tabs. One more takes the place of another.
 const ATTEMPTS_MAX: u8 = 8;
+/// The longest place to go to afterwards that is remembered: the cookies of all attempts must fit in what proxies take of
+/// one header, 8 KiB.
+const NEXT_BYTES_MAX: usize = 512;
 /// How long an attempt may take.
 const ATTEMPT_SECS: u32 = 600;
 /// The most bytes of a query that are read.
@@ -103,6 +106,7 @@ impl Attempt {
         let free = |slot: &u8| cookies(headers, &cookie_name(secure, *slot)).next().is_none();
         let any = SecretBytes::<1>::random(&mut Os).expose()[0] % ATTEMPTS_MAX;
         let slot = (0..ATTEMPTS_MAX).find(free).unwrap_or(any);
+        let next = if next.len() > NEXT_BYTES_MAX { "/".to_owned() } else { next };
         Self { slot, state: random::<16>(), verifier: random::<32>(), next }
     }
 

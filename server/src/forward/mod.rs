@@ -50,7 +50,7 @@ use self::{
 };
 use crate::{
     app::now,
-    config::forward::ForwardConfig,
+    config::forward::{ForwardConfig, Headers},
     listen::{Network, Peer},
     telemetry::Metrics,
 };
@@ -123,7 +123,11 @@ async fn check<A: Authority>(State(service): Service<A>, request: Request) -> Re
     let (outcome, response) = match decided {
         Ok((_, identity)) => {
             let claims = identity.as_deref();
-            let told = identity::headers(claims, service.minter.as_ref(), &request.headers, began);
+            let minter = service.minter.as_ref();
+            let mut told = identity::headers(claims, minter, &request.headers, began);
+            if service.config.headers != Headers::XOriginal {
+                identity::rename(&mut told);
+            }
             let outcome = if claims.is_some() { "identity" } else { "anonymous" };
             (outcome, (told, Body::empty()).into_response())
         }

@@ -51,6 +51,12 @@ pub async fn answer(
         acknowledges: None,
         trusts_expiry: question.trusts_expiry,
     };
+    if question.trusts_expiry {
+        // Before it is answered: only then does the follower trust.
+        let span = entry_life(&app.config) / 8;
+        let noted = app.store.note_trust(client.as_str(), now(), span).await;
+        noted.map_err(Unavailable::from)?;
+    }
     let has_all = log.hear(asking, question.cursor.as_ref())?;
     app.live.saw_elsewhere(&question.seen, now());
     if let Some(cursor) = question.cursor.filter(|_| has_all) {

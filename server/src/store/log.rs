@@ -4,7 +4,7 @@
 //! in the same answer.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
@@ -56,6 +56,8 @@ struct State {
     tail: Tail,
     leases: Leases,
     published: VecDeque<(u64, Tick)>,
+    /// When it was last written down of a client that it trusts expiry.
+    trusting: HashMap<Box<str>, Tick>,
 }
 
 impl Log {
@@ -74,6 +76,7 @@ impl Log {
             tail: Tail::new(head, ENTRIES_MAX),
             leases: Leases::new(leases.lease, earlier, leases.followers_max),
             published: VecDeque::new(),
+            trusting: HashMap::new(),
         };
         Self {
             ended: RwLock::new(ended),
@@ -86,6 +89,22 @@ impl Log {
     fn state(&self) -> MutexGuard<'_, State> {
         // Whoever panicked has left whole entries: each change below is one assignment.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A client of which an earlier process heard that it trusts expiry.
+    pub(super) fn trusts_expiry(&self, client: &str) {
+        self.state().leases.trusts_expiry(client, tick());
+    }
+
+    /// Whether it was written down within `span` that a client trusts expiry.
+    pub(super) fn is_written_trust(&self, client: &str, span: Duration) -> bool {
+        let now = tick();
+        self.state().trusting.get(client).is_some_and(|at| now.since(*at) < span)
+    }
+
+    /// It is written down now.
+    pub(super) fn wrote_trust(&self, client: &str, began: Tick) {
+        self.state().trusting.insert(client.into(), began);
     }
 
     /// Whether the log names one of the ids. No I/O.

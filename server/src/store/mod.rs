@@ -38,6 +38,8 @@ use symbolon_core::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::os::tick;
+
 pub use self::log::{Log, Told};
 
 /// The store could not answer. Nothing was changed, or it is not known whether it was.
@@ -163,6 +165,9 @@ impl Store {
         let (sequence, tag) = load_head(&mut connection).await?;
         let before = raise_lease(&mut connection, leasing.lease).await?;
         let log = Arc::new(Log::new(ended, sequence, tag, &leasing, before));
+        for client in load_trusting(&mut connection, ended_since).await? {
+            log.trusts_expiry(&client);
+        }
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(5))
@@ -185,6 +190,29 @@ impl Store {
             .await
             .map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Writes down that a follower of this client trusts expiry, unless that was done within `span`: what this server
+    /// confirms after a restart must name it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_trust(
+        &self,
+        client: &str,
+        now: Time,
+        span: Duration,
+    ) -> Result<(), StoreError> {
+        if self.log.is_written_trust(client, span) {
+            return Ok(());
+        }
+        let began = tick();
+        let (reply, answer) = oneshot::channel();
+        let job = writer::Job::trusting(client, now, reply);
+        self.writer.send(job).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)??;
+        self.log.wrote_trust(client, began);
+        Ok(())
     }
 
     /// Notes that sessions were seen. It only ever moves later, never brings one back, and may be lost.
@@ -493,4 +521,14 @@ async fn raise_lease(
                  ON CONFLICT (id) DO UPDATE SET longest_ms = max(longest_ms, excluded.longest_ms)";
     sqlx::query(query).bind(millis).execute(connection).await?;
     Ok(Duration::from_millis(u64::try_from(before).unwrap_or(0)))
+}
+
+/// The clients that trusted expiry at this time or later.
+async fn load_trusting(
+    connection: &mut sqlx::SqliteConnection,
+    since: Time,
+) -> Result<Vec<String>, StoreError> {
+    let query = sqlx::query("SELECT client FROM trusting WHERE seen_at >= $1").bind(since.millis());
+    let rows = query.fetch_all(connection).await?;
+    rows.iter().map(|row| Ok(row.try_get("client")?)).collect()
 }

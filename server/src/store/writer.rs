@@ -31,6 +31,7 @@ enum Work {
     Change(Change),
     Touch(Vec<(SessionId, Time)>),
     Sweep(Sweep),
+    Trusting(Box<str>, Time),
     Stop(StoreError),
 }
 
@@ -62,6 +63,16 @@ impl Job {
     pub(super) fn stop(error: StoreError) -> Self {
         // Nobody waits for the answer.
         Self { work: Work::Stop(error), reply: oneshot::channel().0 }
+    }
+}
+
+impl Job {
+    pub(super) fn trusting(
+        client: &str,
+        at: Time,
+        reply: oneshot::Sender<Result<Outcome, StoreError>>,
+    ) -> Self {
+        Self { work: Work::Trusting(client.into(), at), reply }
     }
 }
 
@@ -174,6 +185,7 @@ async fn apply_all(
             Work::Change(change) => apply_change(connection, change, added).await?,
             Work::Touch(seen) => touch(connection, seen).await?,
             Work::Sweep(what) => sweep(connection, what).await?,
+            Work::Trusting(client, at) => trusting(connection, client, *at).await?,
             Work::Stop(error) => return Err(error.clone()),
         };
         outcomes.push(outcome);
@@ -197,6 +209,17 @@ async fn touch(
             .execute(&mut *connection)
             .await?;
     }
+    Ok(Outcome::Applied(Vec::new()))
+}
+
+async fn trusting(
+    connection: &mut SqliteConnection,
+    client: &str,
+    at: Time,
+) -> Result<Outcome, StoreError> {
+    let query = "INSERT INTO trusting (client, seen_at) VALUES ($1, $2) \
+                 ON CONFLICT (client) DO UPDATE SET seen_at = max(seen_at, excluded.seen_at)";
+    sqlx::query(query).bind(client).bind(at.millis()).execute(connection).await?;
     Ok(Outcome::Applied(Vec::new()))
 }
 
@@ -232,6 +255,9 @@ async fn sweep(connection: &mut SqliteConnection, sweep: &Sweep) -> Result<Outco
             sqlx::query("DELETE FROM session_data WHERE session = $1").bind(&id.as_bytes()[..]);
         query.execute(&mut *connection).await?;
     }
+    let query =
+        sqlx::query("DELETE FROM trusting WHERE seen_at < $1").bind(sweep.entries_before.millis());
+    query.execute(&mut *connection).await?;
     let query = sqlx::query("DELETE FROM invitations WHERE expires_at < $1")
         .bind(sweep.entries_before.millis());
     query.execute(&mut *connection).await?;

@@ -108,7 +108,15 @@ fn the_table_of_errors_is_the_codes() {
 
 /// Every document, by its path below the root.
 fn documents() -> Vec<(PathBuf, String)> {
-    let folders = ["", "docs", "docs/adr", "docs/guide"];
+    let folders = [
+        "",
+        "docs",
+        "docs/adr",
+        "docs/guide",
+        "docs/model",
+        "docs/protocol",
+        "examples/follower-node",
+    ];
     let entries = folders.iter().flat_map(|folder| fs::read_dir(root().join(folder)).unwrap());
     let paths = entries.map(|entry| entry.unwrap().path());
     let pages = paths.filter(|path| path.extension().is_some_and(|kind| kind == "md"));

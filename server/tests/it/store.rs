@@ -374,6 +374,26 @@ async fn reopen(folder: &Folder) -> Result<Store, StoreError> {
     Store::open(&folder.0, NOW - DAY, LEASING).await
 }
 
+/// A server that starts anew has forgotten neither who trusts expiry nor that leases may be out.
+#[tokio::test]
+async fn a_restart_forgets_neither_trust_nor_leases() {
+    let world = World::new().await;
+    let waits = |store: Arc<Store>| async move {
+        let (at_once, _) = store.log().confirm(symbolon::os::tick()).await;
+        !at_once
+    };
+    assert!(!waits(Arc::clone(&world.store)).await, "there was no process before the first");
+    let now = symbolon::app::now();
+    world.store.note_trust("cart-api", now, DAY).await.unwrap();
+    let World { folder, store, .. } = world;
+    drop(store);
+    let store = Arc::new(Store::open(&folder.0, now - DAY, LEASING).await.unwrap());
+    assert_eq!(store.log().trusting_expiry(DAY), ["cart-api".into()]);
+    assert!(waits(Arc::clone(&store)).await);
+    let deadline = symbolon::os::tick() + Duration::from_secs(30);
+    assert!(store.log().confirm(deadline).await.0, "until they must be over");
+}
+
 #[tokio::test]
 async fn one_server_per_folder() {
     let world = World::new().await;

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -24,16 +24,20 @@ use symbolon_core::{
     keys::{Algorithm, SigningKey},
     lease::{Asking as AskingLease, Leases},
     log::{After, Cursor, Entry, Tail},
+    session::Assurance,
+    time::{Tick, Time},
     token,
 };
 use tokio::sync::{Semaphore, watch};
 
 use super::{clock::Reading, state::Os, *};
-use crate::Refusal;
+use crate::{Half, Refusal, remote::UNAVAILABLE};
 
 mod decide;
 mod keys;
 mod log;
+#[cfg(feature = "axum")]
+mod streams;
 
 const LEASE: Duration = Duration::from_secs(1);
 /// The entry life of tokens that live five minutes.
@@ -49,9 +53,9 @@ const KID: KeyId = KeyId::from_bytes([6; 16]);
 const COOKIE: &str = "syms_cookie";
 const OPAQUE: &str = "opaque";
 
-/// A clock that passes when it is told to.
+/// A clock that passes when it is told to, and a process that forks when it is told to.
 #[derive(Clone, Default)]
-struct Wound(Arc<AtomicU64>);
+struct Wound(Arc<AtomicU64>, Arc<AtomicU32>);
 
 impl Wound {
     fn advance(&self, by: Duration) {
@@ -66,6 +70,10 @@ impl Wound {
 impl Source for Wound {
     fn read(&self) -> Reading {
         Reading { boot: self.passed(), raw: self.passed() }
+    }
+
+    fn process(&self) -> u32 {
+        1 + self.1.load(SeqCst)
     }
 }
 

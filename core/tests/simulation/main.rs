@@ -1,0 +1,58 @@
+//! A simulation of the revocation protocol: core's log, leases and followers, in a world where everything goes wrong.
+//!
+//! A history is drawn from one seed ([`plan`]) and runs in virtual time ([`stage`]). When a promise is broken, the test
+//! prints the seed; `SYMBOLON_TEST_SEED=…` tells that history event by event. `SYMBOLON_TEST_RACES` asks for more.
+//!
+//! *Simulated.* The store and the server before it ([`origin`]): commits that become durable before they are told, ends
+//! with their children, confirmations behind one writer and with a deadline, restarts, restored backups (by command,
+//! which ends everything, and by an older disk, of which the server knows nothing). Nodes with followers of their own
+//! ([`node`]). Guards, up to 120, behind the origin, a node or a load balancer ([`guard`]), with cached answers and
+//! questions that many wait for; some are copies that share an identity, or come back with a stored one. Tokens with
+//! `iat` and `exp`, proven and signed with pauses between ([`decide`]). Clocks at the edge of the allowed drift; wall
+//! clocks that jump: servers' within the leeway, guards' anyhow. Messages late, lost, doubled, overtaken; processes cut
+//! off, frozen, killed; store answers later than an entry lives. Requests also come at the last moment of a lease, when
+//! a process wakes, and right after a confirmation.
+//!
+//! *Judged* ([`facts`]): after a confirmed end, nobody lets the session or a child in; later than a lease after any end,
+//! nobody does so under a lease; who heard of an end never does again; no token outlives `exp`; none is issued on a
+//! proof of life after the end; and once the weather is calm, all followers are ready and know every end, and every
+//! confirmation returns. [`fault`] lists what is broken on purpose, and how soon some history must show it.
+//!
+//! *Not simulated:* bytes, HTTP and SQL; handles, refresh tokens and who may ask (they have tests of their own); two
+//! writers at one store; a process that is copied while it holds a lease, and a hypervisor that stops the clocks
+//! (stated limits); server clocks that jump further than the leeway; what an older disk forgot and nobody heard of.
+//! [`alone`] tests each piece where no history comes.
+
+// `cfg(test)` tells clippy that these are tests throughout.
+#[cfg(test)]
+mod alone;
+#[cfg(test)]
+mod chaos;
+#[cfg(test)]
+mod decide;
+#[cfg(test)]
+mod draw;
+#[cfg(test)]
+mod facts;
+#[cfg(test)]
+mod fault;
+#[cfg(test)]
+mod guard;
+#[cfg(test)]
+mod held;
+#[cfg(test)]
+mod host;
+#[cfg(test)]
+mod node;
+#[cfg(test)]
+mod origin;
+#[cfg(test)]
+mod plan;
+#[cfg(test)]
+mod serving;
+#[cfg(test)]
+mod stage;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
