@@ -1,6 +1,7 @@
 //! Who uses every credential at every follower all the time, and notes each acceptance with its times.
 
 use std::{
+    fmt,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -47,6 +48,13 @@ pub(crate) struct End {
     pub(crate) credentials: Vec<Id>,
     pub(crate) confirmed_at: Instant,
     pub(crate) except: Vec<String>,
+}
+
+impl fmt::Display for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { credential, follower, began, ended, .. } = self;
+        write!(f, "{follower} accepted {credential}: asked at {began:?}, answered at {ended:?}")
+    }
 }
 
 impl End {

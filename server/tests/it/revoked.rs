@@ -32,6 +32,8 @@ const HALF_OPEN: usize = 2;
 const CARELESS: usize = 3;
 const FROZEN: usize = 4;
 const KILLED: usize = 5;
+/// Where the machine is busy, a restart takes longer than a lease and proves nothing: so there are some.
+const RESTARTS: usize = 3;
 
 /// Both halves of one login.
 struct Login {
@@ -200,7 +202,8 @@ impl Scene {
         answered.unwrap_or_else(|_| panic!("{phase}: probes without an answer"));
         let accepted = self.book.accepted();
         let broken = broken(&self.ends, &accepted);
-        assert!(broken.is_empty(), "{phase}: {broken:#?} after {:#?}", self.ends);
+        let lines: Vec<_> = broken.iter().map(ToString::to_string).collect();
+        assert!(lines.is_empty(), "{phase}: {lines:#?}, after {:?}", self.ends);
     }
 }
 
@@ -213,7 +216,9 @@ async fn nothing_is_accepted_after_a_confirmation() {
     killed(&mut scene).await;
     let unheard = cut_off(&mut scene).await;
     late(&mut scene).await;
-    restarted(&mut scene, &stays).await;
+    for _ in 0..RESTARTS {
+        restarted(&mut scene, &stays).await;
+    }
     the_checker_sees_who_trusts_expiry(&mut scene, unheard).await;
     // Not because everything is refused: what has not ended counts everywhere.
     scene.accepted_everywhere(&both(&[&stays])).await;
@@ -221,12 +226,9 @@ async fn nothing_is_accepted_after_a_confirmation() {
     for prober in &scene.probers {
         prober.abort();
     }
-    assert_eq!(scene.ends.len(), 9);
-    println!(
-        "{} probes, {} accepted",
-        scene.book.asked.load(Ordering::Relaxed),
-        scene.book.accepted().len()
-    );
+    assert_eq!(scene.ends.len(), 7 + 2 * RESTARTS);
+    let asked = scene.book.asked.load(Ordering::Relaxed);
+    assert!(asked > scene.book.accepted().len(), "something was refused, too");
 }
 
 /// Everybody hears of it.
