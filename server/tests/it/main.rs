@@ -32,6 +32,8 @@ mod prober;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod replaced;
 #[cfg(test)]
 mod revocation;

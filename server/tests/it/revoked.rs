@@ -226,7 +226,7 @@ async fn nothing_is_accepted_after_a_confirmation() {
     for prober in &scene.probers {
         prober.abort();
     }
-    assert_eq!(scene.ends.len(), 7 + 2 * RESTARTS);
+    assert_eq!(scene.ends.len(), 9 + 2 * RESTARTS);
     let asked = scene.book.asked.load(Ordering::Relaxed);
     assert!(asked > scene.book.accepted().len(), "something was refused, too");
 }
@@ -244,13 +244,17 @@ async fn connected(scene: &mut Scene) {
     scene.check("a logout", probes).await;
 }
 
-/// A process is stopped until its lease is over, and is asked before it wakes.
+/// A process is stopped until its lease is over, and is asked before it wakes. Then there is an answer for it: of the
+/// first end, with a lease that is over, too. The second it does not know.
 async fn frozen(scene: &mut Scene) {
-    let gone = scene.log_in("one", None).await;
-    scene.accepted_everywhere(&both(&[&gone])).await;
+    let (first, second) = (scene.log_in("one", None).await, scene.log_in("one", None).await);
+    scene.accepted_everywhere(&both(&[&first, &second])).await;
     scene.followers[FROZEN].freeze().await;
-    let answer = scene.end_by_command(&["session", "end", &gone.sid]).await;
-    let probes = scene.ended(both(&[&gone]), &answer);
+    let answer = scene.end_by_command(&["session", "end", &first.sid]).await;
+    let mut probes = scene.ended(both(&[&first]), &answer);
+    let answer = scene.end_by_command(&["session", "end", &second.sid]).await;
+    let more = scene.ended(both(&[&second]), &answer);
+    probes.spawn(async { more.join_all().await.contains(&true) });
     scene.followers[FROZEN].wake();
     scene.check("frozen", probes).await;
 }
@@ -274,11 +278,12 @@ async fn killed(scene: &mut Scene) {
 }
 
 /// Three are cut off, each in another way. The one that hears no answers has asked about a credential before it ended,
-/// and hears afterwards that it counts. From now on the careless one hears nothing, either. Returns a token that it
+/// and hears afterwards that it counts, and of the first end, and nothing of the second. From now on the careless one hears nothing, either. Returns a token that it
 /// does not know to have ended.
 async fn cut_off(scene: &mut Scene) -> Id {
     let (known, unknown) = (scene.log_in("all", None).await, scene.log_in("all", None).await);
-    scene.accepted_everywhere(&both(&[&known])).await;
+    let second = scene.log_in("one", None).await;
+    scene.accepted_everywhere(&both(&[&known, &second])).await;
     scene.wires[BROKEN].set(Fault::Cut);
     scene.wires[HUNG].set(Fault::Lost);
     scene.wires[CARELESS].set(Fault::Cut);
@@ -287,13 +292,16 @@ async fn cut_off(scene: &mut Scene) -> Id {
     let early = scene.book.probe_all(&[unknown.cookie], [half_open].into_iter());
     scene.wires[HALF_OPEN].holds(2).await;
     let answer = scene.end_by_command(&["session", "end-all", "--user", "all"]).await;
-    let probes = scene.ended(both(&[&known, &unknown]), &answer);
+    let mut probes = scene.ended(both(&[&known, &unknown]), &answer);
+    let answer = scene.end_by_command(&["session", "end", &second.sid]).await;
+    let more = scene.ended(both(&[&second]), &answer);
+    probes.spawn(async { more.join_all().await.contains(&true) });
     for cut in [BROKEN, HUNG, HALF_OPEN] {
         scene.wires[cut].set(Fault::None);
     }
     early.join_all().await;
     scene.check("cut off", probes).await;
-    let again = scene.book.probe_all(&both(&[&known, &unknown]), scene.followers.iter());
+    let again = scene.book.probe_all(&both(&[&known, &unknown, &second]), scene.followers.iter());
     scene.check("connected again", again).await;
     known.token
 }
