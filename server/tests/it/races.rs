@@ -1,8 +1,10 @@
 //! Requests in flight while a session ends: whatever they had read before, nothing that they give or write counts
 //! afterwards. See also `flows.rs` (writes of session data), `store.rs` (writes of rows) and `codes.rs` (codes).
 
+use std::cell::Cell;
+
 use axum::{Extension, Router, body::Body, http::Request, routing::get};
-use futures_util::future::join;
+use futures_util::{StreamExt, future::join, stream};
 use serde_json::json;
 use symbolon::{app::now, listen::Peer, ops, store::Found};
 use symbolon_core::{id::SessionId, secret::SecretText, session::Reason};
@@ -14,6 +16,30 @@ use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 use crate::world::{Answer, Ask, ORIGIN, PASSWORD, Tokens, World, ask};
+
+/// Runs all rounds, some at a time: they share what the store does for each commit, and disturb each other.
+async fn rounds(run: impl AsyncFn(usize)) {
+    stream::iter(0..crate::races()).for_each_concurrent(16, |round| run(round)).await;
+}
+
+/// How often what was in flight came before the end, and how often after it.
+#[derive(Debug, Default)]
+struct Tally {
+    won: Cell<usize>,
+    lost: Cell<usize>,
+}
+
+impl Tally {
+    fn count(&self, won: bool) {
+        let count = if won { &self.won } else { &self.lost };
+        count.set(count.get() + 1);
+    }
+
+    #[track_caller]
+    fn assert_raced(&self) {
+        assert!(self.won.get() > 0 && self.lost.get() > 0, "{self:?}: no race was run");
+    }
+}
 
 /// Ends a session, some reads later in each round: so it meets what is in flight at every step.
 async fn end(world: &World, sid: SessionId, round: usize) {
@@ -71,38 +97,37 @@ impl Flight {
 #[tokio::test]
 async fn what_is_given_while_a_session_ends_is_worth_nothing() {
     let world = World::new().await;
-    for flight in [Flight::Refresh, Flight::CookieToTokens, Flight::TokenToCookie] {
-        let (mut won, mut lost) = (0, 0);
-        for round in 0..crate::races() {
-            let tokens = world.tokens("user").await;
-            // The other half of the same login.
-            let cookie = world.send(Flight::TokenToCookie.request(&tokens, "")).await.expect(200);
-            let cookie = cookie.cookie("symbolon").unwrap();
-            let sid = tokens.sid.parse().unwrap();
-            let request = flight.request(&tokens, &cookie);
-            let (answer, ()) = join(world.send(request), end(&world, sid, round)).await;
-            let gave = gave_nothing(&world, &answer).await;
-            assert!(gave || [400, 401].contains(&answer.status.as_u16()), "{flight:?} {answer:?}");
-            won += usize::from(gave);
-            lost += usize::from(!gave);
-            assert!(is_ended(&world, sid).await, "{flight:?}, round {round}");
-            assert!(
-                !world.cookie_counts(&cookie).await && !world.access_counts(&tokens.access).await
-            );
-        }
-        assert!(won > 0 && lost > 0, "{flight:?}: {won} won, {lost} lost: no race was run");
-    }
+    let flights = [Flight::Refresh, Flight::CookieToTokens, Flight::TokenToCookie];
+    let tallies = flights.map(|_| Tally::default());
+    rounds(async |round| {
+        let flight = flights[round % 3];
+        let tokens = world.tokens("user").await;
+        // The other half of the same login.
+        let cookie = world.send(Flight::TokenToCookie.request(&tokens, "")).await.expect(200);
+        let cookie = cookie.cookie("symbolon").unwrap();
+        let sid = tokens.sid.parse().unwrap();
+        let request = flight.request(&tokens, &cookie);
+        let (answer, ()) = join(world.send(request), end(&world, sid, round / 3)).await;
+        let gave = gave_nothing(&world, &answer).await;
+        assert!(gave || [400, 401, 409].contains(&answer.status.as_u16()), "{flight:?} {answer:?}");
+        tallies[round % 3].count(gave);
+        assert!(is_ended(&world, sid).await, "{flight:?}, round {round}");
+        assert!(!world.cookie_counts(&cookie).await, "{flight:?}, round {round}");
+        assert!(!world.access_counts(&tokens.access).await, "{flight:?}, round {round}");
+    })
+    .await;
+    tallies.iter().for_each(Tally::assert_raced);
 }
 
 /// A browser logs out and in at once, with one cookie. The new login counts, the old one leads to nothing.
 #[tokio::test]
 async fn a_login_beside_a_logout_revives_nothing() {
     let world = World::new().await;
-    let mut cookie = world.cookie("user").await;
-    for round in 0..crate::races() {
-        let old = cookie;
-        let sid = world.send(ask("GET", "/api/v1/session").cookie(&old)).await.text_of("sid");
-        let sid: SessionId = sid.parse().unwrap();
+    let tally = Tally::default();
+    rounds(async |round| {
+        let first = world.login("user", "session").await;
+        let old = first.cookie("symbolon").unwrap();
+        let sid: SessionId = first.text_of("sid").parse().unwrap();
         let body = json!({ "username": "user", "password": PASSWORD, "deliver": "session" });
         let login = ask("POST", "/api/v1/login").cookie(&old).by_our_page().json(&body);
         let logout = async {
@@ -113,14 +138,16 @@ async fn a_login_beside_a_logout_revives_nothing() {
         };
         let (login, logout) = join(world.send(login), logout).await;
         assert!([204, 401].contains(&logout.status.as_u16()), "{logout:?}");
-        cookie = login.expect(200).cookie("symbolon").unwrap();
+        let login = login.expect(200);
+        let cookie = login.cookie("symbolon").unwrap();
+        tally.count(login.json()["replaced_sid"].is_string());
         assert!(is_ended(&world, sid).await, "round {round}");
         assert!(!world.cookie_counts(&old).await, "round {round}");
-        assert!(
-            world.cookie_counts(&cookie).await,
-            "round {round}: the new login is another session"
-        );
-    }
+        assert!(world.cookie_counts(&cookie).await, "round {round}: it is another session");
+        end(&world, login.text_of("sid").parse().unwrap(), 0).await;
+    })
+    .await;
+    tally.assert_raced();
 }
 
 /// A server on a port, and a guard elsewhere that follows it.
@@ -148,8 +175,8 @@ async fn what_a_follower_loads_while_a_session_ends_is_not_kept() {
         let request = Request::get("/").header("cookie", format!("symbolon={cookie}"));
         guard.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap().status()
     };
-    let (mut won, mut lost) = (0, 0);
-    for round in 0..crate::races() {
+    let tally = Tally::default();
+    rounds(async |round| {
         let login = world.login("user", "session").await;
         let cookie = login.cookie("symbolon").unwrap();
         let sid = login.text_of("sid");
@@ -163,9 +190,10 @@ async fn what_a_follower_loads_while_a_session_ends_is_not_kept() {
         };
         let (loaded, confirmed) = join(ask_guard(&cookie), ends).await;
         assert_eq!(confirmed.json()["confirmed"], true);
-        won += usize::from(loaded == 200);
-        lost += usize::from(loaded == 401);
+        assert!(loaded == 200 || loaded == 401, "{loaded}");
+        tally.count(loaded == 200);
         assert_eq!(ask_guard(&cookie).await, 401, "round {round}");
-    }
-    assert!(won > 0 && lost > 0, "{won} won, {lost} lost: no race was run");
+    })
+    .await;
+    tally.assert_raced();
 }
