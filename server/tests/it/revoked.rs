@@ -5,12 +5,15 @@ use std::{
     path::Path,
     process::Stdio,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::http::Method;
 use serde_json::{Value, json};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::Instant,
+};
 
 use crate::{
     followers::{Follower, Place, Secret},
