@@ -18,6 +18,8 @@ mod faults;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod followers;
+#[cfg(test)]
 mod forward;
 #[cfg(test)]
 mod jobs;
@@ -27,18 +29,25 @@ mod kill;
 mod listen;
 #[cfg(test)]
 mod oauth;
+mod prober;
 #[cfg(test)]
 mod process;
+#[cfg(test)]
+mod races;
 #[cfg(test)]
 mod replaced;
 #[cfg(test)]
 mod revocation;
+#[cfg(test)]
+mod revoked;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod wire;
 #[cfg(test)]
 mod world;
 
