@@ -1,0 +1,33 @@
+// The clients: how each is started, and what of the walk it does in its own way. Each is as its library's manual shows
+// it, and is told an issuer, a name and a secret.
+
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const has = (file) => existsSync(fileURLToPath(new URL(file, import.meta.url)));
+const runs = (command, ...args) => {
+  try {
+    execFileSync(command, args, { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+// Why something cannot run here, or nothing.
+const node = () => {
+  if (Number(process.versions.node.split(".")[0]) < 20) return `it needs Node 20, and this is ${process.versions.node}`;
+  return has("node_modules/jose") ? undefined : "its npm packages could not be installed";
+};
+
+// APIs that check access tokens by themselves.
+export const APIS = {
+  jose: { lacks: node, command: ["node", "node/jose-api.js"] },
+  jsonwebtoken: { lacks: node, command: ["node", "node/jsonwebtoken-api.js"] },
+};
+
+export const CLIENTS = {
+  "openid-client": { lacks: node, command: ["node", "node/openid-client.js"], api: "jose", backchannel: "/backchannel" },
+  oauth4webapi: { lacks: node, command: ["node", "node/oauth4webapi.js"], api: "jsonwebtoken", backchannel: "/backchannel" },
+};

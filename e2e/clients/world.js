@@ -1,0 +1,80 @@
+// The real server, and the clients as processes beside it: each knows the issuer's URL, its name and its secret.
+
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { setTimeout as wait } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { startServer } from "../browser/server.js";
+
+export const DEADLINE_MS = 30_000;
+export const AUDIENCE = "https://api.example";
+const folder = fileURLToPath(new URL(".", import.meta.url));
+
+export class World {
+  // Starts the server. Refreshes come apart from each other, so nothing is ever "the same answer again".
+  static async start(binary) {
+    const world = new World();
+    world.binary = binary;
+    world.server = await startServer(binary, "--no-demo", "--set", "password.memory_kib=8", "--set", "password.iterations=1");
+    world.issuer = world.server.url;
+    world.user = world.server.users.find(({ username }) => username === "user");
+    world.user.sub = world.cli("user", "show", world.user.username).sub;
+    world.metadata = await (await fetch(`${world.issuer}/.well-known/openid-configuration`)).json();
+    return world;
+  }
+
+  // A verb of the command line, on the running server.
+  cli(...args) {
+    const all = [...args, "--json", "--set", `data_dir=${this.server.dataDir}`];
+    return JSON.parse(execFileSync(this.binary, all, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }));
+  }
+
+  // Registers a client, and gives its secret if it has one.
+  register(id, kind, options) {
+    const flags = Object.entries(options).flatMap(([name, value]) => [].concat(value).flatMap((it) => [`--${name}`, it]));
+    return this.cli("client", "add", id, "--kind", kind, "--first-party", "--audience", AUDIENCE, ...flags).client_secret;
+  }
+
+  // Runs a program until `stop()`, and waits until it listens at the port that `env` names.
+  async run([command, ...args], env, cwd = ".") {
+    const keep = ["PATH", "HOME", "LANG", "JAVA_HOME", "TMPDIR"].filter((name) => process.env[name]);
+    const all = { ...Object.fromEntries(keep.map((name) => [name, process.env[name]])), ISSUER: this.issuer, ...env };
+    const child = spawn(command, args, { cwd: folder + cwd, env: all, stdio: ["ignore", "pipe", "pipe"] });
+    const program = { url: `http://localhost:${env.PORT}`, log: "" };
+    const exited = once(child, "exit").catch(() => {});
+    child.on("error", (error) => (program.log += error));
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (bytes) => (program.log += bytes));
+    program.stop = async () => {
+      child.kill("SIGTERM");
+      await Promise.race([exited, wait(5_000, null, { ref: false })]);
+      child.kill("SIGKILL");
+      await exited;
+    };
+    for (const end = Date.now() + DEADLINE_MS; Date.now() < end && child.exitCode === null && child.pid; await wait(25)) {
+      if (await listens(env.PORT)) return program;
+    }
+    await program.stop();
+    throw new Error(`${command} ${args.join(" ")} does not listen:\n${program.log}`);
+  }
+
+  stop() {
+    return this.server?.stop();
+  }
+}
+
+const listens = (port) => fetch(`http://localhost:${port}/`, { redirect: "manual" }).then(() => true, () => false);
+
+export async function freePort() {
+  const socket = createServer().listen(0, "127.0.0.1");
+  await once(socket, "listening");
+  const { port } = socket.address();
+  await new Promise((done) => socket.close(done));
+  return port;
+}
+
+// Waits until something is so, under a deadline.
+export async function until(isSo, what) {
+  for (const end = Date.now() + DEADLINE_MS; Date.now() < end; await wait(25)) if (await isSo()) return;
+  throw new Error(`in ${DEADLINE_MS} ms not seen: ${what}`);
+}
