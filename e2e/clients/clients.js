@@ -5,15 +5,18 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-const has = (file) => existsSync(fileURLToPath(new URL(file, import.meta.url)));
+const here = fileURLToPath(new URL(".", import.meta.url));
+const has = (file) => existsSync(here + file);
 const runs = (command, ...args) => {
   try {
-    execFileSync(command, args, { stdio: "ignore" });
+    execFileSync(command, args, { cwd: here, stdio: "ignore" });
     return true;
   } catch {
     return false;
   }
 };
+
+const PYTHON = "python/venv/bin/python";
 
 // Why something cannot run here, or nothing.
 const node = () => {
@@ -21,13 +24,17 @@ const node = () => {
   return has("node_modules/jose") ? undefined : "its npm packages could not be installed";
 };
 
+const python = () => (runs(PYTHON, "-c", "import authlib, flask, jwt") ? undefined : "its packages for Python could not be installed");
+
 // APIs that check access tokens by themselves.
 export const APIS = {
   jose: { lacks: node, command: ["node", "node/jose-api.js"] },
   jsonwebtoken: { lacks: node, command: ["node", "node/jsonwebtoken-api.js"] },
+  pyjwt: { lacks: python, command: [PYTHON, "python/pyjwt_api.py"] },
 };
 
 export const CLIENTS = {
   "openid-client": { lacks: node, command: ["node", "node/openid-client.js"], api: "jose", backchannel: "/backchannel" },
   oauth4webapi: { lacks: node, command: ["node", "node/oauth4webapi.js"], api: "jsonwebtoken", backchannel: "/backchannel" },
+  authlib: { lacks: python, command: [PYTHON, "python/authlib_app.py"], api: "pyjwt", backchannel: "/backchannel" },
 };
