@@ -26,15 +26,19 @@ const node = () => {
 
 const python = () => (runs(PYTHON, "-c", "import authlib, flask, jwt") ? undefined : "its packages for Python could not be installed");
 
+const golang = () => (has("go/bin/webapp") ? undefined : "it could not be built (it needs Go 1.21 or later, and its modules)");
+
 // APIs that check access tokens by themselves.
 export const APIS = {
   jose: { lacks: node, command: ["node", "node/jose-api.js"] },
   jsonwebtoken: { lacks: node, command: ["node", "node/jsonwebtoken-api.js"] },
   pyjwt: { lacks: python, command: [PYTHON, "python/pyjwt_api.py"] },
+  "go-oidc": { lacks: golang, command: ["go/bin/api"] },
 };
 
 export const CLIENTS = {
   "openid-client": { lacks: node, command: ["node", "node/openid-client.js"], api: "jose", backchannel: "/backchannel" },
   oauth4webapi: { lacks: node, command: ["node", "node/oauth4webapi.js"], api: "jsonwebtoken", backchannel: "/backchannel" },
   authlib: { lacks: python, command: [PYTHON, "python/authlib_app.py"], api: "pyjwt", backchannel: "/backchannel" },
+  "go-oidc": { lacks: golang, command: ["go/bin/webapp"], api: "go-oidc", backchannel: "/backchannel" },
 };
