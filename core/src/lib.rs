@@ -34,6 +34,7 @@ pub mod log;
 pub mod password;
 pub mod refresh;
 pub mod revocation;
+pub mod scope;
 pub mod secret;
 pub mod session;
 pub mod time;
