@@ -12,11 +12,13 @@ export const AUDIENCE = "https://api.example";
 const folder = fileURLToPath(new URL(".", import.meta.url));
 
 export class World {
-  // Starts the server. Refreshes come apart from each other, so nothing is ever "the same answer again".
+  // Starts the server. Clients that refresh by themselves do so a minute before a token ends, or before it is used: here
+  // soon after they got it.
   static async start(binary) {
     const world = new World();
     world.binary = binary;
-    world.server = await startServer(binary, "--no-demo", "--set", "password.memory_kib=8", "--set", "password.iterations=1");
+    const settings = ["password.memory_kib=8", "password.iterations=1", "lifetimes.access_token=62s"];
+    world.server = await startServer(binary, "--no-demo", ...settings.flatMap((setting) => ["--set", setting]));
     world.issuer = world.server.url;
     world.user = world.server.users.find(({ username }) => username === "user");
     world.user.sub = world.cli("user", "show", world.user.username).sub;
@@ -76,5 +78,5 @@ export async function freePort() {
 // Waits until something is so, under a deadline.
 export async function until(isSo, what) {
   for (const end = Date.now() + DEADLINE_MS; Date.now() < end; await wait(25)) if (await isSo()) return;
-  throw new Error(`in ${DEADLINE_MS} ms not seen: ${what}`);
+  throw new Error(`in ${DEADLINE_MS} ms not seen: ${typeof what === "function" ? what() : what}`);
 }
