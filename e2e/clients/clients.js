@@ -19,6 +19,7 @@ const runs = (command, ...args) => {
   }
 };
 
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const MODULES = "/usr/lib/apache2/modules";
 const JAVA = ["java", "-XX:TieredStopAtLevel=1"];
 const JAR = "spring/target/clients-0.jar";
@@ -31,6 +32,8 @@ const node = () => {
   return has("node_modules/jose") ? undefined : "its npm packages could not be installed";
 };
 
+const browser = () =>
+  node() ?? (runs(CHROMIUM, "--version") && has("../node_modules/playwright-core") ? undefined : "Chromium could not be installed");
 const python = () => (runs(PYTHON, "-c", "import authlib, flask, jwt") ? undefined : "its packages for Python could not be installed");
 
 const golang = () => (has("go/bin/webapp") ? undefined : "it could not be built (it needs Go 1.21 or later, and its modules)");
@@ -62,6 +65,7 @@ export const CLIENTS = {
     api: "jsonwebtoken",
     backchannel: "/backchannel",
   },
+  "oidc-client-ts": { lacks: browser, page: true, kind: "public", command: () => ["node", "node/spa.js"], api: "jose" },
   authlib: { lacks: python, command: () => [PYTHON, "python/authlib_app.py"], api: "pyjwt", backchannel: "/backchannel" },
   "go-oidc": { lacks: golang, command: () => ["go/bin/webapp"], api: "go-oidc", backchannel: "/backchannel" },
   "oauth2-proxy": {
