@@ -3,8 +3,7 @@
 
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -39,8 +38,8 @@ const python = () => (runs(PYTHON, "-c", "import authlib, flask, jwt") ? undefin
 const golang = () => (has("go/bin/webapp") ? undefined : "it could not be built (it needs Go 1.21 or later, and its modules)");
 const java = () => (has(JAR) && runs("java", "-version") ? undefined : "it could not be built (it needs a JDK 17 or later, and Maven)");
 const apache = () =>
-  has(`${MODULES}/mod_auth_openidc.so`) ? undefined : "apache2 and libapache2-mod-auth-openidc could not be installed";
-const oauth2proxy = () => (runs("oauth2-proxy", "--version") ? undefined : "no package registry here has oauth2-proxy");
+  has(`${MODULES}/mod_auth_openidc.so`) ? undefined : "libapache2-mod-auth-openidc could not be installed";
+const oauth2proxy = () => (runs("oauth2-proxy", "--version") ? undefined : "there is no oauth2-proxy on the PATH");
 
 // APIs that check access tokens by themselves.
 export const APIS = {
@@ -65,6 +64,7 @@ export const CLIENTS = {
     api: "jsonwebtoken",
     backchannel: "/backchannel",
   },
+  passport: { lacks: node, command: () => ["node", "node/passport.js"], api: "jsonwebtoken", backchannel: "/backchannel" },
   "oidc-client-ts": { lacks: browser, page: true, kind: "public", command: () => ["node", "node/spa.js"], api: "jose" },
   authlib: { lacks: python, command: () => [PYTHON, "python/authlib_app.py"], api: "pyjwt", backchannel: "/backchannel" },
   "go-oidc": { lacks: golang, command: () => ["go/bin/webapp"], api: "go-oidc", backchannel: "/backchannel" },
@@ -89,7 +89,7 @@ export const CLIENTS = {
   mod_auth_openidc: {
     lacks: apache,
     command: () => ["/usr/sbin/apache2", "-DFOREGROUND", "-f", `${here}apache/httpd.conf`],
-    env: () => ({ MODULES, PASSPHRASE: randomBytes(16).toString("hex"), FOLDER: mkdtempSync(`${tmpdir()}/apache-`) }),
+    env: () => ({ MODULES, PASSPHRASE: randomBytes(16).toString("hex") }),
     upstream: { IDENTITY: "oidc_claim_sub", TOKEN: "oidc_access_token" },
     api: "jose",
     refreshing: "/",

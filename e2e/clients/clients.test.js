@@ -58,11 +58,7 @@ function cannot(t, lack, optional) {
 
 // Starts the API and the client, with what it needs behind it, and registers the client at the server.
 async function begin(t, name, client, api) {
-  const started = async (...args) => {
-    const program = await world.run(...args);
-    t.after(() => program.stop());
-    return program;
-  };
+  t.after(() => world.stopPrograms());
   const PORT = await freePort();
   const url = `http://localhost:${PORT}`;
   const uris = [].concat(client.callback).map((path) => url + path);
@@ -72,9 +68,9 @@ async function begin(t, name, client, api) {
   const ports = { api: await freePort(), upstream: await freePort() };
   Object.assign(env, { API: `http://localhost:${ports.api}`, UPSTREAM: `http://localhost:${ports.upstream}` });
   const [checks, program] = await Promise.all([
-    started(api.command(), { ...env, TYPE: type, PORT: ports.api }),
-    started(client.command(env), { ...env, ...client.env?.(env) }),
-    client.upstream && started(["node", "node/upstream.js"], { ...client.upstream, API: env.API, PORT: ports.upstream }),
+    world.run(api.command(), { ...env, TYPE: type, PORT: ports.api }),
+    world.run(client.command(env), { ...env, ...client.env?.(env) }),
+    client.upstream && world.run(["node", "node/upstream.js"], { ...client.upstream, API: env.API, PORT: ports.upstream }),
   ]);
   return { api: checks, program };
 }

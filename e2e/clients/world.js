@@ -2,16 +2,21 @@
 
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { startServer } from "../browser/server.js";
 
 export const DEADLINE_MS = 30_000;
 export const AUDIENCE = "https://api.example";
-const folder = fileURLToPath(new URL(".", import.meta.url));
+const here = fileURLToPath(new URL(".", import.meta.url));
 
 export class World {
+  #programs = [];
+
   // Starts the server. Clients that refresh by themselves do so a minute before a token ends, or before it is used: here
   // soon after they got it.
   static async start(binary) {
@@ -32,36 +37,42 @@ export class World {
     return JSON.parse(execFileSync(this.binary, all, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }));
   }
 
-  // Registers a client, and gives its secret if it has one.
+  // Registers a client of ours, and gives its secret if it has one.
   register(id, kind, options) {
     const flags = Object.entries(options).flatMap(([name, value]) => [].concat(value).flatMap((it) => [`--${name}`, it]));
     return this.cli("client", "add", id, "--kind", kind, "--first-party", "--audience", AUDIENCE, ...flags).client_secret;
   }
 
-  // Runs a program until `stop()`, and waits until it listens at the port that `env` names.
-  async run([command, ...args], env, cwd = ".") {
-    const keep = ["PATH", "HOME", "LANG", "JAVA_HOME", "TMPDIR"].filter((name) => process.env[name]);
-    const all = { ...Object.fromEntries(keep.map((name) => [name, process.env[name]])), ISSUER: this.issuer, ...env };
-    const child = spawn(command, args, { cwd: folder + cwd, env: all, stdio: ["ignore", "pipe", "pipe"] });
+  // Runs a program in a folder of its own (FOLDER) until `stopPrograms`, and waits until it listens at its PORT.
+  async run([command, ...args], env) {
+    const FOLDER = await mkdtemp(join(tmpdir(), "symbolon-client-"));
+    const keep = ["PATH", "HOME", "LANG", "JAVA_HOME"].filter((name) => process.env[name]);
+    const kept = Object.fromEntries(keep.map((name) => [name, process.env[name]]));
+    const child = spawn(command, args, { cwd: here, env: { ...kept, ...env, FOLDER }, stdio: ["ignore", "pipe", "pipe"] });
     const program = { url: `http://localhost:${env.PORT}`, log: "" };
     const exited = once(child, "exit").catch(() => {});
     child.on("error", (error) => (program.log += error));
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (bytes) => (program.log += bytes));
-    program.stop = async () => {
+    this.#programs.push(async () => {
       child.kill("SIGTERM");
       await Promise.race([exited, wait(5_000, null, { ref: false })]);
       child.kill("SIGKILL");
       await exited;
-    };
+      await rm(FOLDER, { recursive: true, force: true });
+    });
     for (const end = Date.now() + DEADLINE_MS; Date.now() < end && child.exitCode === null && child.pid; await wait(25)) {
       if (await listens(env.PORT)) return program;
     }
-    await program.stop();
     throw new Error(`${command} ${args.join(" ")} does not listen:\n${program.log}`);
   }
 
-  stop() {
-    return this.server?.stop();
+  async stopPrograms() {
+    await Promise.all(this.#programs.splice(0).map((stop) => stop()));
+  }
+
+  async stop() {
+    await this.stopPrograms();
+    await this.server?.stop();
   }
 }
 

@@ -1,9 +1,10 @@
 // What the relying parties in JavaScript have in common: express with its sessions, and nothing that is OAuth's. The
-// library of each gives the four steps:
+// library of each gives the steps:
 //   begin()            where the browser goes, and what to keep until it is back
 //   finish(url, kept)  the claims of the ID token and the tokens, from where the browser came back to
 //   refresh(tokens)    new tokens; throws when the session is over
 //   leave(tokens)      where the browser goes to log out
+// One that is express middleware itself gives `enter` and `back` instead of the first two.
 
 import express from "express";
 import session from "express-session";
@@ -14,22 +15,29 @@ export const here = `http://localhost:${PORT}`;
 export const redirect_uri = `${here}/callback`;
 export const scope = "openid profile";
 
-export function serve({ begin, finish, refresh, leave, jwks_uri }) {
+export function serve({ begin, finish, refresh, leave, jwks_uri, enter, back }) {
   const store = new session.MemoryStore();
   const app = express();
   app.use(session({ store, secret: CLIENT_SECRET, resave: false, saveUninitialized: false }));
 
-  app.get("/", async ({ session }, response) => {
-    if (session.claims) return response.json(session.claims);
+  enter ??= async (request, response) => {
     const { url, kept } = await begin();
-    session.kept = kept;
+    request.session.kept = kept;
     response.redirect(url);
+  };
+  back ??= async (request, response, next) => {
+    request.user = await finish(new URL(request.originalUrl, here), request.session.kept);
+    next();
+  };
+
+  app.get("/", (request, response, next) => {
+    if (request.session.claims) return response.json(request.session.claims);
+    return enter(request, response, next);
   });
 
-  app.get("/callback", async (request, response) => {
-    const { claims, tokens } = await finish(new URL(request.originalUrl, here), request.session.kept);
+  app.get("/callback", back, async (request, response) => {
     await new Promise((done, failed) => request.session.regenerate((error) => (error ? failed(error) : done())));
-    Object.assign(request.session, { claims, tokens });
+    Object.assign(request.session, request.user);
     response.redirect("/");
   });
 
