@@ -49,7 +49,7 @@
 
 mod claims;
 mod issue;
-mod json;
+pub(crate) mod json;
 mod verify;
 
 pub use claims::{Audience, Claims, EmptyAudience};
