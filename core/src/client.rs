@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 use crate::{
     id::{EntryId, Text, UserId},
     keys::Algorithm,
-    secret::{SecretBytes, SecretText},
+    secret::{SecretBytes, SecretText, sha256},
     time::Time,
     token::TokenType,
 };
@@ -110,11 +110,7 @@ pub struct SecretDigest([u8; 32]);
 impl SecretDigest {
     /// The digest of a secret.
     pub fn of(secret: &SecretText) -> Self {
-        let digest =
-            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.expose().as_bytes());
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest.as_ref());
-        Self(bytes)
+        Self(sha256(secret.expose().as_bytes()))
     }
 
     /// The digest whose bytes these are.

@@ -26,7 +26,7 @@ use crate::{
     change::{Change, Write},
     client::ClientId,
     id::{KeyId, SessionId},
-    secret::{SecretBytes, SecretText},
+    secret::{SecretBytes, SecretText, sha256},
     session::{Login, Reason, Session},
     time::Time,
     user::{Epoch, User},
@@ -278,13 +278,6 @@ impl Code {
         change.write(Write::UseCode { digest: self.digest, child: child.id });
         Ok((change, child))
     }
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    let mut array = [0; 32];
-    array.copy_from_slice(digest.as_ref());
-    array
 }
 
 #[cfg(test)]

@@ -142,8 +142,9 @@ impl<'t> Assertion<'t> {
     pub fn parse(text: &'t str) -> Result<Self, InvalidAssertion> {
         let jws = Jws::parse(text, ASSERTION_BYTES_MAX)?;
         jws.check_type(&["client-authentication+jwt", "JWT"])?;
-        let client = jws.claimed().client("sub")?;
-        if jws.claimed().required("iss")? != client.as_str() {
+        let claimed = jws.claimed()?;
+        let client = claimed.client("sub")?;
+        if claimed.required("iss")? != client.as_str() {
             return Err(InvalidAssertion::Subject);
         }
         Ok(Self { jws, client })

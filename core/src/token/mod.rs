@@ -48,6 +48,7 @@
 //! ```
 
 mod claims;
+pub(crate) mod compact;
 mod issue;
 pub(crate) mod json;
 mod verify;

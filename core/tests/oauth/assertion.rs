@@ -121,7 +121,8 @@ fn times() {
     ] {
         check_claims(changes, expected);
     }
-    for exp in [json!(null), json!("4000000060"), json!(-1), json!(1e300), json!(i64::MAX), json!([1])]
+    for exp in
+        [json!(null), json!("4000000060"), json!(-1), json!(1e300), json!(i64::MAX), json!([1])]
     {
         check_claims(json!({ "exp": exp }), Err(No::Jws(InvalidJws::Claims)));
     }
@@ -153,11 +154,8 @@ fn algorithm_confusion() {
     for (registered, used) in [(rs256, ps256), (ps256, rs256)] {
         let header = json!({ "alg": used.name(), "kid": registered.name() }).to_string();
         let text = sign(&header, &claims().to_string(), used);
-        let found = Assertion::parse(&text).unwrap().verify(
-            &keys(registered),
-            &Rules::new(ISSUER),
-            NOW,
-        );
+        let found =
+            Assertion::parse(&text).unwrap().verify(&keys(registered), &Rules::new(ISSUER), NOW);
         assert_eq!(found, Err(No::Jws(InvalidJws::Algorithm)));
     }
 
@@ -193,10 +191,12 @@ fn keys_that_come_along_are_refused() {
 
 #[test]
 fn other_kinds_of_tokens_are_no_assertions() {
-    for typ in ["JWT", "jwt", "client-authentication+jwt", "application/Client-Authentication+JWT"] {
+    for typ in ["JWT", "jwt", "client-authentication+jwt", "application/Client-Authentication+JWT"]
+    {
         check_header(json!({ "typ": typ }), Ok(()));
     }
-    for typ in ["at+jwt", "dpop+jwt", "oauth-authz-req+jwt", "logout+jwt", "", "application/", "é"] {
+    for typ in ["at+jwt", "dpop+jwt", "oauth-authz-req+jwt", "logout+jwt", "", "application/", "é"]
+    {
         check_header(json!({ "typ": typ }), Err(No::Jws(InvalidJws::Type)));
     }
 }
