@@ -10,6 +10,8 @@
 //!
 //! Header members that are not known are ignored, as RFC 7515, section 4, wants it.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
@@ -55,6 +57,15 @@ pub enum InvalidJws {
     /// The claims are no JSON object, one stands twice, is missing, or has the wrong type.
     #[error("the claims are malformed, or one is missing")]
     Claims,
+    /// `exp` is further away than such a text may live.
+    #[error("it would live too long")]
+    Lifetime,
+    /// `iat` or `nbf` lie in the future.
+    #[error("not valid yet")]
+    NotYetValid,
+    /// `exp` is past.
+    #[error("expired")]
+    Expired,
 }
 
 /// A text that was taken apart. Nothing in it is proven.
@@ -179,6 +190,26 @@ impl Claims {
             return Err(InvalidJws::Claims);
         }
         Ok(Some(Time::from_secs(secs)))
+    }
+
+    /// Whether `exp`, which is required, `iat` and `nbf` fit this moment; then when it is refused anyway.
+    pub(super) fn expires_at(
+        &self,
+        leeway: Duration,
+        lifetime_max: Duration,
+        now: Time,
+    ) -> Result<Time, InvalidJws> {
+        let expires_at = self.time("exp")?.ok_or(InvalidJws::Claims)?;
+        let latest = now + leeway;
+        let begins_later = |time: Option<Time>| time.is_some_and(|time| time > latest);
+        if begins_later(self.time("iat")?) || begins_later(self.time("nbf")?) {
+            return Err(InvalidJws::NotYetValid);
+        }
+        if expires_at > latest + lifetime_max {
+            return Err(InvalidJws::Lifetime);
+        }
+        let refused_at = expires_at + leeway;
+        if refused_at <= now { Err(InvalidJws::Expired) } else { Ok(refused_at) }
     }
 
     /// The `jti`: 1 to [`JTI_BYTES_MAX`] bytes.
