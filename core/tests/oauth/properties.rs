@@ -8,7 +8,6 @@ use symbolon_core::oauth::{
     jwk::{PublicKey, PublicKeys, SignatureAlgorithm},
     request_object::{self, RequestObject},
     resource::Resources,
-    scope::Scope,
     uri::{ApplicationType, RedirectUri, Uri},
 };
 
@@ -83,9 +82,6 @@ proptest! {
                     let longer = text.clone() + "#";
                     prop_assert!(!uri.admits(&longer));
                 }
-            }
-            if let Ok(scope) = text.parse::<Scope>() {
-                prop_assert_eq!(scope.to_string().parse(), Ok(scope));
             }
             let _ = Resources::parse([&*text]);
         }
