@@ -9,8 +9,9 @@ use subtle::ConstantTimeEq;
 use crate::{
     id::{EntryId, Text, UserId},
     keys::Algorithm,
+    oauth::grant::GrantType,
     scope::{self, Scope},
-    secret::{SecretBytes, SecretText},
+    secret::{SecretBytes, SecretText, sha256},
     time::Time,
     token::TokenType,
 };
@@ -111,11 +112,7 @@ pub struct SecretDigest([u8; 32]);
 impl SecretDigest {
     /// The digest of a secret.
     pub fn of(secret: &SecretText) -> Self {
-        let digest =
-            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.expose().as_bytes());
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest.as_ref());
-        Self(bytes)
+        Self(sha256(secret.expose().as_bytes()))
     }
 
     /// The digest whose bytes these are.
@@ -138,6 +135,10 @@ impl SecretDigest {
 pub fn new_secret(rng: &mut impl CryptoRng) -> SecretText {
     let bytes = SecretBytes::<32>::random(rng);
     SecretText::new(format!("symc_{}", URL_SAFE_NO_PAD.encode(bytes.expose())))
+}
+
+fn grant_types() -> Vec<GrantType> {
+    GrantType::DEFAULT.into()
 }
 
 const fn rs256() -> Algorithm {
@@ -175,6 +176,9 @@ pub struct Client {
     /// The scopes that it may ask for, besides the [standard](scope::STANDARD) ones.
     #[serde(default)]
     pub scopes: Vec<Scope>,
+    /// The grants that it may use at the token endpoint.
+    #[serde(default = "grant_types")]
+    pub grant_types: Vec<GrantType>,
     /// How its access tokens are signed.
     #[serde(default)]
     pub algorithm: Algorithm,
@@ -212,6 +216,20 @@ impl Client {
         scope::only(asked, |name| {
             scope::STANDARD.contains(&name) || self.scopes.iter().any(|own| own.as_str() == name)
         })
+    }
+
+    /// The scope of a client that acts for itself: without a wish all of its own. `None` if it asks for more; a login,
+    /// which the standard scopes are about, it has none.
+    pub fn scope_of_machine(&self, asked: Option<&str>) -> Option<Box<str>> {
+        let own: Vec<&str> = self.scopes.iter().map(Scope::as_str).collect();
+        let Some(asked) = asked else { return Some(own.join(" ").into()) };
+        let may = |name: &str| own.contains(&name);
+        asked.split_ascii_whitespace().all(may).then(|| scope::only(asked, may))
+    }
+
+    /// Whether it may use a grant.
+    pub fn may_use(&self, grant: GrantType) -> bool {
+        self.grant_types.contains(&grant)
     }
 
     /// Whether pages of this origin belong to the client.

@@ -49,9 +49,10 @@
 //! ```
 
 mod claims;
+pub(crate) mod compact;
 mod id_token;
 mod issue;
-mod json;
+pub(crate) mod json;
 mod verify;
 
 pub use claims::{Audience, Claims, EmptyAudience};

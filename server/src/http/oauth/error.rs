@@ -59,8 +59,8 @@ impl OauthError {
     /// More than was granted.
     pub const SCOPE: Self = Self::new("invalid_scope", "the scope is more than was granted");
 
-    /// The client gets no tokens for anybody.
-    pub const TARGET: Self = Self::new("invalid_target", "the client has no audience");
+    /// The client gets no tokens for that resource server, or for none at all (RFC 8707, section 2).
+    pub const TARGET: Self = Self::new("invalid_target", "the client has no such audience");
 }
 
 impl From<Unavailable> for OauthError {
