@@ -41,14 +41,17 @@ const apache = () =>
   has(`${MODULES}/mod_auth_openidc.so`) ? undefined : "libapache2-mod-auth-openidc could not be installed";
 const oauth2proxy = () => (runs("oauth2-proxy", "--version") ? undefined : "there is no oauth2-proxy on the PATH");
 
-// APIs that check access tokens by themselves.
+// APIs that check access tokens by themselves: the algorithms and types that they know with these few lines.
+const ES256 = ["ES256", "RS256"];
+const ALL = [...ES256, "EdDSA"];
 export const APIS = {
-  jose: { lacks: node, command: () => ["node", "node/jose-api.js"] },
-  jsonwebtoken: { lacks: node, command: () => ["node", "node/jsonwebtoken-api.js"] },
-  pyjwt: { lacks: python, command: () => [PYTHON, "python/pyjwt_api.py"] },
-  "go-oidc": { lacks: golang, command: () => ["go/bin/api"] },
-  spring: { lacks: java, command: () => [...JAVA, "-jar", JAR, "--spring.profiles.active=api"] },
-  jjwt: { lacks: java, command: () => [...JAVA, "-Dloader.main=example.Jjwt", "-cp", JAR, LAUNCHER] },
+  jose: { lacks: node, command: () => ["node", "node/jose-api.js"], algorithms: ALL },
+  jsonwebtoken: { lacks: node, command: () => ["node", "node/jsonwebtoken-api.js"], algorithms: ES256 },
+  pyjwt: { lacks: python, command: () => [PYTHON, "python/pyjwt_api.py"], algorithms: ALL },
+  "go-oidc": { lacks: golang, command: () => ["go/bin/api"], algorithms: ALL },
+  // Spring's resource server takes no other type from its settings alone.
+  spring: { lacks: java, command: () => [...JAVA, "-jar", JAR, "--spring.profiles.active=api"], algorithms: ES256, types: ["JWT"] },
+  jjwt: { lacks: java, command: () => [...JAVA, "-Dloader.main=example.Jjwt", "-cp", JAR, LAUNCHER], algorithms: ALL },
 };
 
 export const CLIENTS = {
@@ -101,7 +104,6 @@ export const CLIENTS = {
     command: () => [...JAVA, "-jar", JAR, "--spring.profiles.active=web"],
     // Where a login comes back to, and where one that an access token needed.
     callback: ["/login/oauth2/code/symbolon", "/authorize/oauth2/code/symbolon"],
-    // Spring's resource server takes no other type from its settings alone.
     type: "JWT",
     api: "spring",
     refreshing: "/api",
