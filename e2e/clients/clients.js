@@ -79,7 +79,7 @@ export const CLIENTS = {
       ...[`--redirect-url=http://localhost:${PORT}/callback`, `--http-address=127.0.0.1:${PORT}`, `--upstream=${UPSTREAM}`],
       ...["--cookie-secure=false", "--cookie-refresh=1s", "--code-challenge-method=S256", "--skip-provider-button"],
       ...["--email-domain=*", "--oidc-email-claim=sub", "--pass-access-token", `--whitelist-domain=${new URL(ISSUER).host}`],
-      "--proxy-prefix=",
+      "--proxy-prefix=", "--skip-auth-route=GET=^/left",
     ],
     env: ({ CLIENT_SECRET }) => ({
       OAUTH2_PROXY_CLIENT_SECRET: CLIENT_SECRET,
@@ -88,6 +88,11 @@ export const CLIENTS = {
     upstream: { IDENTITY: "x-forwarded-user", TOKEN: "x-forwarded-access-token" },
     api: "jose",
     refreshing: "/",
+    logout: ({ url, world }) => {
+      const after = new URLSearchParams({ post_logout_redirect_uri: `${url}/left` });
+      const rd = `${world.metadata.end_session_endpoint}?id_token_hint={id_token}&${after}`;
+      return `/sign_out?${new URLSearchParams({ rd })}`;
+    },
   },
   mod_auth_openidc: {
     lacks: apache,
@@ -97,6 +102,7 @@ export const CLIENTS = {
     api: "jose",
     refreshing: "/",
     backchannel: "/callback?logout=backchannel",
+    asks: /id="logout-/,
     logout: ({ url }) => `/callback?logout=${encodeURIComponent(`${url}/left`)}`,
   },
   spring: {
@@ -108,5 +114,6 @@ export const CLIENTS = {
     api: "spring",
     refreshing: "/api",
     backchannel: "/logout/connect/back-channel/symbolon",
+    asks: /Are you sure you want to log out/,
   },
 };

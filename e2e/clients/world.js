@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,6 +25,9 @@ export class World {
     const world = new World();
     world.binary = binary;
     const settings = ["password.memory_kib=8", "password.iterations=1", "lifetimes.access_token=62s"];
+    world.offers = execFileSync(binary, ["client", "add", "--help"], { encoding: "utf8" });
+    // Clients on this machine are told of the end.
+    if (world.offers.includes("backchannel")) settings.push("outbound.allowed_networks=127.0.0.0/8,::1");
     world.server = await startServer(binary, "--no-demo", ...settings.flatMap((setting) => ["--set", setting]));
     world.issuer = world.server.url;
     world.user = world.server.users.find(({ username }) => username === "user");
@@ -40,7 +44,8 @@ export class World {
 
   // Registers a client of ours, and gives its secret if it has one.
   register(id, kind, options) {
-    const flags = Object.entries(options).flatMap(([name, value]) => [].concat(value).flatMap((it) => [`--${name}`, it]));
+    const offered = Object.entries(options).filter(([name]) => this.offers.includes(`--${name} `));
+    const flags = offered.flatMap(([name, value]) => [].concat(value).flatMap((it) => [`--${name}`, it]));
     return this.cli("client", "add", id, "--kind", kind, "--first-party", ...flags).client_secret;
   }
 
@@ -74,6 +79,35 @@ export class World {
   async stop() {
     await this.stopPrograms();
     await this.server?.stop();
+  }
+}
+
+// Stands before a client's back channel and is shut at first: so the client hears of an end when it refreshes.
+export class BackChannel {
+  isOpen = false;
+  // What the client answered, one status per logout token.
+  answers = [];
+
+  static async before(to) {
+    const channel = new BackChannel();
+    channel.server = createHttpServer((request, response) => channel.#hand(to, request, response)).listen(0, "127.0.0.1");
+    await once(channel.server, "listening");
+    channel.url = `http://localhost:${channel.server.address().port}/`;
+    return channel;
+  }
+
+  async #hand(to, request, response) {
+    const body = Buffer.concat(await request.toArray());
+    if (!this.isOpen) return response.writeHead(503).end();
+    const headers = { "content-type": request.headers["content-type"] };
+    const { status } = await fetch(to, { method: "POST", headers, body });
+    this.answers.push(status);
+    response.writeHead(status).end();
+  }
+
+  stop() {
+    this.server.close();
+    this.server.closeAllConnections();
   }
 }
 

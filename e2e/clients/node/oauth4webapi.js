@@ -51,7 +51,7 @@ serve({
 
   leave({ id_token }) {
     const url = new URL(as.end_session_endpoint);
-    url.search = new URLSearchParams({ id_token_hint: id_token, post_logout_redirect_uri: `${here}/` });
+    url.search = new URLSearchParams({ id_token_hint: id_token, post_logout_redirect_uri: `${here}/left` });
     return url.href;
   },
 

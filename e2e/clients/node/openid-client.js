@@ -31,7 +31,7 @@ serve({
   refresh: ({ refresh_token }) => client.refreshTokenGrant(config, refresh_token),
 
   leave: ({ id_token }) =>
-    client.buildEndSessionUrl(config, { id_token_hint: id_token, post_logout_redirect_uri: `${here}/` }).href,
+    client.buildEndSessionUrl(config, { id_token_hint: id_token, post_logout_redirect_uri: `${here}/left` }).href,
 
   jwks_uri: config.serverMetadata().jwks_uri,
 });

@@ -43,7 +43,7 @@ serve({
     ),
 
   leave: ({ id_token }) =>
-    `${metadata.end_session_endpoint}?${new URLSearchParams({ id_token_hint: id_token, post_logout_redirect_uri: `${here}/` })}`,
+    `${metadata.end_session_endpoint}?${new URLSearchParams({ id_token_hint: id_token, post_logout_redirect_uri: `${here}/left` })}`,
 
   jwks_uri: metadata.jwks_uri,
 });

@@ -54,7 +54,7 @@ func main() {
 	}
 	for path, handler := range map[string]func(http.ResponseWriter, *http.Request, *session) error{
 		"GET /{$}": a.home, "GET /callback": a.callback, "GET /api": a.call, "GET /refresh": a.refresh,
-		"GET /logout": a.logout, "POST /backchannel": a.backchannel,
+		"GET /logout": a.logout, "GET /left": a.left, "POST /backchannel": a.backchannel,
 	} {
 		http.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			a.mutex.Lock()
@@ -141,6 +141,10 @@ func (a *app) callback(w http.ResponseWriter, r *http.Request, s *session) error
 }
 
 func (a *app) call(w http.ResponseWriter, r *http.Request, s *session) error {
+	if s.Token == nil {
+		http.Redirect(w, r, "/", http.StatusFound)
+		return nil
+	}
 	source := oauth2.ReuseTokenSource(s.Token, a.config.TokenSource(r.Context(), s.Token))
 	answer, err := oauth2.NewClient(r.Context(), source).Get(os.Getenv("API"))
 	if err != nil {
@@ -155,7 +159,9 @@ func (a *app) call(w http.ResponseWriter, r *http.Request, s *session) error {
 
 // The library refreshes a token that is over before it uses it.
 func (a *app) refresh(w http.ResponseWriter, r *http.Request, s *session) error {
-	s.Token.Expiry = time.Now().Add(-time.Second)
+	if s.Token != nil {
+		s.Token.Expiry = time.Now().Add(-time.Second)
+	}
 	if err := a.call(w, r, s); err != nil {
 		a.end(func(it *session) bool { return it == s })
 		return err
@@ -171,9 +177,14 @@ func (a *app) logout(w http.ResponseWriter, r *http.Request, s *session) error {
 		return err
 	}
 	a.end(func(it *session) bool { return it == s })
-	query := url.Values{"id_token_hint": {s.IDToken}, "post_logout_redirect_uri": {here + "/"}}
+	query := url.Values{"id_token_hint": {s.IDToken}, "post_logout_redirect_uri": {here + "/left"}}
 	http.Redirect(w, r, metadata.EndSession+"?"+query.Encode(), http.StatusFound)
 	return nil
+}
+
+func (a *app) left(w http.ResponseWriter, r *http.Request, _ *session) error {
+	_, err := io.WriteString(w, "logged out")
+	return err
 }
 
 // OpenID Connect Back-Channel Logout 1.0, section 2.6: the library checks a logout token as it does an ID token.
