@@ -51,7 +51,7 @@
 mod claims;
 mod id_token;
 mod issue;
-mod json;
+pub(crate) mod json;
 mod verify;
 
 pub use claims::{Audience, Claims, EmptyAudience};
