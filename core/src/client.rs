@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq;
 use crate::{
     id::{EntryId, Text, UserId},
     keys::Algorithm,
+    oauth::uri::{ApplicationType, RedirectUri},
     secret::{SecretBytes, SecretText},
     time::Time,
     token::TokenType,
@@ -142,6 +143,10 @@ pub fn new_secret(rng: &mut impl CryptoRng) -> SecretText {
 /// The scopes that every client may ask for.
 pub const STANDARD_SCOPES: [&str; 2] = ["openid", "profile"];
 
+const fn yes() -> bool {
+    true
+}
+
 const fn rs256() -> Algorithm {
     Algorithm::Rs256
 }
@@ -173,6 +178,15 @@ pub struct Client {
     /// The exact URIs that a browser may be sent back to.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
+    /// What kind of application it is, as to where a browser may be sent back to.
+    #[serde(default)]
+    pub application_type: ApplicationType,
+    /// Whether its authorization requests need a code challenge. Those of a public client always do.
+    #[serde(default = "yes")]
+    pub pkce_required: bool,
+    /// Whether its authorization requests count only when it has pushed them (RFC 9126).
+    #[serde(default)]
+    pub require_pushed_authorization_requests: bool,
     /// The scopes that it may ask for, besides [`STANDARD_SCOPES`].
     #[serde(default)]
     pub scopes: Vec<String>,
@@ -220,6 +234,14 @@ impl Client {
             }
         }
         given.join(" ").into()
+    }
+
+    /// Whether a browser may be sent back to this URI.
+    pub fn admits_redirect(&self, uri: &str) -> bool {
+        let admits = |own: &String| {
+            RedirectUri::parse(own, self.application_type).is_ok_and(|own| own.admits(uri))
+        };
+        self.redirect_uris.iter().any(admits)
     }
 
     /// Whether pages of this origin belong to the client.

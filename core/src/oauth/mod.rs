@@ -7,6 +7,7 @@
 //!
 //! | module | noun | of |
 //! |---|---|---|
+//! | [`authorization`] | an authorization request, and the steps to its answer | RFC 6749; OpenID Connect Core |
 //! | [`jwk`] | the public keys of others | RFC 7517, 7638, 8037 |
 //! | [`jws`] | a signed text, before anybody believes it | RFC 7515, 8725 |
 //! | [`assertion`] | a client proves who it is with a key | RFC 7521, 7523 |
@@ -18,6 +19,7 @@
 //! | [`uri`] | URIs, and where a browser may be sent back to | RFC 3986, 8252, 9700 |
 
 pub mod assertion;
+pub mod authorization;
 pub mod dpop;
 pub mod jwk;
 pub mod jws;
