@@ -61,6 +61,12 @@ impl Scope {
         self.0.is_subset(&granted.0)
     }
 
+    /// What either allows.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        Self(self.0.union(&other.0).cloned().collect())
+    }
+
     /// What both allow.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
