@@ -10,6 +10,7 @@ use crate::{
     id::{EntryId, Text, UserId},
     keys::Algorithm,
     oauth::uri::{ApplicationType, RedirectUri},
+    scope::{self, Scope},
     secret::{SecretBytes, SecretText},
     time::Time,
     token::TokenType,
@@ -140,9 +141,6 @@ pub fn new_secret(rng: &mut impl CryptoRng) -> SecretText {
     SecretText::new(format!("symc_{}", URL_SAFE_NO_PAD.encode(bytes.expose())))
 }
 
-/// The scopes that every client may ask for.
-pub const STANDARD_SCOPES: [&str; 2] = ["openid", "profile"];
-
 const fn yes() -> bool {
     true
 }
@@ -163,13 +161,17 @@ pub struct Client {
     pub id: ClientId,
     /// What kind of application it is.
     pub kind: ClientKind,
+    /// What people call it; its id, if it says nothing.
+    #[serde(default)]
+    pub name: Option<Box<str>>,
     /// Whether it is ours: it may take passwords itself, and no consent is asked for it.
     #[serde(default)]
     pub first_party: bool,
     /// The digest of its secret. It rests in a column of its own.
     #[serde(skip)]
     pub secret: Option<SecretDigest>,
-    /// The audiences that its tokens can be for; the first is the default. Never empty for a client that gets tokens.
+    /// The audiences that its access tokens can be for; the first is the default. A client without one gets access
+    /// tokens for userinfo alone, with the scope `openid`.
     #[serde(default)]
     pub audiences: Vec<String>,
     /// The exact origins that its pages live on (CORS, handover).
@@ -187,9 +189,9 @@ pub struct Client {
     /// Whether its authorization requests count only when it has pushed them (RFC 9126).
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
-    /// The scopes that it may ask for, besides [`STANDARD_SCOPES`].
+    /// The scopes that it may ask for, besides the [standard](scope::STANDARD) ones.
     #[serde(default)]
-    pub scopes: Vec<String>,
+    pub scopes: Vec<Scope>,
     /// How its access tokens are signed.
     #[serde(default)]
     pub algorithm: Algorithm,
@@ -224,16 +226,14 @@ impl Client {
     /// What of an asked scope the client may have: each name once, in the order in which it was asked. Other names are
     /// passed over, as OpenID Connect Core, section 3.1.2.1, asks; the answer says what was given.
     pub fn scope(&self, asked: &str) -> Box<str> {
-        let may = |name: &&str| {
-            STANDARD_SCOPES.contains(name) || self.scopes.iter().any(|own| own == name)
-        };
-        let mut given: Vec<&str> = Vec::new();
-        for name in asked.split_ascii_whitespace().filter(may) {
-            if !given.contains(&name) {
-                given.push(name);
-            }
-        }
-        given.join(" ").into()
+        scope::only(asked, |name| {
+            scope::STANDARD.contains(&name) || self.scopes.iter().any(|own| own.as_str() == name)
+        })
+    }
+
+    /// What people call it.
+    pub fn title(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.id.as_str())
     }
 
     /// Whether a browser may be sent back to this URI.
@@ -241,7 +241,7 @@ impl Client {
         let admits = |own: &String| {
             RedirectUri::parse(own, self.application_type).is_ok_and(|own| own.admits(uri))
         };
-        self.redirect_uris.iter().any(admits)
+        self.redirect_uris.iter().any(|own| own == uri || admits(own))
     }
 
     /// Whether pages of this origin belong to the client.

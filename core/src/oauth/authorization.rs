@@ -151,10 +151,7 @@ impl Request {
     ///
     /// # Errors
     /// The first [`Fault`]; it goes back to the client.
-    pub fn read<'a>(
-        client: &Client,
-        get: impl Fn(&str) -> Option<&'a str>,
-    ) -> Result<Self, Fault> {
+    pub fn read<'a>(client: &Client, get: impl Fn(&str) -> Option<&'a str>) -> Result<Self, Fault> {
         match get("response_type") {
             Some("code") => {}
             None => return Err(invalid("response_type is missing")),
@@ -227,9 +224,8 @@ impl Request {
         let before = || {
             let asked: Result<Scope, _> = self.scope.parse();
             self.first_party
-                || asked.is_ok_and(|asked| {
-                    seen.allowed.is_some_and(|allowed| asked.is_subset(allowed))
-                })
+                || asked
+                    .is_ok_and(|asked| seen.allowed.is_some_and(|allowed| asked.is_subset(allowed)))
         };
         seen.approved || !self.prompt.consent && before()
     }
@@ -241,8 +237,7 @@ fn challenge<'a>(
     get: &impl Fn(&str) -> Option<&'a str>,
 ) -> Result<Option<Challenge>, Fault> {
     let required = client.kind == ClientKind::Public || client.pkce_required;
-    let requested =
-        pkce::requested(get("code_challenge"), get("code_challenge_method"), required);
+    let requested = pkce::requested(get("code_challenge"), get("code_challenge_method"), required);
     requested.map_err(|invalid_pkce| {
         invalid(match invalid_pkce {
             InvalidPkce::Missing => "code_challenge is missing",
@@ -381,10 +376,7 @@ pub const STEPS: &[Step] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        session::Method,
-        user::Epoch,
-    };
+    use crate::{session::Method, user::Epoch};
 
     const NOW: Time = Time::from_secs(1_800_000_000);
     const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";

@@ -183,7 +183,9 @@ async fn open(
 ) -> Result<(Session, Option<SessionId>), Refused> {
     for _ in 0..TRIES_MAX {
         if let Some(text) = attempt.presented.as_ref().filter(|_| presented.is_some()) {
-            presented = self::presented(app, Some(text), now).await?.filter(|live| takes_place(attempt, live));
+            presented = self::presented(app, Some(text), now)
+                .await?
+                .filter(|live| takes_place(attempt, live));
         }
         let session = new_session(app, attempt, user, now)?;
         let (change, session) = decide(app, session, presented.as_ref(), now);
@@ -257,12 +259,7 @@ fn takes_place(attempt: &Attempt<'_>, presented: &Live) -> bool {
 
 /// What becomes of the new session and the one that came along. Who logs in once more goes on with the session that was
 /// theirs; its id changes only with the user.
-fn decide(
-    app: &App,
-    session: Session,
-    presented: Option<&Live>,
-    now: Time,
-) -> (Change, Session) {
+fn decide(app: &App, session: Session, presented: Option<&Live>, now: Time) -> (Change, Session) {
     let user = session.login.as_ref().map(|login| login.user);
     let of_user = |live: &&Live| live.session.login.as_ref().map(|login| login.user) == user;
     let (again, key) = (presented.filter(of_user), session.cookie.map(|cookie| cookie.key));

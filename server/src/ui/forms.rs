@@ -133,6 +133,8 @@ pub enum LoginReason {
     LoginNeeded,
     /// Their session has ended.
     SessionEnded,
+    /// They are logged in, and the application wants to know that it is still them.
+    Again,
 }
 
 /// `GET /login`, and the answer to a login that failed.
@@ -166,6 +168,7 @@ impl Login<'_> {
         match (self.reason, self.problems) {
             (Some(LoginReason::LoginNeeded), []) => Some(self.page.words.login_needed),
             (Some(LoginReason::SessionEnded), []) => Some(self.page.words.session_ended),
+            (Some(LoginReason::Again), []) => Some(self.page.words.login_again),
             _ => None,
         }
     }

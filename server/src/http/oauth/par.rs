@@ -41,12 +41,13 @@ pub async fn push(
         return Err(OauthError::invalid_request("request_uri cannot be pushed"));
     }
     Asked::of_client(client.clone(), read)?.request_of_push()?;
-    let uri = ops::push::push(&http.app, &client.id, form, now()).await.map_err(|refused| {
-        match refused {
-            Refused::TooMany => OauthError::TOO_MANY,
-            Refused::Unavailable(error) => error.into(),
-        }
-    })?;
+    let uri =
+        ops::push::push(&http.app, &client.id, form, now()).await.map_err(
+            |refused| match refused {
+                Refused::TooMany => OauthError::TOO_MANY,
+                Refused::Unavailable(error) => error.into(),
+            },
+        )?;
     let body = json!({ "request_uri": uri, "expires_in": LIFE.as_secs() });
     let mut response = (StatusCode::CREATED, Json(body)).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -12,7 +12,7 @@
 
 use axum::{
     extract::{RawForm, RawQuery, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 use symbolon_core::{
@@ -204,9 +204,12 @@ fn back(http: &Http, view: &View, asked: &Asked, say: &[(&str, &str)]) -> Respon
         ResponseMode::FormPost => {
             let onward = Onward::to(asked);
             let page = view.page_towards(http, "/", &onward, None);
-            let template =
-                ui::FormPost { page: &page, action: &asked.redirect_uri, fields: &said };
-            view.html_to(http, StatusCode::OK, &template, None, &onward)
+            let template = ui::FormPost { page: &page, action: &asked.redirect_uri, fields: &said };
+            let mut response = view.html_to(http, StatusCode::OK, &template, None, &onward);
+            if let Ok(policy) = HeaderValue::try_from(ui::csp_sending(&onward.origins)) {
+                response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+            }
+            response
         }
     }
 }

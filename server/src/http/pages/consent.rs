@@ -1,10 +1,6 @@
 //! The page on which a person allows something to an application, and its answer.
 
-use axum::{
-    extract::State,
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 use symbolon_core::{oauth::authorization::Request, secret::SecretText};
 use symbolon_guard::Identity;
