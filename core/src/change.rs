@@ -9,10 +9,7 @@ use crate::{
     handle::Name,
     id::{EntryId, KeyId, SessionId, UserId},
     keys::KeyRecord,
-    oauth::{
-        pushed::{Pushed, PushedDigest},
-        scope::Scope,
-    },
+    oauth::pushed::{Pushed, PushedDigest},
     session::{Reason, Session, Version},
     time::Time,
     user::User,
@@ -52,8 +49,8 @@ pub enum Write {
     /// Marks an authorization code as used, and by what. Condition: it is there, unused and not expired, otherwise
     /// *conflict*.
     UseCode { digest: CodeDigest, child: SessionId },
-    /// Sets what a user allows a client, all of it.
-    AllowScope { user: UserId, client: ClientId, scope: Scope },
+    /// Sets the scope that a user allows a client, all of it.
+    AllowScope { user: UserId, client: ClientId, scope: Box<str> },
     /// Forgets what a user allows a client, with the codes that it has not redeemed, and ends its live sessions of that
     /// user and those under them; logs each. Condition: there is something to forget, otherwise *gone*.
     ForbidClient { user: UserId, client: ClientId },

@@ -28,8 +28,8 @@ use crate::{
     family::NewFamily,
     handle::FamilyNumber,
     id::{KeyId, SessionId, Text},
-    oauth::{pushed::PushedDigest, scope::Scope},
-    secret::{SecretBytes, SecretText},
+    oauth::pushed::PushedDigest,
+    secret::{SecretBytes, SecretText, sha256},
     session::{Login, Reason, Session},
     time::Time,
     user::{Epoch, User},
@@ -183,7 +183,7 @@ pub struct Request<'a> {
     /// What it asks for.
     pub asked: Asked,
     /// What the user allows it from now on, all of it, if somebody was asked.
-    pub allowed: Option<Scope>,
+    pub allowed: Option<Box<str>>,
     /// The pushed request that this is: it is used up.
     pub pushed: Option<PushedDigest>,
 }
@@ -354,13 +354,6 @@ impl Code {
         change.write(Write::UseCode { digest: self.digest, child: session.id });
         Ok(Redeemed { change, session, family })
     }
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    let mut array = [0; 32];
-    array.copy_from_slice(digest.as_ref());
-    array
 }
 
 #[cfg(test)]

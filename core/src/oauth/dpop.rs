@@ -27,7 +27,6 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use subtle::ConstantTimeEq;
 
@@ -36,7 +35,7 @@ use super::{
     jws::{InvalidJws, Jws},
     uri::Uri,
 };
-use crate::time::Time;
+use crate::{secret::sha256, time::Time};
 
 /// The longest proof that is looked at, in bytes. With an RSA key of 4096 bits it has about 2200.
 pub const PROOF_BYTES_MAX: usize = 8 * 1024;
@@ -135,7 +134,7 @@ impl Proof {
             return Err(InvalidProof::Uri);
         }
         if let Some(token) = target.access_token {
-            let hash = URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes()));
+            let hash = URL_SAFE_NO_PAD.encode(sha256(token.as_bytes()));
             let presented = claims.text("ath")?.ok_or(InvalidProof::Token)?;
             if !bool::from(presented.as_bytes().ct_eq(hash.as_bytes())) {
                 return Err(InvalidProof::Token);

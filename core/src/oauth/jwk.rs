@@ -5,17 +5,15 @@
 
 use std::{fmt, str::FromStr};
 
-use aws_lc_rs::{
-    digest::{SHA256, digest},
-    signature::{
-        ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaParameters,
-    },
+use aws_lc_rs::signature::{
+    ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaParameters,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
 use crate::{
     keys::{InvalidKey, Jwk, parse_public},
+    secret::sha256,
     token::json::Unambiguous,
 };
 
@@ -234,9 +232,7 @@ fn thumbprint(jwk: &Jwk) -> Thumbprint {
         }
         _ => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, text(e), text(n)),
     };
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest(&SHA256, canonical.as_bytes()).as_ref());
-    Thumbprint(bytes)
+    Thumbprint(sha256(canonical.as_bytes()))
 }
 
 /// Why a set of keys is refused. In registration it is `invalid_client_metadata` (RFC 7591, section 3.2.2).

@@ -10,16 +10,20 @@
 //!
 //! Header members that are not known are ignored, as RFC 7515, section 4, wants it.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
 use super::jwk::{KID_BYTES_MAX, PublicKey, PublicKeys, SignatureAlgorithm};
-use crate::{client::ClientId, time::Time, token::json::Unambiguous};
+use crate::{
+    client::ClientId,
+    time::Time,
+    token::{compact, json::Unambiguous},
+};
 
 /// The longest `jti`, in bytes.
 pub const JTI_BYTES_MAX: usize = 128;
-/// The signature of the largest RSA key, 4096 bits.
-const SIGNATURE_BYTES_MAX: usize = 512;
 /// The first moment of the year 10000, in seconds: no claim is later.
 const SECS_MAX: i64 = 253_402_300_800;
 
@@ -53,6 +57,15 @@ pub enum InvalidJws {
     /// The claims are no JSON object, one stands twice, is missing, or has the wrong type.
     #[error("the claims are malformed, or one is missing")]
     Claims,
+    /// `exp` is further away than such a text may live.
+    #[error("it would live too long")]
+    Lifetime,
+    /// `iat` or `nbf` lie in the future.
+    #[error("not valid yet")]
+    NotYetValid,
+    /// `exp` is past.
+    #[error("expired")]
+    Expired,
 }
 
 /// A text that was taken apart. Nothing in it is proven.
@@ -62,7 +75,7 @@ pub(super) struct Jws<'t> {
     signature: Vec<u8>,
     header: Map<String, Value>,
     algorithm: SignatureAlgorithm,
-    claims: Claims,
+    payload: Vec<u8>,
 }
 
 /// Members that no header of ours may have; `jwk` is refused by all but proofs.
@@ -73,12 +86,11 @@ impl<'t> Jws<'t> {
         if text.len() > bytes_max {
             return Err(InvalidJws::TooLong);
         }
-        let (signed, signature) = text.rsplit_once('.').ok_or(InvalidJws::Malformed)?;
-        let (header, claims) = signed.split_once('.').ok_or(InvalidJws::Malformed)?;
-        // Decoding is the check of the alphabet too: any other byte, a fourth part, padding or a loose tail fails here.
+        let parts = compact::split(text).ok_or(InvalidJws::Malformed)?;
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| InvalidJws::Malformed);
-        let (signature, header, claims) = (decode(signature)?, decode(header)?, decode(claims)?);
-        if signature.len() > SIGNATURE_BYTES_MAX {
+        let (header, payload) = (decode(parts.header)?, decode(parts.payload)?);
+        let signature = decode(parts.signature)?;
+        if signature.len() > compact::SIGNATURE_BYTES_MAX {
             return Err(InvalidJws::Malformed);
         }
         let header = object(&header).ok_or(InvalidJws::Header)?;
@@ -87,8 +99,7 @@ impl<'t> Jws<'t> {
         }
         let name = header.get("alg").and_then(Value::as_str).ok_or(InvalidJws::Header)?;
         let algorithm = SignatureAlgorithm::named(name).ok_or(InvalidJws::Algorithm)?;
-        let claims = Claims(object(&claims).ok_or(InvalidJws::Claims)?);
-        Ok(Self { signed, signature, header, algorithm, claims })
+        Ok(Self { signed: parts.signed, signature, header, algorithm, payload })
     }
 
     /// Whether the `typ` is one of these, in any case, with or without `application/` (RFC 7515, section 4.1.9).
@@ -103,7 +114,12 @@ impl<'t> Jws<'t> {
     }
 
     /// The claims, once one of these keys has signed them.
-    pub(super) fn verified_by(self, keys: &PublicKeys) -> Result<Claims, InvalidJws> {
+    pub(super) fn verified_by(&self, keys: &PublicKeys) -> Result<Claims, InvalidJws> {
+        self.check_signature(keys)?;
+        self.claimed()
+    }
+
+    fn check_signature(&self, keys: &PublicKeys) -> Result<(), InvalidJws> {
         if self.header.contains_key("jwk") {
             return Err(InvalidJws::Header);
         }
@@ -113,18 +129,17 @@ impl<'t> Jws<'t> {
             Some(_) => return Err(InvalidJws::Header),
         };
         let key = keys.find(kid, self.algorithm).ok_or(InvalidJws::UnknownKey)?;
-        self.verify(key)?;
-        Ok(self.claims)
+        self.verify(key)
     }
 
     /// The claims, and the key that the header brings, once that key has signed them.
-    pub(super) fn verified_by_itself(self) -> Result<(Claims, PublicKey), InvalidJws> {
+    pub(super) fn verified_by_itself(&self) -> Result<(Claims, PublicKey), InvalidJws> {
         let members = self.header.get("jwk").and_then(Value::as_object);
         let members = members.ok_or(InvalidJws::Header)?;
         let key =
             PublicKey::from_members(members, Some(self.algorithm)).map_err(|_| InvalidJws::Key)?;
         self.verify(&key)?;
-        Ok((self.claims, key))
+        Ok((self.claimed()?, key))
     }
 
     fn verify(&self, key: &PublicKey) -> Result<(), InvalidJws> {
@@ -138,8 +153,8 @@ impl<'t> Jws<'t> {
     }
 
     /// What it says before it is proven.
-    pub(super) const fn claimed(&self) -> &Claims {
-        &self.claims
+    pub(super) fn claimed(&self) -> Result<Claims, InvalidJws> {
+        object(&self.payload).map(Claims).ok_or(InvalidJws::Claims)
     }
 }
 
@@ -177,6 +192,26 @@ impl Claims {
         Ok(Some(Time::from_secs(secs)))
     }
 
+    /// Whether `exp`, which is required, `iat` and `nbf` fit this moment; then when it is refused anyway.
+    pub(super) fn expires_at(
+        &self,
+        leeway: Duration,
+        lifetime_max: Duration,
+        now: Time,
+    ) -> Result<Time, InvalidJws> {
+        let expires_at = self.time("exp")?.ok_or(InvalidJws::Claims)?;
+        let latest = now + leeway;
+        let begins_later = |time: Option<Time>| time.is_some_and(|time| time > latest);
+        if begins_later(self.time("iat")?) || begins_later(self.time("nbf")?) {
+            return Err(InvalidJws::NotYetValid);
+        }
+        if expires_at > latest + lifetime_max {
+            return Err(InvalidJws::Lifetime);
+        }
+        let refused_at = expires_at + leeway;
+        if refused_at <= now { Err(InvalidJws::Expired) } else { Ok(refused_at) }
+    }
+
     /// The `jti`: 1 to [`JTI_BYTES_MAX`] bytes.
     pub(super) fn jti(&self) -> Result<Option<Box<str>>, InvalidJws> {
         match self.text("jti")? {
@@ -206,3 +241,6 @@ fn object(json: &[u8]) -> Option<Map<String, Value>> {
     serde_json::from_slice::<Unambiguous>(json).ok()?;
     serde_json::from_slice(json).ok()
 }
+
+#[cfg(test)]
+mod tests;

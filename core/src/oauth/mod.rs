@@ -15,7 +15,6 @@
 //! | [`request_object`] | an authorization request that its client signed | RFC 9101 |
 //! | [`pkce`] | the challenge of a request | RFC 7636, 9700 |
 //! | [`pushed`] | a request that went before its browser | RFC 9126 |
-//! | [`scope`] | what is asked for | RFC 6749, section 3.3 |
 //! | [`resource`] | for whom it is asked | RFC 8707 |
 //! | [`uri`] | URIs, and where a browser may be sent back to | RFC 3986, 8252, 9700 |
 
@@ -28,5 +27,4 @@ pub mod pkce;
 pub mod pushed;
 pub mod request_object;
 pub mod resource;
-pub mod scope;
 pub mod uri;

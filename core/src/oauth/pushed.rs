@@ -9,7 +9,7 @@ use rand_core::CryptoRng;
 use crate::{
     change::{Change, Write},
     client::ClientId,
-    secret::SecretBytes,
+    secret::{SecretBytes, sha256},
     time::Time,
 };
 
@@ -44,10 +44,7 @@ impl PushedDigest {
     }
 
     fn digest(random: &[u8; 32]) -> Self {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, random);
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest.as_ref());
-        Self(bytes)
+        Self(sha256(random))
     }
 
     /// The bytes, as they rest.

@@ -55,19 +55,10 @@ pub enum InvalidRequestObject {
     /// It has a `request` or `request_uri`: one object does not lead to another.
     #[error("a request object inside of a request object")]
     Nested,
-    /// A parameter is no text, number, truth value, object, or array of texts, or there are more than
-    /// [`PARAMETERS_MAX`].
+    /// A parameter is no text, number, truth value, object, or (`resource` alone) array of texts, or there are more
+    /// than [`PARAMETERS_MAX`].
     #[error("a parameter is malformed, or there are too many")]
     Parameter,
-    /// `exp` is further away than any request object may live.
-    #[error("the request object would live too long")]
-    Lifetime,
-    /// `iat` or `nbf` lie in the future.
-    #[error("not valid yet")]
-    NotYetValid,
-    /// `exp` is past. Everything else was right.
-    #[error("expired")]
-    Expired,
 }
 
 /// What the server insists on.
@@ -86,38 +77,26 @@ impl<'a> Rules<'a> {
     pub const fn new(issuer: &'a str) -> Self {
         Self { issuer, leeway: Duration::from_secs(30), lifetime_max: Duration::from_secs(3600) }
     }
-
-    fn check_times(&self, claims: &Claims, now: Time) -> Result<(), InvalidRequestObject> {
-        let expires_at = claims.time("exp")?.ok_or(InvalidJws::Claims)?;
-        let latest = now + self.leeway;
-        let begins_later = |time: Option<Time>| time.is_some_and(|time| time > latest);
-        if begins_later(claims.time("iat")?) || begins_later(claims.time("nbf")?) {
-            return Err(InvalidRequestObject::NotYetValid);
-        }
-        if expires_at > latest + self.lifetime_max {
-            return Err(InvalidRequestObject::Lifetime);
-        }
-        let expired = expires_at + self.leeway <= now;
-        if expired { Err(InvalidRequestObject::Expired) } else { Ok(()) }
-    }
 }
 
-/// The parameters of an authorization request that its client signed, as if they had come in a form. Only `resource`,
-/// which may (RFC 8707, section 2), and whatever else was an array, has a name more than once.
+/// The parameters of an authorization request that its client signed, as if they had come in a form. Each stands once,
+/// but `resource`, which may be there more often (RFC 8707, section 2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestObject {
-    parameters: Vec<(Box<str>, Box<str>)>,
+    parameters: Parameters,
 }
+
+type Parameters = Vec<(Box<str>, Box<str>)>;
 
 impl RequestObject {
     /// Verifies the `request` parameter of a request of this client.
     ///
     /// Claims become parameters like this: a text is itself; a number (`max_age`) and a truth value are their JSON; an
-    /// object (`claims`) is its JSON; an array of texts is its name once for each. The claims that are about the object
+    /// object (`claims`) is its JSON; an array of texts, which only `resource` may be, is its name once for each. The claims that are about the object
     /// itself (`iss aud exp nbf iat jti`) are none, and neither is `null`.
     ///
     /// # Errors
-    /// The first reason against it; [`InvalidRequestObject::Expired`] only when there is no other.
+    /// The first reason against it; [`InvalidJws::Expired`] only when there is no other.
     pub fn verify(
         text: &str,
         client: &ClientId,
@@ -137,9 +116,10 @@ impl RequestObject {
             return Err(InvalidRequestObject::Audience);
         }
         claims.jti()?;
-        let timely = rules.check_times(&claims, now);
+        let timely = claims.expires_at(rules.leeway, rules.lifetime_max, now);
         let parameters = parameters(claims)?;
-        timely.map(|()| Self { parameters })
+        timely?;
+        Ok(Self { parameters })
     }
 
     /// Each parameter, in the order of their names; values of one name in the order in which they stood.
@@ -147,7 +127,7 @@ impl RequestObject {
         self.parameters.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// The first value of a parameter.
+    /// The value of a parameter; the first one of `resource`.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(own, _)| *own == name).map(|(_, value)| value)
     }
@@ -156,8 +136,8 @@ impl RequestObject {
 /// What is about the object and not about the request.
 const ABOUT_ITSELF: [&str; 7] = ["iss", "aud", "exp", "nbf", "iat", "jti", "sub"];
 
-fn parameters(claims: Claims) -> Result<Vec<(Box<str>, Box<str>)>, InvalidRequestObject> {
-    let mut parameters: Vec<(Box<str>, Box<str>)> = Vec::new();
+fn parameters(claims: Claims) -> Result<Parameters, InvalidRequestObject> {
+    let mut parameters = Parameters::new();
     for (name, value) in claims.into_members() {
         if name == "request" || name == "request_uri" {
             return Err(InvalidRequestObject::Nested);
@@ -170,6 +150,7 @@ fn parameters(claims: Claims) -> Result<Vec<(Box<str>, Box<str>)>, InvalidReques
             Value::Null => {}
             Value::String(text) => add(text),
             Value::Number(_) | Value::Bool(_) | Value::Object(_) => add(value.to_string()),
+            Value::Array(_) if name != "resource" => return Err(InvalidRequestObject::Parameter),
             Value::Array(all) => {
                 for one in all {
                     let Value::String(text) = one else {

@@ -49,6 +49,7 @@
 //! ```
 
 mod claims;
+pub(crate) mod compact;
 mod id_token;
 mod issue;
 pub(crate) mod json;

@@ -32,13 +32,13 @@ fn present(header: &Value, claims: &Value) -> Result<ProvenClient, No> {
     verify(&text, &Rules::new(ISSUER), NOW)
 }
 
-fn check_claims(changes: Value, expected: Result<(), No>) {
-    let found = present(&header(), &with(&claims(), changes.clone())).map(drop);
+fn check_claims(changes: &Value, expected: Result<(), No>) {
+    let found = present(&header(), &with(&claims(), changes)).map(drop);
     assert_eq!(found, expected, "{changes}");
 }
 
-fn check_header(changes: Value, expected: Result<(), No>) {
-    let found = present(&with(&header(), changes.clone()), &claims()).map(drop);
+fn check_header(changes: &Value, expected: Result<(), No>) {
+    let found = present(&with(&header(), changes), &claims()).map(drop);
     assert_eq!(found, expected, "{changes}");
 }
 
@@ -57,7 +57,7 @@ fn every_algorithm_proves_its_client() {
 
 #[test]
 fn audience_injection() {
-    check_claims(json!({ "aud": [ISSUER] }), Ok(()));
+    check_claims(&json!({ "aud": [ISSUER] }), Ok(()));
     for aud in [
         json!(TOKEN_ENDPOINT),
         json!([ISSUER, TOKEN_ENDPOINT]),
@@ -67,11 +67,11 @@ fn audience_injection() {
         json!("https://auth.example/"),
         json!("HTTPS://auth.example"),
     ] {
-        check_claims(json!({ "aud": aud }), Err(No::Audience));
+        check_claims(&json!({ "aud": aud }), Err(No::Audience));
     }
-    check_claims(json!({ "aud": Value::Null }), Err(No::Audience));
-    check_claims(json!({ "aud": { "is": ISSUER } }), Err(No::Jws(InvalidJws::Claims)));
-    check_claims(json!({ "aud": [1] }), Err(No::Jws(InvalidJws::Claims)));
+    check_claims(&json!({ "aud": Value::Null }), Err(No::Audience));
+    check_claims(&json!({ "aud": { "is": ISSUER } }), Err(No::Jws(InvalidJws::Claims)));
+    check_claims(&json!({ "aud": [1] }), Err(No::Jws(InvalidJws::Claims)));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn the_token_endpoint_only_for_clients_that_need_it() {
         (json!(ISSUER), true),
         (json!([ISSUER, TOKEN_ENDPOINT]), false),
     ] {
-        let claims = with(&claims(), json!({ "aud": aud })).to_string();
+        let claims = with(&claims(), &json!({ "aud": aud })).to_string();
         let text = sign(&header().to_string(), &claims, ES256);
         assert_eq!(verify(&text, &rules, NOW).is_ok(), good, "{claims}");
     }
@@ -91,47 +91,48 @@ fn the_token_endpoint_only_for_clients_that_need_it() {
 
 #[test]
 fn a_client_speaks_for_itself_alone() {
-    check_claims(json!({ "iss": "other" }), Err(No::Subject));
-    check_claims(json!({ "sub": "other" }), Err(No::Subject));
+    check_claims(&json!({ "iss": "other" }), Err(No::Subject));
+    check_claims(&json!({ "sub": "other" }), Err(No::Subject));
     for changes in [
         json!({ "iss": Value::Null }),
         json!({ "sub": Value::Null }),
         json!({ "sub": 1, "iss": 1 }),
         json!({ "sub": "Not A Client", "iss": "Not A Client" }),
     ] {
-        check_claims(changes, Err(No::Jws(InvalidJws::Claims)));
+        check_claims(&changes, Err(No::Jws(InvalidJws::Claims)));
     }
 }
 
 #[test]
 fn times() {
-    let late = Err(No::Expired);
+    let late = Err(No::Jws(InvalidJws::Expired));
     for (changes, expected) in [
         (json!({ "exp": SECS - 29 }), Ok(())),
         (json!({ "exp": SECS - 30 }), late),
-        (json!({ "exp": SECS + 330 }), Ok(())),
-        (json!({ "exp": SECS + 331 }), Err(No::Lifetime)),
-        (json!({ "exp": 9_000_000_000_i64 }), Err(No::Lifetime)),
+        (json!({ "exp": SECS + 3630 }), Ok(())),
+        (json!({ "exp": SECS + 3631 }), Err(No::Jws(InvalidJws::Lifetime))),
+        (json!({ "exp": 9_000_000_000_i64 }), Err(No::Jws(InvalidJws::Lifetime))),
         (json!({ "iat": SECS + 30 }), Ok(())),
-        (json!({ "iat": SECS + 31 }), Err(No::NotYetValid)),
+        (json!({ "iat": SECS + 31 }), Err(No::Jws(InvalidJws::NotYetValid))),
         (json!({ "iat": Value::Null }), Ok(())),
         (json!({ "nbf": SECS + 30 }), Ok(())),
-        (json!({ "nbf": SECS + 31 }), Err(No::NotYetValid)),
+        (json!({ "nbf": SECS + 31 }), Err(No::Jws(InvalidJws::NotYetValid))),
         (json!({ "exp": SECS as f64 + 60.5 }), Ok(())),
     ] {
-        check_claims(changes, expected);
+        check_claims(&changes, expected);
     }
-    for exp in [json!(null), json!("4000000060"), json!(-1), json!(1e300), json!(i64::MAX), json!([1])]
+    for exp in
+        [json!(null), json!("4000000060"), json!(-1), json!(1e300), json!(i64::MAX), json!([1])]
     {
-        check_claims(json!({ "exp": exp }), Err(No::Jws(InvalidJws::Claims)));
+        check_claims(&json!({ "exp": exp }), Err(No::Jws(InvalidJws::Claims)));
     }
 }
 
 #[test]
 fn the_id_is_bounded_and_required() {
-    check_claims(json!({ "jti": "j".repeat(128) }), Ok(()));
+    check_claims(&json!({ "jti": "j".repeat(128) }), Ok(()));
     for jti in [json!(null), json!(""), json!("j".repeat(129)), json!(7)] {
-        check_claims(json!({ "jti": jti }), Err(No::Jws(InvalidJws::Claims)));
+        check_claims(&json!({ "jti": jti }), Err(No::Jws(InvalidJws::Claims)));
     }
 }
 
@@ -139,25 +140,22 @@ fn the_id_is_bounded_and_required() {
 fn algorithm_confusion() {
     let jws = |error| Err(No::Jws(error));
     for alg in ["none", "None", "HS256", "ES384", "RS512", "es256", "RS1", ""] {
-        check_header(json!({ "alg": alg }), jws(InvalidJws::Algorithm));
+        check_header(&json!({ "alg": alg }), jws(InvalidJws::Algorithm));
     }
     // The key's id with an algorithm that is another key's.
     for alg in ["EdDSA", "Ed25519", "RS256", "PS256"] {
-        check_header(json!({ "alg": alg }), jws(InvalidJws::Algorithm));
+        check_header(&json!({ "alg": alg }), jws(InvalidJws::Algorithm));
     }
-    check_header(json!({ "alg": Value::Null }), jws(InvalidJws::Header));
-    check_header(json!({ "alg": ["ES256"] }), jws(InvalidJws::Header));
+    check_header(&json!({ "alg": Value::Null }), jws(InvalidJws::Header));
+    check_header(&json!({ "alg": ["ES256"] }), jws(InvalidJws::Header));
 
     // One RSA key, registered for one padding.
     let (rs256, ps256) = (SignatureAlgorithm::Rs256, SignatureAlgorithm::Ps256);
     for (registered, used) in [(rs256, ps256), (ps256, rs256)] {
         let header = json!({ "alg": used.name(), "kid": registered.name() }).to_string();
         let text = sign(&header, &claims().to_string(), used);
-        let found = Assertion::parse(&text).unwrap().verify(
-            &keys(registered),
-            &Rules::new(ISSUER),
-            NOW,
-        );
+        let found =
+            Assertion::parse(&text).unwrap().verify(&keys(registered), &Rules::new(ISSUER), NOW);
         assert_eq!(found, Err(No::Jws(InvalidJws::Algorithm)));
     }
 
@@ -185,26 +183,28 @@ fn keys_that_come_along_are_refused() {
         json!({ "kid": "k".repeat(257) }),
         json!({ "typ": 7 }),
     ] {
-        check_header(changes, Err(No::Jws(InvalidJws::Header)));
+        check_header(&changes, Err(No::Jws(InvalidJws::Header)));
     }
     // Known to nobody, and no danger (RFC 7515, section 4).
-    check_header(json!({ "x5t#S256": "AAAA", "anything": { "a": 1 } }), Ok(()));
+    check_header(&json!({ "x5t#S256": "AAAA", "anything": { "a": 1 } }), Ok(()));
 }
 
 #[test]
 fn other_kinds_of_tokens_are_no_assertions() {
-    for typ in ["JWT", "jwt", "client-authentication+jwt", "application/Client-Authentication+JWT"] {
-        check_header(json!({ "typ": typ }), Ok(()));
+    for typ in ["JWT", "jwt", "client-authentication+jwt", "application/Client-Authentication+JWT"]
+    {
+        check_header(&json!({ "typ": typ }), Ok(()));
     }
-    for typ in ["at+jwt", "dpop+jwt", "oauth-authz-req+jwt", "logout+jwt", "", "application/", "é"] {
-        check_header(json!({ "typ": typ }), Err(No::Jws(InvalidJws::Type)));
+    for typ in ["at+jwt", "dpop+jwt", "oauth-authz-req+jwt", "logout+jwt", "", "application/", "é"]
+    {
+        check_header(&json!({ "typ": typ }), Err(No::Jws(InvalidJws::Type)));
     }
 }
 
 #[test]
 fn which_key() {
-    check_header(json!({ "kid": Value::Null }), Ok(()));
-    check_header(json!({ "kid": "other" }), Err(No::Jws(InvalidJws::UnknownKey)));
+    check_header(&json!({ "kid": Value::Null }), Ok(()));
+    check_header(&json!({ "kid": "other" }), Err(No::Jws(InvalidJws::UnknownKey)));
 
     // Two keys of one algorithm and no id: nothing is tried.
     let other = SignatureAlgorithm::Ed25519;

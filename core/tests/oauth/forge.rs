@@ -89,7 +89,7 @@ pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// The object with each of these members set, or removed where the new value is `null`.
-pub(crate) fn with(object: &Value, changes: Value) -> Value {
+pub(crate) fn with(object: &Value, changes: &Value) -> Value {
     let mut changed = object.clone();
     for (name, value) in changes.as_object().unwrap() {
         let members = changed.as_object_mut().unwrap();

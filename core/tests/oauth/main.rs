@@ -20,5 +20,3 @@ mod small;
 mod uri;
 #[cfg(test)]
 mod vectors;
-#[cfg(test)]
-mod wycheproof;

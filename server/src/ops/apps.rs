@@ -5,7 +5,6 @@ use symbolon_core::{
     change::{Change, Write},
     client::ClientId,
     id::UserId,
-    oauth::scope::Scope,
     time::Time,
 };
 
@@ -27,7 +26,7 @@ pub async fn all(app: &App, user: UserId) -> Result<Vec<Allowed>, Unavailable> {
 ///
 /// # Errors
 /// [`Unavailable`].
-pub async fn of(app: &App, user: UserId, client: &ClientId) -> Result<Scope, Unavailable> {
+pub async fn of(app: &App, user: UserId, client: &ClientId) -> Result<Box<str>, Unavailable> {
     let all = app.store.allowed(user).await?;
     let own = all.into_iter().find(|allowed| allowed.client == *client);
     Ok(own.map(|allowed| allowed.scope).unwrap_or_default())

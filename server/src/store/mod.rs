@@ -30,10 +30,7 @@ use symbolon_core::{
     id::{EntryId, SessionId, UserId},
     keys::KeyRecord,
     log::{Cursor, Entry, Tag},
-    oauth::{
-        pushed::{Pushed, PushedDigest},
-        scope::Scope,
-    },
+    oauth::pushed::{Pushed, PushedDigest},
     revocation::Ended,
     secret::SecretText,
     session::{Device, Reason, Session},
@@ -125,7 +122,7 @@ pub struct Allowed {
     /// The client.
     pub client: ClientId,
     /// What it may do.
-    pub scope: Scope,
+    pub scope: Box<str>,
     /// Since when it may do some of it.
     pub since: Time,
 }

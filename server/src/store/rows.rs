@@ -299,10 +299,9 @@ pub(super) fn pushed(row: &SqliteRow, digest: PushedDigest) -> Result<Pushed, St
 
 pub(super) fn allowed(row: &SqliteRow) -> Result<Allowed, StoreError> {
     let client: &str = row.try_get("client")?;
-    let scope: &str = row.try_get("scope")?;
     Ok(Allowed {
         client: client.parse().map_err(|error| damaged("allowed", error))?,
-        scope: scope.parse().map_err(|error| damaged("allowed", error))?,
+        scope: row.try_get::<&str, _>("scope")?.into(),
         since: time(row, "since")?,
     })
 }

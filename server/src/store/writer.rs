@@ -438,7 +438,7 @@ async fn write_one(
             let query = "INSERT INTO allowed (user_id, client, scope, since) VALUES ($1, $2, $3, $4) \
                          ON CONFLICT (user_id, client) DO UPDATE SET scope = excluded.scope";
             let query = sqlx::query(query).bind(&user.as_bytes()[..]).bind(client.as_str());
-            query.bind(scope.to_string()).bind(at.millis()).execute(connection).await?;
+            query.bind(&**scope).bind(at.millis()).execute(connection).await?;
             Ok(())
         }
         Write::ForbidClient { user, client } => {

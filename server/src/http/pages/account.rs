@@ -208,7 +208,7 @@ async fn show_apps(http: &Http, view: &View) -> Result<Response, Problem> {
         .map(|(it, client)| ui::App {
             id: &it.client,
             name: client.as_ref().map_or(it.client.as_str(), |client| client.title()),
-            may: it.scope.iter().map(described).collect(),
+            may: it.scope.split_ascii_whitespace().map(described).collect(),
             since: it.since,
         })
         .collect();

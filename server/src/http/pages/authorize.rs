@@ -18,10 +18,8 @@ use axum::{
 use symbolon_core::{
     client::ClientId,
     code::{self, Asked as Granted},
-    oauth::{
-        authorization::{Fault, Page, Request, ResponseMode, Seen},
-        scope::Scope,
-    },
+    oauth::authorization::{Fault, Page, Request, ResponseMode, Seen},
+    scope,
     secret::SecretText,
     session::Login,
     time::Time,
@@ -94,7 +92,7 @@ async fn answer(
         login: browser.login.as_ref(),
         hinted: None,
         asked_at: asked.asked_at,
-        allowed: browser.allowed.as_ref(),
+        allowed: browser.allowed.as_deref(),
         approved,
         now,
     };
@@ -110,8 +108,10 @@ async fn answer(
         (Some(Page::Consent), _) => Ok(consent::show(http, view, asked, &request, &next).await),
         (Some(Page::Login), _) | (None, None) => Ok(to(login_url(http, Some(&next)))),
         (None, Some(cookie)) => {
-            let allowed = approved.then(|| allowed(&request, browser.allowed));
-            give(http, view, asked, request, (&cookie, allowed.flatten()), &next).await
+            let before = browser.allowed.unwrap_or_default();
+            let allowed =
+                approved.then(|| scope::only(&format!("{before} {}", request.scope), |_| true));
+            give(http, view, asked, request, (&cookie, allowed), &next).await
         }
     }
 }
@@ -120,7 +120,7 @@ async fn answer(
 struct Browser {
     cookie: Option<SecretText>,
     login: Option<Login>,
-    allowed: Option<Scope>,
+    allowed: Option<Box<str>>,
 }
 
 impl Browser {
@@ -155,12 +155,6 @@ fn unavailable(error: &Unavailable) -> Fault {
     UNAVAILABLE
 }
 
-/// What the user allows from now on.
-fn allowed(request: &Request, before: Option<Scope>) -> Option<Scope> {
-    let now: Scope = request.scope.parse().ok()?;
-    Some(now.union(&before.unwrap_or_default()))
-}
-
 /// The pages on the way speak the language that the client asks for, if we have it.
 fn with_language(url: String, request: &Request) -> String {
     let Some(locales) = &request.ui_locales else { return url };
@@ -175,7 +169,7 @@ async fn give(
     view: &View,
     asked: &Asked,
     request: Request,
-    (cookie, allowed): (&SecretText, Option<Scope>),
+    (cookie, allowed): (&SecretText, Option<Box<str>>),
     next: &Next,
 ) -> Result<Response, Fault> {
     let Request { challenge, scope, nonce, resource, .. } = request;
