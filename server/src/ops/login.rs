@@ -50,6 +50,8 @@ pub struct Attempt<'a> {
     pub username: &'a str,
     /// What was typed as the password.
     pub password: &'a SecretText,
+    /// Whether somebody who is logged in shows once more who they are: then their login goes on, and no other begins.
+    pub again: bool,
     /// Whether this device should be remembered.
     pub remember: bool,
     /// The session cookie that came with the request, whoever planted it.
@@ -93,7 +95,7 @@ pub enum Refused {
 }
 
 /// Logs a user in. The half that came with the request dies and never leads to the new one. The session has a new id,
-/// unless it was this user's already: then it goes on, with the apps under it.
+/// unless the same user is asked [once more](Attempt::again).
 ///
 /// # Errors
 /// [`Refused`].
@@ -188,7 +190,7 @@ async fn open(
                 .filter(|live| takes_place(attempt, live));
         }
         let session = new_session(app, attempt, user, now)?;
-        let (change, session) = decide(app, session, presented.as_ref(), now);
+        let (change, session) = decide(app, attempt.again, session, presented.as_ref(), now);
         match app.store.commit(change).await.map_err(Unavailable::from)? {
             Outcome::Applied(_) => {
                 app.live.forget(session.id);
@@ -257,11 +259,18 @@ fn takes_place(attempt: &Attempt<'_>, presented: &Live) -> bool {
     matches!(attempt.deliver, Deliver::Cookie) || presented.session.login.is_none()
 }
 
-/// What becomes of the new session and the one that came along. Who logs in once more goes on with the session that was
-/// theirs; its id changes only with the user.
-fn decide(app: &App, session: Session, presented: Option<&Live>, now: Time) -> (Change, Session) {
+/// What becomes of the new session and the one that came along. Who is asked once more goes on with the session that was
+/// theirs, with its id and the apps under it.
+fn decide(
+    app: &App,
+    again: bool,
+    session: Session,
+    presented: Option<&Live>,
+    now: Time,
+) -> (Change, Session) {
     let user = session.login.as_ref().map(|login| login.user);
-    let of_user = |live: &&Live| live.session.login.as_ref().map(|login| login.user) == user;
+    let of_user =
+        |live: &&Live| again && live.session.login.as_ref().map(|login| login.user) == user;
     let (again, key) = (presented.filter(of_user), session.cookie.map(|cookie| cookie.key));
     if let (Some(again), Some(login), Some(key)) = (again, &session.login, key) {
         let lifetimes = app.config.lifetimes.sessions();

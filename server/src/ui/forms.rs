@@ -151,6 +151,8 @@ pub struct Login<'a> {
     pub username: &'a str,
     /// Whether the box was ticked before.
     pub remember: bool,
+    /// Whether somebody who is logged in shows once more who they are.
+    pub again: bool,
     /// Whether one can register.
     pub registration_open: bool,
     /// Why they are here.

@@ -99,6 +99,7 @@ impl Provider {
         let form = [
             ("csrf_token", &*csrf),
             ("next", &*next),
+            ("again", "1"),
             ("username", "user"),
             ("password", PASSWORD),
         ];

@@ -51,7 +51,8 @@ pub async fn login(State(http): State<Http>, view: View) -> Response {
         _ if is_known => Some(LoginReason::Again),
         _ => next.as_ref().map(|_| LoginReason::LoginNeeded),
     };
-    let typed = LoginForm::default();
+    let again = again.then(|| "1".to_owned());
+    let typed = LoginForm { again, ..LoginForm::default() };
     show_login(&http, &view, &typed, next.as_ref(), reason, &[], StatusCode::OK).await
 }
 
@@ -81,6 +82,7 @@ async fn show_login(
         next: next.map_or("", Next::as_str),
         username,
         remember: typed.remember.is_some(),
+        again: typed.again.is_some(),
         registration_open: http.app.config.registration == Registration::Open,
         reason,
         problems,
@@ -100,6 +102,7 @@ pub struct LoginForm {
     #[serde(default)]
     password: SecretText,
     remember: Option<String>,
+    again: Option<String>,
 }
 
 /// `POST /login`.
@@ -147,6 +150,7 @@ async fn try_login(
         client: http.app.client(&http.default_client).ok_or(problem::CLIENT)?,
         username: &form.username,
         password: &form.password,
+        again: form.again.is_some(),
         remember: form.remember.is_some(),
         presented: http.session_cookie(&view.headers)?,
         device: caller.device,
