@@ -9,7 +9,10 @@ use subtle::ConstantTimeEq;
 use crate::{
     id::{EntryId, Text, UserId},
     keys::Algorithm,
-    oauth::uri::{ApplicationType, RedirectUri},
+    oauth::{
+        grant::GrantType,
+        uri::{ApplicationType, RedirectUri},
+    },
     scope::{self, Scope},
     secret::{SecretBytes, SecretText, sha256},
     time::Time,
@@ -141,6 +144,10 @@ const fn yes() -> bool {
     true
 }
 
+fn grant_types() -> Vec<GrantType> {
+    GrantType::DEFAULT.into()
+}
+
 const fn rs256() -> Algorithm {
     Algorithm::Rs256
 }
@@ -188,6 +195,9 @@ pub struct Client {
     /// The scopes that it may ask for, besides the [standard](scope::STANDARD) ones.
     #[serde(default)]
     pub scopes: Vec<Scope>,
+    /// The grants that it may use at the token endpoint.
+    #[serde(default = "grant_types")]
+    pub grant_types: Vec<GrantType>,
     /// How its access tokens are signed.
     #[serde(default)]
     pub algorithm: Algorithm,
@@ -238,6 +248,20 @@ impl Client {
             RedirectUri::parse(own, self.application_type).is_ok_and(|own| own.admits(uri))
         };
         self.redirect_uris.iter().any(|own| own == uri || admits(own))
+    }
+
+    /// The scope of a client that acts for itself: without a wish all of its own. `None` if it asks for more; a login,
+    /// which the standard scopes are about, it has none.
+    pub fn scope_of_machine(&self, asked: Option<&str>) -> Option<Box<str>> {
+        let own: Vec<&str> = self.scopes.iter().map(Scope::as_str).collect();
+        let Some(asked) = asked else { return Some(own.join(" ").into()) };
+        let may = |name: &str| own.contains(&name);
+        asked.split_ascii_whitespace().all(may).then(|| scope::only(asked, may))
+    }
+
+    /// Whether it may use a grant.
+    pub fn may_use(&self, grant: GrantType) -> bool {
+        self.grant_types.contains(&grant)
     }
 
     /// Whether pages of this origin belong to the client.

@@ -32,7 +32,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::pkce::{self, Challenge, InvalidPkce};
+use super::{
+    grant::GrantType,
+    pkce::{self, Challenge, InvalidPkce},
+};
 use crate::{
     client::{Client, ClientKind},
     id::UserId,
@@ -160,8 +163,8 @@ impl Request {
                 return Err(fault("unsupported_response_type", "response_type must be code"));
             }
         }
-        if client.kind == ClientKind::Resource {
-            return Err(fault("unauthorized_client", "a resource server logs nobody in"));
+        if client.kind == ClientKind::Resource || !client.may_use(GrantType::AuthorizationCode) {
+            return Err(fault("unauthorized_client", "the client logs nobody in by a code"));
         }
         let response_mode = ResponseMode::read(get("response_mode"))
             .ok_or(invalid("response_mode must be query or form_post"))?;

@@ -13,6 +13,7 @@
 //! | [`assertion`] | a client proves who it is with a key | RFC 7521, 7523 |
 //! | [`dpop`] | a request proves that it has the key of its token | RFC 9449 |
 //! | [`request_object`] | an authorization request that its client signed | RFC 9101 |
+//! | [`grant`] | in exchange for what there are tokens | RFC 6749, 7591 |
 //! | [`pkce`] | the challenge of a request | RFC 7636, 9700 |
 //! | [`pushed`] | a request that went before its browser | RFC 9126 |
 //! | [`resource`] | for whom it is asked | RFC 8707 |
@@ -21,6 +22,7 @@
 pub mod assertion;
 pub mod authorization;
 pub mod dpop;
+pub mod grant;
 pub mod jwk;
 pub mod jws;
 pub mod pkce;

@@ -6,7 +6,7 @@ use symbolon_core::{
     client::{BrowserAccess, ClientId, ClientKind},
     keys::Algorithm,
     limit::Quota,
-    oauth::uri::ApplicationType,
+    oauth::{grant::GrantType, uri::ApplicationType},
     scope::Scope,
     token::TokenType,
 };
@@ -191,6 +191,8 @@ section! {
         require_pushed_authorization_requests: bool = "false";
         /// The scopes that it may ask for, besides `openid` and `profile`.
         scopes: Vec<Scope> = "[]";
+        /// The grants that it may use; a machine that acts for itself uses `client_credentials`.
+        grant_types: Vec<GrantType> = r#"["authorization_code", "refresh_token"]"#;
         /// How its access tokens are signed. Every library knows ES256.
         algorithm: Algorithm = r#""ES256""#;
         /// How its ID tokens are signed. Every OpenID Connect library knows RS256.

@@ -47,6 +47,7 @@ async fn an_id_may_begin_with_a_hyphen() {
     ] {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_symbolon"))
             .args(command)
+            .env_clear()
             .env("SYMBOLON_DATA_DIR", &folder.0)
             .output()
             .unwrap();

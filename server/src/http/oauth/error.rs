@@ -60,8 +60,8 @@ impl OauthError {
     /// More than was granted.
     pub const SCOPE: Self = Self::new("invalid_scope", "the scope is more than was granted");
 
-    /// The client gets no tokens for anybody.
-    pub const TARGET: Self = Self::new("invalid_target", "the client has no audience");
+    /// The client gets no tokens for that resource server, or for none at all (RFC 8707, section 2).
+    pub const TARGET: Self = Self::new("invalid_target", "the client has no such audience");
 
     /// Too many pushed requests of this client wait for their browsers (RFC 9126, section 2.3).
     pub const TOO_MANY: Self = Self {

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use symbolon_core::{
-    client::{Client, ClientKind},
+    client::Client,
     oauth::{
         authorization::{ASKED_MAX, Fault, Request, ResponseMode},
         pushed::PushedDigest,
@@ -196,10 +196,6 @@ impl Asked {
     /// The [`Fault`] that it hears.
     pub fn of_client(client: Arc<Client>, parameters: Parameters) -> Result<Self, Fault> {
         let fault = |says| Fault { error: "invalid_request", says };
-        if client.kind == ClientKind::Resource {
-            let says = "a resource server logs nobody in";
-            return Err(Fault { error: "unauthorized_client", says });
-        }
         let redirect_uri = parameters
             .get("redirect_uri")
             .filter(|uri| client.admits_redirect(uri))
