@@ -382,7 +382,7 @@ mod tests {
     const NOW: Time = Time::from_secs(1_800_000_000);
     const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
-    fn client(more: Value) -> Client {
+    fn client(more: &Value) -> Client {
         let mut client = serde_json::json!({
             "id": "shop", "kind": "confidential", "redirect_uris": ["https://shop.example/in"],
             "audiences": ["https://api.example"], "scopes": ["cart"],
@@ -445,10 +445,10 @@ mod tests {
                 "unmet_authentication_requirements",
             ),
         ] {
-            let read = read(&client(serde_json::json!({})), &[change]);
+            let read = read(&client(&serde_json::json!({})), &[change]);
             assert_eq!(read.map_err(|fault| fault.error).err(), Some(error), "{change:?}");
         }
-        let resource = client(serde_json::json!({ "kind": "resource" }));
+        let resource = client(&serde_json::json!({ "kind": "resource" }));
         assert_eq!(read(&resource, &[]).unwrap_err().error, "unauthorized_client");
     }
 
@@ -461,7 +461,7 @@ mod tests {
             ("public", true, false),
             ("public", false, false),
         ] {
-            let client = client(serde_json::json!({ "kind": kind, "pkce_required": required }));
+            let client = client(&serde_json::json!({ "kind": kind, "pkce_required": required }));
             assert_eq!(read(&client, &without).is_ok(), may, "{kind} {required}");
             // Who sends one is held to it.
             assert!(read(&client, &[]).unwrap().challenge.is_some());
@@ -483,8 +483,8 @@ mod tests {
 
     #[test]
     fn the_steps_in_their_order() {
-        let ours = client(serde_json::json!({ "first_party": true }));
-        let theirs = client(serde_json::json!({}));
+        let ours = client(&serde_json::json!({ "first_party": true }));
+        let theirs = client(&serde_json::json!({}));
         let old = login(NOW - Duration::from_secs(100));
         let new = login(NOW);
         let (openid, more) = ("openid", "openid cart");
@@ -528,7 +528,7 @@ mod tests {
 
     #[test]
     fn an_age_counts_from_the_question() {
-        let ours = client(serde_json::json!({ "first_party": true }));
+        let ours = client(&serde_json::json!({ "first_party": true }));
         let old = login(NOW - Duration::from_secs(100));
         let new = login(NOW);
         let seen = Seen { login: Some(&old), ..Seen::nobody(NOW) };
@@ -545,7 +545,7 @@ mod tests {
 
     #[test]
     fn only_an_essential_assurance_is_insisted_on() {
-        let ours = client(serde_json::json!({ "first_party": true }));
+        let ours = client(&serde_json::json!({ "first_party": true }));
         let login = login(NOW);
         let seen = Seen { login: Some(&login), ..Seen::nobody(NOW) };
         for (claims, expected) in [
