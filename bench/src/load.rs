@@ -165,7 +165,7 @@ impl Connection {
 }
 
 /// The body of an answer, when all of it is there. Anything but 200 is an error.
-fn body(bytes: &[u8]) -> Result<Option<&[u8]>> {
+pub(crate) fn body(bytes: &[u8]) -> Result<Option<&[u8]>> {
     let Some(head) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Ok(None);
     };

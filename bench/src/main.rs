@@ -5,10 +5,12 @@
 //! `cargo run --release -p symbolon-bench` measures everything; more words choose figures: `… -- session token`.
 
 mod decide;
+mod following;
 mod harness;
 mod load;
 mod memory;
 mod process;
+mod revocation;
 mod table;
 mod traffic;
 mod world;
@@ -21,13 +23,17 @@ type Figure = fn(&mut Table) -> Result<()>;
 const FIGURES: &[(&str, Figure)] = &[
     ("size", decide::token_size),
     ("token", decide::token_verification),
+    ("following", following::verification),
     ("layer", decide::session_layer),
     ("rings", decide::rings),
     ("session", traffic::session_check),
+    ("guarded", following::guarded),
     ("introspection", traffic::introspection),
     ("refresh", traffic::refresh),
     ("login", traffic::login),
     ("memory", memory::all),
+    ("revocation", revocation::revocation),
+    ("weight", revocation::weight),
     ("start", process::start),
 ];
 
