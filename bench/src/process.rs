@@ -54,7 +54,9 @@ pub(crate) fn build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
     let built = Command::new(cargo)
-        .args(["build", "--release", "--quiet", "-p", "symbolon", "--manifest-path"])
+        // Both, so that they share what they are made of.
+        .args(["build", "--release", "--quiet", "-p", "symbolon", "-p", "symbolon-bench"])
+        .arg("--manifest-path")
         .arg(manifest)
         .status()?;
     if !built.success() {

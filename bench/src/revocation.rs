@@ -114,11 +114,16 @@ impl Connection {
             if self.stream.read_buf(&mut self.bytes).await? == 0 {
                 return Err("the server closed the connection".into());
             }
-            if self.bytes.starts_with(b"HTTP/1.1 204") || body(&self.bytes)?.is_some() {
+            // An answer without a body has no length, either.
+            let is_empty = self.bytes.starts_with(b"HTTP/1.1 204");
+            if is_empty && self.bytes.ends_with(b"\r\n\r\n") {
+                return Ok(&[]);
+            }
+            if !is_empty && body(&self.bytes)?.is_some() {
                 break;
             }
         }
-        Ok(body(&self.bytes).ok().flatten().unwrap_or_default())
+        Ok(body(&self.bytes)?.unwrap_or_default())
     }
 }
 
