@@ -252,6 +252,14 @@ impl Leases {
         confirmation.waiting.iter().map(|(_, until)| *until).chain(earlier).max()
     }
 
+    /// One who certainly keeps [`Self::settle`] waiting: until when at most. `None`: settle. Whoever confirms hears of
+    /// every question, and looks at one follower each time instead of at all.
+    pub fn keeps_waiting(&self, confirmation: &Confirmation, now: Tick) -> Option<Tick> {
+        let (id, until) = confirmation.waiting.last()?;
+        let done = self.rows.get(id).is_some_and(|row| row.acknowledges(confirmation.sequence));
+        Some(*until).filter(|until| !done && *until > now)
+    }
+
     /// A follower of this client decides by expiry alone. After a start this is said of those that an earlier process
     /// heard of.
     pub fn trusts_expiry(&mut self, name: &str, now: Tick) {
