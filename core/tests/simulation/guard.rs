@@ -51,7 +51,7 @@ impl Guard {
             None => Follower::new(&mut stage.rng.0),
         };
         let balanced = stage.broken(Fault::TakenBackwards) || stage.rng.one_in(3);
-        let server = (!balanced).then(|| stage.rng.index(stage.plan.nodes + 1));
+        let server = (!balanced).then(|| some_server(stage));
         Self {
             pid,
             held: Held::new(pid, follower),
@@ -97,10 +97,7 @@ impl Guard {
         self.asked = Some(question.question);
         let patience = stage.plan.hold * 2 + stage.plan.delay * 4;
         stage.later(patience, self.pid, Do::GiveUp(question.question));
-        let server = match self.server {
-            Some(server) => server,
-            None => stage.rng.index(stage.plan.nodes + 1),
-        };
+        let server = self.server.unwrap_or_else(|| some_server(stage));
         let starts = stage.hosts[self.pid].starts;
         let settled = question.cursor;
         stage.ask(self.pid, server, Event::Ask { from: self.pid, starts, question, settled });
@@ -196,4 +193,9 @@ impl Guard {
             }
         }
     }
+}
+
+fn some_server(stage: &mut Stage) -> Pid {
+    let first = usize::from(stage.plan.behind_nodes);
+    first + stage.rng.index(stage.plan.nodes + 1 - first)
 }

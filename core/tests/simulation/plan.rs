@@ -13,6 +13,8 @@ pub(crate) struct Plan {
     pub(crate) fault: Option<Fault>,
     pub(crate) nodes: usize,
     pub(crate) guards: usize,
+    /// No guard asks the origin.
+    pub(crate) behind_nodes: bool,
     /// Guards 0 and 1 are copies of one process that had drawn its identity.
     pub(crate) twins: bool,
     /// The lease of the first server process, and the one of those after it.
@@ -48,7 +50,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn draw(rng: &mut Draw, fault: Option<Fault>) -> Self {
         // Long histories see entries leave; they need lives far over the minute to which a set is exact.
-        let long = fault.is_none_or(wants_long) && (fault.is_some() || rng.one_in(24));
+        let long = fault.is_none_or(wants_long) && (fault.is_some() || rng.one_in(32));
         let crowd = !long && fault.is_none() && rng.one_in(300);
         let lease = if long { 30_000 * MS } else { rng.between(200, 5_000) * MS };
         let token_life = if long { 240_000 * MS } else { lease * rng.between(4, 20) };
@@ -64,6 +66,7 @@ impl Plan {
             fault,
             nodes: if fault.is_some_and(wants_nodes) { 2 } else { pick(rng, &[0, 0, 1, 2, 3]) },
             guards: if crowd { 120 } else { pick(rng, &[1, 2, 2, 3, 4, 6]) },
+            behind_nodes: fault.is_some_and(wants_nodes),
             twins: rng.one_in(4) || fault == Some(Fault::SharedIdentity),
             leases: [lease, other_lease],
             // A lease goes on without a gap only if two questions, or three behind a node, fit into it.
@@ -104,10 +107,15 @@ impl Plan {
             }
             Some(Fault::NodeKeepsAcknowledgements) => {
                 (self.chaos, self.weights, self.log_keeps_name) =
-                    (4, [0, 0, 0, 0, 1, 0, 4, 0], true);
-                (self.ends, self.nodes, self.leases[1]) = (5, 1, self.leases[0]);
+                    (4, [0, 0, 0, 0, 1, 0, 1, 0], true);
+                (self.ends, self.nodes, self.guards) = (6, 1, 4);
+                (self.twins, self.lost, self.twice) = (false, 0, 0);
             }
-            Some(Fault::LoadIsShared) => self.late = 15,
+            Some(Fault::LoadIsShared | Fault::CacheAgeFromArrival) => self.late = 30,
+            Some(Fault::LongestLeaseForgotten) => {
+                (self.chaos, self.weights) = (2, [0, 0, 0, 1, 0, 0, 2, 0]);
+                self.leases[1] = self.leases[0] / 3;
+            }
             _ => {}
         }
     }

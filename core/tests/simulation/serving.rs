@@ -87,7 +87,6 @@ impl Serving {
         self.tail = Tail::new(head, stage.plan.tail_max);
         if !stage.broken(Fault::NodeKeepsAcknowledgements) {
             self.leases = leases;
-            self.parked.clear();
         }
     }
 
@@ -194,13 +193,10 @@ impl Serving {
             After::Entries(entries) => Read::Memory(entries),
             After::Ahead if self.pid != 0 => Read::Ahead,
             After::Ahead | After::Restart => Read::Restart(live()),
-            After::Older => {
-                let its_own = |logged: &&Logged| Cursor::at(cursor.log, &logged.entry) == *cursor;
-                match log.iter().find(its_own) {
-                    Some(_) => Read::Store(after(log, cursor.sequence)),
-                    None => Read::Restart(live()),
-                }
-            }
+            After::Older => match is_in(log, cursor) {
+                true => Read::Store(after(log, cursor.sequence)),
+                false => Read::Restart(live()),
+            },
         }
     }
 
@@ -240,8 +236,9 @@ impl Serving {
                 // What was written since the store was read.
                 match self.tail.after(&up_to) {
                     After::Entries(entries) => read.extend(entries),
-                    After::Older => read.extend(after(log, up_to.sequence)),
-                    After::Restart | After::Ahead => return,
+                    // The number alone proves nothing: this copy may have gone over to another history meanwhile.
+                    After::Older if is_in(log, &up_to) => read.extend(after(log, up_to.sequence)),
+                    After::Older | After::Restart | After::Ahead => return,
                 }
                 self.answer(&parked, read, restart, own, stage);
             }
@@ -257,11 +254,13 @@ impl Serving {
                 Waits::CatchUp => self.consider(parked, log, own, stage),
                 Waits::News => {
                     let cursor = parked.question.cursor.as_ref();
-                    let entries = match self.read(cursor, log, stage) {
-                        Read::Memory(entries) | Read::Store(entries) => entries,
-                        Read::Restart(_) | Read::Ahead => continue,
+                    let (entries, restart) = match self.read(cursor, log, stage) {
+                        Read::Memory(entries) | Read::Store(entries) => (entries, false),
+                        Read::Restart(entries) => (entries, true),
+                        // It was not when it was asked, so this copy went back since then.
+                        Read::Ahead => (live(log, stage.wall(self.pid), stage), true),
                     };
-                    self.answer(&parked, entries, false, own, stage);
+                    self.answer(&parked, entries, restart, own, stage);
                 }
             }
         }
@@ -329,4 +328,9 @@ fn after(log: &[Logged], sequence: u64) -> Vec<Entry> {
         .filter(|logged| logged.entry.sequence > sequence)
         .map(|logged| logged.entry)
         .collect()
+}
+
+/// Whether a cursor is of this history.
+fn is_in(log: &[Logged], cursor: &Cursor) -> bool {
+    log.iter().any(|logged| Cursor::at(cursor.log, &logged.entry) == *cursor)
 }

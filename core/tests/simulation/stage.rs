@@ -288,7 +288,7 @@ impl Stage {
 
     /// How long the store takes: sometimes longer than any entry lives.
     pub(crate) fn store_delay(&mut self) -> u64 {
-        let late = self.plan.late.min(5);
+        let late = self.plan.late / 3;
         match self.calm {
             false if self.broken(Fault::RenewalOutsideLock) => {
                 self.rng.between(0, self.plan.leases[0])

@@ -45,7 +45,13 @@ impl Call {
 #[derive(Debug, Clone, Args)]
 pub(super) struct Confirming {
     /// Wait until every service refuses what was ended, at most this long (such as 2s; 5s if not said)
-    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
     confirm: Option<String>,
 }
 

@@ -101,8 +101,9 @@ impl Upstream {
     pub async fn end(&self, session_cookie: &SecretText) -> Result<(), Failed> {
         let name = self.layout.name(Cookie::Session);
         let cookie = SecretText::new(format!("{name}={}", session_cookie.expose()));
-        // So that the next request is refused, here and elsewhere.
-        let request = Request::post(format!("{}/api/v1/logout?confirm=1s", self.url))
+        // So that the next request is refused, here and elsewhere. Longer than the usual lease, shorter than the deadline
+        // of a question.
+        let request = Request::post(format!("{}/api/v1/logout?confirm=1500ms", self.url))
             .header(COOKIE, cookie.expose())
             .header(ORIGIN, self.layout.origin().as_str());
         match self.send(request.body(String::new())).await {

@@ -38,6 +38,7 @@ fn gauge(app: &App) {
     metrics::counter!("symbolon_password_hashes_total").absolute(passwords.runs);
     metrics::gauge!("symbolon_password_hashes_waiting").set(passwords.queued as f64);
     metrics::gauge!("symbolon_revocations_live").set(app.store.log().len() as f64);
+    metrics::gauge!("symbolon_followers").set(app.store.log().followers() as f64);
     metrics::gauge!("symbolon_sessions_cached").set(app.live.len() as f64);
 }
 

@@ -45,7 +45,7 @@ codes! {
     /// The client did not authenticate.
     CLIENT = 401 "invalid_client", "The client is not known or its secret is wrong", "Send the client id and secret with HTTP Basic authentication; `symbolon client rotate-secret` makes a new secret.";
     /// Another kind of client is needed.
-    CLIENT_KIND = 403 "client_not_allowed", "This client may not do this", "Only first-party clients take passwords; see `first_party` of the client.";
+    CLIENT_KIND = 403 "client_not_allowed", "This client may not do this", "See `kind` and `first_party` of the client: only first-party clients take passwords, and only they and resource servers follow the revocation log.";
     /// The refresh token.
     GRANT = 400 "invalid_grant", "The refresh token or code proves no live session", "Log in again. An old refresh token or a used code that comes back ends its session.";
     /// No half, or one that proves nothing.

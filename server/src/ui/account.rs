@@ -69,8 +69,8 @@ pub enum Done {
         /// How far that has come.
         over: Over,
     },
-    /// The password is changed.
-    PasswordChanged,
+    /// The password is changed, and everything of before has ended.
+    PasswordChanged(Over),
 }
 
 /// `GET /account`.
@@ -95,7 +95,9 @@ impl Account<'_> {
         self.done.map(|done| match done {
             Done::Ended(over) => words.one_ended(over),
             Done::OthersEnded { count, over } => words.others_ended(count, over),
-            Done::PasswordChanged => words.password_changed.to_owned(),
+            Done::PasswordChanged(over) => {
+                format!("{} {}", words.password_changed, words.over(over))
+            }
         })
     }
 

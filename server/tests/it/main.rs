@@ -18,6 +18,8 @@ mod faults;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod followers;
+#[cfg(test)]
 mod forward;
 #[cfg(test)]
 mod jobs;
@@ -26,17 +28,25 @@ mod kill;
 #[cfg(test)]
 mod listen;
 #[cfg(test)]
+mod prober;
+#[cfg(test)]
 mod process;
+#[cfg(test)]
+mod races;
 #[cfg(test)]
 mod replaced;
 #[cfg(test)]
 mod revocation;
+#[cfg(test)]
+mod revoked;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod wire;
 #[cfg(test)]
 mod world;
 

@@ -80,11 +80,9 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// The binary, with Argon2 at its minimum and long grace, and nothing of this process's environment.
+/// The server's binary, with Argon2 at its minimum and long grace, and nothing of this process's environment.
 fn symbolon(by: &[&str], folder: &Path) -> Command {
-    let mut words = by.iter().chain(&[env!("CARGO_BIN_EXE_symbolon")]);
-    let mut command = Command::new(words.next().unwrap());
-    command.args(words);
+    let mut command = binary(by);
     for setting in [
         "password.memory_kib=8",
         "password.iterations=1",
@@ -96,6 +94,14 @@ fn symbolon(by: &[&str], folder: &Path) -> Command {
     }
     command.args(["--set", &format!("data_dir={}", folder.display())]);
     command
+}
+
+/// The binary, with nothing of this process's environment.
+pub(crate) fn binary(by: &[&str]) -> Command {
+    let mut words = by.iter().chain(&[env!("CARGO_BIN_EXE_symbolon")]);
+    let mut command = Command::new(words.next().unwrap());
+    command
+        .args(words)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .stdin(Stdio::null());
@@ -139,7 +145,7 @@ pub(crate) struct Answer {
 }
 
 impl Http {
-    fn new(url: &str) -> Self {
+    pub(crate) fn new(url: &str) -> Self {
         // The server listens on 127.0.0.1; `localhost` is only its name.
         let url = url.replace("localhost", "127.0.0.1");
         Self { client: Client::builder(TokioExecutor::new()).build_http(), url }

@@ -43,18 +43,18 @@ fn done(view: &View) -> Option<Done> {
     match view.param("done")? {
         "ended" => Some(Done::Ended(over)),
         "others" => Some(Done::OthersEnded { count: number("count")?, over }),
-        "password" => Some(Done::PasswordChanged),
+        "password" => Some(Done::PasswordChanged(over)),
         _ => None,
     }
 }
 
 /// Back to the account page, which says what was done and how long it took until it was over everywhere.
-fn back(http: &Http, what: &str, over: Over) -> Response {
+fn back(http: &Http, what: &str, over: Over, set: HeaderMap) -> Response {
     let ms = match over {
         Over::After { ms } => format!("&ms={ms}"),
         Over::NotYet => String::new(),
     };
-    see_other(&http.path(&format!("/account?done={what}{ms}")), HeaderMap::new())
+    see_other(&http.path(&format!("/account?done={what}{ms}")), set)
 }
 
 fn to_login(http: &Http, here: &str) -> Response {
@@ -141,7 +141,7 @@ pub async fn end_one(
             output::clear_all(&http, &mut set);
             return Ok(logged_out(&http, &view, false, Some(over), set));
         }
-        Ok(back(&http, "ended", over))
+        Ok(back(&http, "ended", over, HeaderMap::new()))
     };
     act.await.unwrap_or_else(|problem: Problem| view.refuse(&http, &problem))
 }
@@ -160,7 +160,7 @@ pub async fn end_others(
         let count =
             ops::end::sessions_of(&http.app, user, keep, Reason::EndedByUser, now()).await?;
         let over = confirm.over(&http.app).await?;
-        Ok(back(&http, &format!("others&count={count}"), over))
+        Ok(back(&http, &format!("others&count={count}"), over, HeaderMap::new()))
     };
     act.await.unwrap_or_else(|problem: Problem| view.refuse(&http, &problem))
 }
@@ -251,7 +251,9 @@ pub async fn password_form(
             {
                 return view.refuse(&http, &problem);
             }
-            return see_other(&http.path("/account?done=password"), set);
+            // What ended has ended; whether it is over everywhere can only be told.
+            let over = Confirm::for_a_person().over(&http.app).await.unwrap_or(Over::NotYet);
+            return back(&http, "password", over, set);
         }
         Err(Refused::Credentials) => ui::Problem::WrongCurrentPassword,
         Err(Refused::Policy(refused)) => ui::Problem::NewPassword(refused),
