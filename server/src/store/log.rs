@@ -233,14 +233,11 @@ impl Log {
             let later = {
                 let leases = &self.state().leases;
                 let waited_for = leases.keeps_waiting(&confirmation, now);
-                match waited_for.filter(|_| now < deadline) {
-                    Some(until) => until,
-                    None => match leases.settle(&mut confirmation, now) {
-                        Some(later) => later,
-                        None => return (true, confirmation),
-                    },
-                }
+                // At the deadline everybody is counted.
+                let waited_for = waited_for.filter(|_| now < deadline);
+                waited_for.or_else(|| leases.settle(&mut confirmation, now))
             };
+            let Some(later) = later else { return (true, confirmation) };
             if now >= deadline {
                 return (false, confirmation);
             }
