@@ -4,6 +4,7 @@
 //!
 //! `cargo run --release -p symbolon-bench` measures everything; more words choose figures: `… -- session token`.
 
+mod crowd;
 mod decide;
 mod following;
 mod harness;
@@ -40,8 +41,9 @@ const FIGURES: &[(&str, Figure)] = &[
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        // The two kinds of processes that this one starts.
+        // The kinds of processes that this one starts.
         ["load"] => return load::serve(),
+        ["follow"] => return revocation::follow(),
         ["weigh", what] => return memory::weigh(what),
         _ => {}
     }

@@ -1,29 +1,21 @@
 //! How soon an end is over everywhere: a real server in a process of its own, and followers that ask it over HTTP.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use symbolon::app::Os;
-use symbolon_core::{
-    follower::Follower,
-    id::{EntryId, SessionId},
-    time::Tick,
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    task::JoinSet,
-    time::timeout,
-};
+use symbolon_core::{secret::SecretText, time::Tick};
+use symbolon_guard::follow::{Following, Settings};
 
 use crate::{
+    crowd::{Connection, Crowd, Node, now},
     following::{REVOCATIONS, revoke},
-    harness::{Result, Rounds, clock, cpu_of, resident_bytes},
-    load::body,
-    process::{self, Server},
+    harness::{Result, Rounds, cpu_of, process_cpu, resident_bytes},
     table::{Row, Table},
-    world::{Folder, ORIGIN, World, basic},
+    world::{CLIENT, ORIGIN, World},
 };
 
 const CROWDS: [usize; 4] = [1, 10, 100, 1000];
@@ -33,178 +25,8 @@ const ENDS_OF_LARGEST: usize = 40;
 const CUT_OFF: usize = 5;
 const REST: Duration = Duration::from_secs(5);
 const LEASE: Duration = Duration::from_secs(1);
-const DEADLINE: Duration = Duration::from_secs(60);
-
-/// The server, and what to ask it with.
-struct Node {
-    _folder: Folder,
-    server: Server,
-    address: SocketAddr,
-    authorization: String,
-    /// Logins that can be ended: their ids and cookies.
-    logins: Vec<(SessionId, String)>,
-}
-
-impl Node {
-    fn start(world: World, logins: usize) -> Result<Self> {
-        let authorization = basic(&world.add_resource_server()?);
-        let logins = (0..logins).map(|_| {
-            let (cookie, answer) = world.login("session")?;
-            let sid = answer["sid"].as_str().ok_or("no session")?;
-            Ok((sid.parse()?, cookie.ok_or("no cookie")?))
-        });
-        let logins = logins.collect::<Result<_>>()?;
-        let binary = process::build()?;
-        let folder = world.close();
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut command = process::command(&binary, &folder.0, port);
-        for setting in [&format!("public_url={ORIGIN}"), "log.level=warn"] {
-            command.args(["--set", setting]);
-        }
-        let (server, _) = Server::start(command.arg("serve"), port)?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        Ok(Self { _folder: folder, server, address, authorization, logins })
-    }
-
-    fn id(&self) -> u32 {
-        self.server.0.id()
-    }
-
-    async fn connect(&self) -> Result<Connection> {
-        Connection::open(self.address).await
-    }
-
-    fn asking(&self, connection: Connection) -> Asking {
-        Asking {
-            connection,
-            authorization: self.authorization.clone(),
-            follower: Follower::new(&mut Os),
-        }
-    }
-
-    /// Ends a login and waits for the answer. Returns its id, and when that was asked for.
-    async fn end(&mut self, connection: &mut Connection, query: &str) -> Result<(EntryId, Tick)> {
-        let (sid, cookie) = self.logins.pop().ok_or("no more logins")?;
-        let request = format!(
-            "DELETE /api/v1/sessions/{sid}{query} HTTP/1.1\r\nhost: localhost:8080\r\norigin: {ORIGIN}\r\ncookie: {cookie}\r\n\r\n"
-        );
-        let began = now();
-        connection.ask(&request).await?;
-        Ok((sid.entry(), began))
-    }
-}
-
-/// A kept-alive connection.
-struct Connection {
-    stream: TcpStream,
-    bytes: Vec<u8>,
-}
-
-impl Connection {
-    async fn open(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, bytes: Vec::new() })
-    }
-
-    async fn ask(&mut self, request: &str) -> Result<&[u8]> {
-        self.stream.write_all(request.as_bytes()).await?;
-        self.bytes.clear();
-        loop {
-            if self.stream.read_buf(&mut self.bytes).await? == 0 {
-                return Err("the server closed the connection".into());
-            }
-            // An answer without a body has no length, either.
-            let is_empty = self.bytes.starts_with(b"HTTP/1.1 204");
-            if is_empty && self.bytes.ends_with(b"\r\n\r\n") {
-                return Ok(&[]);
-            }
-            if !is_empty && body(&self.bytes)?.is_some() {
-                break;
-            }
-        }
-        Ok(body(&self.bytes)?.unwrap_or_default())
-    }
-}
-
-/// A follower on its connection.
-struct Asking {
-    connection: Connection,
-    authorization: String,
-    follower: Follower,
-}
-
-impl Asking {
-    /// One question and its answer, applied.
-    async fn ask(&mut self) -> Result<Vec<EntryId>> {
-        let question = self.follower.ask(now(), Vec::new(), &mut Os);
-        let question = serde_json::to_string(&question)?;
-        let (authorization, length) = (&self.authorization, question.len());
-        let request = format!(
-            "POST /follow HTTP/1.1\r\nhost: localhost:8080\r\nauthorization: {authorization}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{question}"
-        );
-        let answer = serde_json::from_slice(self.connection.ask(&request).await?)?;
-        Ok(self.follower.hear(answer)?)
-    }
-
-    /// Follows for ever. Says what it has applied, and when.
-    async fn follow(mut self, said: UnboundedSender<(Option<EntryId>, Tick)>) -> Result<()> {
-        self.ask().await?;
-        said.send((None, now()))?;
-        loop {
-            for id in self.ask().await? {
-                said.send((Some(id), now()))?;
-            }
-        }
-    }
-}
-
-/// The clock of followers.
-fn now() -> Tick {
-    static BEGAN: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(clock);
-    Tick::from_nanos(u64::try_from(BEGAN.elapsed().as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// Followers that have a lease.
-struct Crowd {
-    tasks: JoinSet<Result<()>>,
-    heard: UnboundedReceiver<(Option<EntryId>, Tick)>,
-    say: UnboundedSender<(Option<EntryId>, Tick)>,
-}
-
-impl Crowd {
-    fn empty() -> Self {
-        let (say, heard) = unbounded_channel();
-        Self { tasks: JoinSet::new(), heard, say }
-    }
-
-    async fn grow_to(&mut self, size: usize, node: &Node) -> Result<()> {
-        let more = size - self.tasks.len();
-        for _ in 0..more {
-            let asking = node.asking(node.connect().await?);
-            self.tasks.spawn(asking.follow(self.say.clone()));
-        }
-        self.await_all(more, None).await.map(drop)
-    }
-
-    /// When each of so many has said this.
-    async fn await_all(&mut self, count: usize, what: Option<EntryId>) -> Result<Vec<Tick>> {
-        let all = async {
-            let mut ticks = Vec::with_capacity(count);
-            while ticks.len() < count {
-                tokio::select! {
-                    heard = self.heard.recv() => match heard {
-                        Some((said, at)) if said == what => ticks.push(at),
-                        _ => {}
-                    },
-                    Some(ended) = self.tasks.join_next() => ended??,
-                }
-            }
-            Result::Ok(ticks)
-        };
-        timeout(DEADLINE, all).await?
-    }
-}
+/// Guards that follow in this process, to measure what one costs.
+const GUARDS: u32 = 100;
 
 /// Milliseconds of many events.
 fn spread(of: &Rounds) -> String {
@@ -231,10 +53,11 @@ pub(crate) fn revocation(table: &mut Table) -> Result<()> {
             let ends = if size == 1000 { ENDS_OF_LARGEST } else { ENDS };
             latencies(&mut node, &mut crowd, &mut connection, ends, table).await?;
         }
-        cut_off(&mut node, &mut connection, table).await?;
-        at_rest(&node, &crowd, alone_bytes, table).await?;
-        Ok(())
-    })
+        cut_off(&mut node, &crowd, &mut connection, table).await?;
+        at_rest(&node, &crowd, alone_bytes, table).await
+    })?;
+    drop(runtime);
+    guards_at_rest(&node, table)
 }
 
 async fn latencies(
@@ -284,10 +107,15 @@ async fn latencies(
 }
 
 /// Somebody who got a lease a moment ago and never speaks again.
-async fn cut_off(node: &mut Node, connection: &mut Connection, table: &mut Table) -> Result<()> {
+async fn cut_off(
+    node: &mut Node,
+    crowd: &Crowd,
+    connection: &mut Connection,
+    table: &mut Table,
+) -> Result<()> {
     let mut waited = Rounds::default();
     for _ in 0..CUT_OFF {
-        let mut silent = node.asking(node.connect().await?);
+        let mut silent = crowd.asking(node).await?;
         silent.ask().await?;
         let (_, began) = node.end(connection, "?confirm=5s").await?;
         waited.push(millis(began, now()));
@@ -301,11 +129,13 @@ async fn cut_off(node: &mut Node, connection: &mut Connection, table: &mut Table
     Ok(())
 }
 
+/// What a follower costs the server while nothing ends.
 async fn at_rest(node: &Node, crowd: &Crowd, alone_bytes: u64, table: &mut Table) -> Result<()> {
     let size = u32::try_from(crowd.tasks.len())?;
-    let before = cpu_of(node.id())?;
+    let before = (cpu_of(node.id())?, crowd.moved_bytes());
     tokio::time::sleep(REST).await;
-    let cpu = cpu_of(node.id())?.saturating_sub(before).as_secs_f64();
+    let cpu = cpu_of(node.id())?.saturating_sub(before.0).as_secs_f64();
+    let moved = crowd.moved_bytes() - before.1;
     let with_followers = resident_bytes(&node.id().to_string())?;
     let mut silent = Vec::new();
     for _ in 0..size {
@@ -314,18 +144,69 @@ async fn at_rest(node: &Node, crowd: &Crowd, alone_bytes: u64, table: &mut Table
         silent.push(connection);
     }
     let with_silent = resident_bytes(&node.id().to_string())?;
-    let kilobytes = |bytes: u64| bytes as f64 / f64::from(size) / 1e3;
+    let each = |of: f64| of / f64::from(size);
+    let each_sec = |of: f64| each(of) / REST.as_secs_f64();
+    let kilobytes = |bytes: u64| each(bytes as f64) / 1e3;
     table.row(&Row {
         figure: "a follower at rest, at the server",
         measured: format!(
-            "{:.0} µs of CPU per second, {:.1} kB (an idle connection alone: {:.1} kB)",
-            cpu * 1e6 / f64::from(size) / REST.as_secs_f64(),
+            "{:.0} µs of CPU and {:.1} kB of HTTP per second, {:.1} kB of memory (an idle connection alone: {:.1} kB)",
+            each_sec(cpu * 1e6),
+            each_sec(moved as f64 / 1e3),
             kilobytes(with_followers.saturating_sub(alone_bytes)),
             kilobytes(with_silent.saturating_sub(with_followers))
         ),
         budget: "",
-        how: &format!("CPU time of the server's process over {} s with {size} followers and nothing ended (2.5 questions per follower and second at a lease of 1 s); growth of its memory since it had none, by those; then its growth by as many connections that asked once for `/healthz`", REST.as_secs()),
+        how: &format!("CPU time of the server's process over {} s with {size} followers and nothing ended (2.5 questions per follower and second at a lease of 1 s); bytes of questions and answers with their headers; growth of the process's memory since it had no follower; then its growth by as many connections that asked once for `/healthz`. Each by the number of followers", REST.as_secs()),
     })?;
+    Ok(())
+}
+
+/// What following costs whoever follows, while nothing ends: in a process of its own.
+fn guards_at_rest(node: &Node, table: &mut Table) -> Result<()> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg("follow")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    writeln!(child.stdin.take().ok_or("no stdin")?, "{} {}", node.address, node.secret)?;
+    let output = child.wait_with_output()?;
+    let (cpu_us, bytes): (f64, f64) = serde_json::from_slice(&output.stdout)?;
+    table.row(&Row {
+        figure: "a follower at rest, at the guard",
+        measured: format!("{cpu_us:.0} µs of CPU per second, {:.1} kB of memory", bytes / 1e3),
+        budget: "",
+        how: &format!("CPU time over {} s, and growth, of a process with {GUARDS} `follow::Following` of that server, by their number", REST.as_secs()),
+    })?;
+    Ok(())
+}
+
+/// The side of that process: prints microseconds per second, and bytes, of one.
+pub(crate) fn follow() -> Result<()> {
+    let line = std::io::stdin().lines().next().ok_or("no line")??;
+    let (address, secret) = line.split_once(' ').ok_or("no secret")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let before_bytes = resident_bytes("self")?;
+    let guards = (0..GUARDS).map(|_| {
+        let secret = SecretText::new(secret.to_owned());
+        let settings = Settings::new(format!("http://{address}"), CLIENT.parse()?, secret);
+        let settings = Settings { issuer: Some(ORIGIN.into()), ..settings };
+        let (following, task) = Following::new(settings.audience(ORIGIN))?;
+        runtime.spawn(task);
+        runtime.block_on(following.ready());
+        Ok(following)
+    });
+    let guards = guards.collect::<Result<Vec<_>>>()?;
+    let bytes = resident_bytes("self")?.saturating_sub(before_bytes) as f64;
+    let before = process_cpu();
+    std::thread::sleep(REST);
+    let cpu_us = process_cpu().saturating_sub(before).as_secs_f64() * 1e6;
+    if !guards.iter().all(|guard| guard.status().ready) {
+        return Err("a guard has lost its lease".into());
+    }
+    let each = |of: f64| of / f64::from(GUARDS);
+    let figures = (each(cpu_us) / REST.as_secs_f64(), each(bytes));
+    writeln!(std::io::stdout(), "{}", serde_json::to_string(&figures)?)?;
     Ok(())
 }
 
