@@ -9,7 +9,8 @@ use subtle::ConstantTimeEq;
 use crate::{
     id::{EntryId, Text, UserId},
     keys::Algorithm,
-    secret::{SecretBytes, SecretText},
+    scope::{self, Scope},
+    secret::{SecretBytes, SecretText, sha256},
     time::Time,
     token::TokenType,
 };
@@ -110,11 +111,7 @@ pub struct SecretDigest([u8; 32]);
 impl SecretDigest {
     /// The digest of a secret.
     pub fn of(secret: &SecretText) -> Self {
-        let digest =
-            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.expose().as_bytes());
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest.as_ref());
-        Self(bytes)
+        Self(sha256(secret.expose().as_bytes()))
     }
 
     /// The digest whose bytes these are.
@@ -139,6 +136,10 @@ pub fn new_secret(rng: &mut impl CryptoRng) -> SecretText {
     SecretText::new(format!("symc_{}", URL_SAFE_NO_PAD.encode(bytes.expose())))
 }
 
+const fn rs256() -> Algorithm {
+    Algorithm::Rs256
+}
+
 const fn never() -> Time {
     Time::from_millis(0)
 }
@@ -157,7 +158,8 @@ pub struct Client {
     /// The digest of its secret. It rests in a column of its own.
     #[serde(skip)]
     pub secret: Option<SecretDigest>,
-    /// The audiences that its tokens can be for; the first is the default. Never empty for a client that gets tokens.
+    /// The audiences that its access tokens can be for; the first is the default. A client without one gets access
+    /// tokens for userinfo alone, with the scope `openid`.
     #[serde(default)]
     pub audiences: Vec<String>,
     /// The exact origins that its pages live on (CORS, handover).
@@ -166,9 +168,15 @@ pub struct Client {
     /// The exact URIs that a browser may be sent back to.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
+    /// The scopes that it may ask for, besides the [standard](scope::STANDARD) ones.
+    #[serde(default)]
+    pub scopes: Vec<Scope>,
     /// How its access tokens are signed.
     #[serde(default)]
     pub algorithm: Algorithm,
+    /// How its ID tokens are signed. Every OpenID Connect library knows RS256 (OpenID Connect Core, section 15.1).
+    #[serde(default = "rs256")]
+    pub id_token_algorithm: Algorithm,
     /// The `typ` of its access tokens.
     #[serde(default)]
     pub token_type: TokenType,
@@ -192,6 +200,14 @@ impl Client {
                 self.audiences.iter().map(String::as_str).find(|audience| *audience == asked)
             }
         }
+    }
+
+    /// What of an asked scope the client may have: each name once, in the order in which it was asked. Other names are
+    /// passed over, as OpenID Connect Core, section 3.1.2.1, asks; the answer says what was given.
+    pub fn scope(&self, asked: &str) -> Box<str> {
+        scope::only(asked, |name| {
+            scope::STANDARD.contains(&name) || self.scopes.iter().any(|own| own.as_str() == name)
+        })
     }
 
     /// Whether pages of this origin belong to the client.

@@ -2,13 +2,13 @@
 //! application on another host.
 //!
 //! The server hands the browser a code, and the application redeems it, server to server, for a *child session*: it has
-//! a cookie of its own and dies with the browser session that authorised it. A code is bound to its client, to the
+//! a cookie or tokens of its own and dies with the browser session that authorised it. A code is bound to its client, to the
 //! redirect URI, to the browser (by the PKCE challenge of RFC 7636, `S256` alone, whose verifier the application keeps
 //! for that browser) and to the session and epoch under which it was issued.
 //!
 //! | presented | decision |
 //! |---|---|
-//! | fits, unused, in time, parent alive | a child session, or the next cookie of the one that there is |
+//! | fits, unused, in time, parent alive | the child session, with a new cookie or a new token family |
 //! | fits, used before | refused, and what it got must end (RFC 6749, section 4.1.2) |
 //! | another client, redirect URI or verifier | refused, without effect |
 //!
@@ -25,8 +25,10 @@ use crate::{
     audit::{Act, Event},
     change::{Change, Write},
     client::ClientId,
+    family::NewFamily,
+    handle::FamilyNumber,
     id::{KeyId, SessionId},
-    secret::{SecretBytes, SecretText},
+    secret::{SecretBytes, SecretText, sha256},
     session::{Login, Reason, Session},
     time::Time,
     user::{Epoch, User},
@@ -124,6 +126,10 @@ pub struct Code {
     pub redirect_uri: Box<str>,
     /// What the browser's verifier must fit.
     pub challenge: Challenge,
+    /// What the client may do, separated by spaces; empty for nothing in particular.
+    pub scope: Box<str>,
+    /// What the ID token will repeat (OpenID Connect Core, section 3.1.2.1).
+    pub nonce: Option<Box<str>>,
     /// The browser session that authorised it.
     pub session: SessionId,
     /// The epoch of that session then. What ends the user's sessions ends their codes.
@@ -150,6 +156,30 @@ pub struct Request<'a> {
     pub redirect_uri: &'a str,
     /// What was made of the verifier that the client keeps for this browser.
     pub challenge: Challenge,
+    /// What of the asked scope the client [may have](crate::client::Client::scope).
+    pub scope: &'a str,
+    /// What the ID token shall repeat.
+    pub nonce: Option<&'a str>,
+}
+
+/// What a redeemed code gives to the client.
+#[derive(Debug, Clone)]
+pub enum Gives {
+    /// A session cookie for its own host, made with this key. The one before dies.
+    Cookie(KeyId),
+    /// A token family. Those before stay: each app, and each of its tabs, may have one.
+    Tokens(NewFamily),
+}
+
+/// What was decided of a code that may be redeemed.
+#[derive(Debug, Clone)]
+pub struct Redeemed {
+    /// To be committed before anything is answered.
+    pub change: Change,
+    /// The app's session, as it is after the change.
+    pub session: Session,
+    /// The new token family.
+    pub family: Option<FamilyNumber>,
 }
 
 /// One presentation of a code, by a client that has authenticated.
@@ -204,6 +234,8 @@ impl Code {
             client: request.client.clone(),
             redirect_uri: request.redirect_uri.into(),
             challenge: request.challenge,
+            scope: request.scope.into(),
+            nonce: request.nonce.map(Into::into),
             session: session.id,
             epoch: login.epoch,
             expires_at: now + LIFE,
@@ -234,10 +266,10 @@ impl Code {
     }
 
     /// Redeems a code that has passed [`Self::check`], under its parent as it is at the store now, and with the child
-    /// that the client has there already, if it has one. Returns the child as it is after the change.
+    /// that the client has there already, if it has one.
     ///
-    /// There is one child for a client under a browser session, and its id is stable: a second code moves the generation
-    /// of its cookie, and the old cookie dies.
+    /// There is one child for a client under a browser session, and its id is stable: it is what the client is told of
+    /// when the login is over.
     ///
     /// # Errors
     /// [`Refused::NoLogin`].
@@ -245,22 +277,20 @@ impl Code {
         &self,
         (parent, user): (&Session, &User),
         child: Option<Session>,
-        key: KeyId,
+        gives: Gives,
         now: Time,
         rng: &mut impl CryptoRng,
-    ) -> Result<(Change, Session), Refused> {
+    ) -> Result<Redeemed, Refused> {
         let of_user = |login: &&Login| login.user == user.id && self.epoch >= user.epoch;
         let login = parent.login.as_ref().filter(of_user).ok_or(Refused::NoLogin)?;
         let login = Login { epoch: self.epoch, ..login.clone() };
         let mut change = Change::at(now);
         let stands = |child: &Session| child.standing(child.seen_at, Some(user), now).is_ok();
-        let child = match child {
+        let (mut session, write): (_, fn(Box<Session>) -> Write) = match child {
             Some(mut child) if stands(&child) => {
                 child.login = Some(login);
                 child.see(now);
-                change.end_handle(child.give_cookie(key));
-                change.write(Write::SaveSession(Box::new(child.clone())));
-                child
+                (child, Write::SaveSession)
             }
             lapsed => {
                 // What was silent too long does not come back, and neither do its tokens.
@@ -269,22 +299,22 @@ impl Code {
                     change.record(Event::of_session(Act::SessionEnded(reason), &lapsed));
                     change.write(Write::EndSession { id: lapsed.id, reason });
                 }
-                let child = Session::child(parent, self.client.clone(), login, key, now, rng);
-                change.write(Write::OpenSession(Box::new(child.clone())));
-                child
+                let child = Session::child(parent, self.client.clone(), login, now, rng);
+                (child, Write::OpenSession)
             }
         };
-        change.record(Event::of_session(Act::Authorized, &child));
-        change.write(Write::UseCode { digest: self.digest, child: child.id });
-        Ok((change, child))
+        let family = match gives {
+            Gives::Cookie(key) => {
+                change.end_handle(session.give_cookie(key));
+                None
+            }
+            Gives::Tokens(new) => Some(session.open_family(new)),
+        };
+        change.write(write(Box::new(session.clone())));
+        change.record(Event::of_session(Act::Authorized, &session));
+        change.write(Write::UseCode { digest: self.digest, child: session.id });
+        Ok(Redeemed { change, session, family })
     }
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    let mut array = [0; 32];
-    array.copy_from_slice(digest.as_ref());
-    array
 }
 
 #[cfg(test)]
@@ -353,7 +383,8 @@ mod tests {
     fn code(parent: &Session) -> (Code, SecretText) {
         let challenge = Challenge::from_bytes(sha256(&[b'v'; 43]));
         let client = "shop".parse().unwrap();
-        let request = Request { client: &client, redirect_uri: URI, challenge };
+        let request =
+            Request { client: &client, redirect_uri: URI, challenge, scope: "openid", nonce: None };
         let (change, text) = Code::issue(parent, request, NOW, &mut rng(2)).unwrap();
         let [Write::IssueCode { code, .. }] = &change.writes[..] else { panic!("{change:?}") };
         ((**code).clone(), text)
@@ -366,7 +397,8 @@ mod tests {
         child.parent = Some(SessionId::from_bytes([1; 16]));
         let client = "shop".parse().unwrap();
         let challenge = Challenge::from_bytes([0; 32]);
-        let request = Request { client: &client, redirect_uri: URI, challenge };
+        let request =
+            Request { client: &client, redirect_uri: URI, challenge, scope: "openid", nonce: None };
         for session in [visitor, child] {
             assert!(Code::issue(&session, request, NOW, &mut rng(2)).is_none());
         }
@@ -430,8 +462,12 @@ mod tests {
     fn a_child_proves_what_its_parent_proved_and_lives_no_longer() {
         let parent = parent();
         let (code, _) = code(&parent);
-        let (change, child) =
-            code.redeem((&parent, &user(1)), None, KEY, NOW, &mut rng(3)).unwrap();
+        let redeem = |child, now, seed| {
+            let gives = Gives::Cookie(KEY);
+            let redeemed = code.redeem((&parent, &user(1)), child, gives, now, &mut rng(seed));
+            redeemed.map(|redeemed| (redeemed.change, redeemed.session)).unwrap()
+        };
+        let (change, child) = redeem(None, NOW, 3);
         assert_eq!((child.parent, child.client.as_str()), (Some(parent.id), "shop"));
         assert_eq!((&child.login, child.limits), (&parent.login, parent.limits));
         assert_ne!((child.id, &child.salt), (parent.id, &parent.salt));
@@ -441,14 +477,12 @@ mod tests {
         );
         // The next code: the same session, another cookie, and the old one's id goes into the log.
         let old = child.cookie_name().unwrap().id().entry();
-        let (change, again) =
-            code.redeem((&parent, &user(1)), Some(child.clone()), KEY, NOW, &mut rng(3)).unwrap();
+        let (change, again) = redeem(Some(child.clone()), NOW, 3);
         assert_eq!((again.id, &change.entries[..]), (child.id, &[old][..]));
         assert_ne!(again.cookie, child.cookie);
         // One that was silent too long does not come back.
         let later = NOW + parent.limits.idle;
-        let (change, fresh) =
-            code.redeem((&parent, &user(1)), Some(again.clone()), KEY, later, &mut rng(4)).unwrap();
+        let (change, fresh) = redeem(Some(again.clone()), later, 4);
         assert!(
             matches!(&change.writes[..], [Write::EndSession { id, .. }, Write::OpenSession(_), _]
             if *id == again.id)
@@ -464,7 +498,8 @@ mod tests {
         if let Some(login) = &mut parent.login {
             login.epoch = Epoch(2);
         }
-        let refused = code.redeem((&parent, &user(2)), None, KEY, NOW, &mut rng(3));
+        let gives = Gives::Cookie(KEY);
+        let refused = code.redeem((&parent, &user(2)), None, gives, NOW, &mut rng(3));
         assert_eq!(refused.err(), Some(Refused::NoLogin));
     }
 }

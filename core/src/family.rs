@@ -11,6 +11,7 @@ use crate::{
     client::ClientId,
     handle::{FamilyNumber, Generation, Kind, Name},
     id::{KeyId, SessionId},
+    scope,
     time::Time,
     user::Role,
 };
@@ -88,6 +89,9 @@ pub struct Family {
     pub key: KeyId,
     /// What the holder must show besides.
     pub binding: Binding,
+    /// What the client may do, separated by spaces. No access token of the family says more.
+    #[serde(default)]
+    pub scope: Box<str>,
     /// What the current generation's access token says.
     pub issued: Issued,
     /// Who asked for the current generation.
@@ -134,6 +138,14 @@ impl Family {
     /// The name of the current refresh token.
     pub const fn handle(&self, session: SessionId) -> Name {
         Name { kind: Kind::Refresh, session, family: self.number, generation: self.generation }
+    }
+
+    /// The scope of the next access token, where the client asks for less than it may do. `None` if it asks for
+    /// more (RFC 6749, section 6). What it gives up for one token it can have again in the next.
+    pub fn scope_of(&self, asked: Option<&str>) -> Option<Box<str>> {
+        let Some(asked) = asked else { return Some(self.scope.clone()) };
+        let may = |name: &str| scope::has(&self.scope, name);
+        asked.split_ascii_whitespace().all(may).then(|| scope::only(asked, may))
     }
 
     /// How long ago the current generation was made.
@@ -196,6 +208,7 @@ impl Families {
             generation,
             key,
             binding,
+            scope: issued.scope.clone(),
             issued,
             whence,
             strangers: Strangers::default(),

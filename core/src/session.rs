@@ -317,17 +317,16 @@ impl Session {
         Self::open(opening, Some(login), lifetimes, now, rng)
     }
 
-    /// The session of an app that a browser session authorises, with a cookie of its own. It proves what the parent
-    /// proved, is where the parent is, and lives no longer.
+    /// The session of an app that a browser session authorises. It proves what the parent proved, is where the parent
+    /// is, and lives no longer. Whoever opens it gives it a cookie or tokens of its own.
     pub fn child(
         parent: &Self,
         client: ClientId,
         login: Login,
-        cookie: KeyId,
         now: Time,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        let mut session = Self {
+        Self {
             id: SessionId::random(rng),
             version: Version::FIRST,
             parent: Some(parent.id),
@@ -340,9 +339,7 @@ impl Session {
             salt: Salt::random(rng),
             cookie: None,
             families: Families::default(),
-        };
-        session.give_cookie(cookie);
-        session
+        }
     }
 
     fn open(

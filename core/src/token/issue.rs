@@ -32,21 +32,30 @@ impl Claims {
         if typ == TokenType::Jwt && self.aud.contains(self.client_id.as_str()) {
             return Err(CannotIssue::LooksLikeIdToken);
         }
-        let public = key.verifying_key();
-        let (typ, alg, kid) = (typ.name(), public.algorithm(), public.id());
-        let header = format!(r#"{{"typ":"{typ}","alg":"{alg}","kid":"{kid}"}}"#);
-        let claims = serde_json::to_vec(self).map_err(|_| CannotIssue::Signing)?;
-
-        let mut text = String::with_capacity(1024);
-        URL_SAFE_NO_PAD.encode_string(header, &mut text);
-        text.push('.');
-        URL_SAFE_NO_PAD.encode_string(claims, &mut text);
-        let signature = key.sign(text.as_bytes()).map_err(|_| CannotIssue::Signing)?;
-        text.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut text);
-        if text.len() > TOKEN_BYTES_MAX {
-            return Err(CannotIssue::TooLong);
-        }
-        Ok(SecretText::new(text))
+        sign(typ.name(), self, key)
     }
+}
+
+/// The compact JWS of these claims.
+pub(super) fn sign(
+    typ: &str,
+    claims: &impl serde::Serialize,
+    key: &SigningKey,
+) -> Result<SecretText, CannotIssue> {
+    let public = key.verifying_key();
+    let (alg, kid) = (public.algorithm(), public.id());
+    let header = format!(r#"{{"typ":"{typ}","alg":"{alg}","kid":"{kid}"}}"#);
+    let claims = serde_json::to_vec(claims).map_err(|_| CannotIssue::Signing)?;
+
+    let mut text = String::with_capacity(1024);
+    URL_SAFE_NO_PAD.encode_string(header, &mut text);
+    text.push('.');
+    URL_SAFE_NO_PAD.encode_string(claims, &mut text);
+    let signature = key.sign(text.as_bytes()).map_err(|_| CannotIssue::Signing)?;
+    text.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut text);
+    if text.len() > TOKEN_BYTES_MAX {
+        return Err(CannotIssue::TooLong);
+    }
+    Ok(SecretText::new(text))
 }

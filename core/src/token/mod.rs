@@ -8,7 +8,8 @@
 //! A token with `typ: JWT` (for clients that know nothing else) must never be taken for an ID token, nor an ID token for
 //! it. What keeps them apart:
 //!
-//! * An access token always has `client_id`, `jti` and `sid`; an ID token of this server never has `client_id`.
+//! * An access token always has `client_id`, `jti` and `sid`; an ID token of this server ([`IdToken`]) has no
+//!   `client_id` and no `jti`.
 //! * An access token with `nonce`, `at_hash`, `c_hash` or `events` (ID and logout tokens) is refused.
 //! * [`Claims::issue`] refuses a `typ: JWT` token whose audience is its own client: the audience of an access token is
 //!   a resource server, that of an ID token is the client (OpenID Connect Core, section 2), and a client that checks
@@ -48,11 +49,14 @@
 //! ```
 
 mod claims;
+pub(crate) mod compact;
+mod id_token;
 mod issue;
-mod json;
+pub(crate) mod json;
 mod verify;
 
 pub use claims::{Audience, Claims, EmptyAudience};
+pub use id_token::IdToken;
 pub use issue::CannotIssue;
 pub use verify::{AccessToken, Header, InvalidToken, Rules, Verifier};
 

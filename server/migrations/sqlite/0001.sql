@@ -73,6 +73,8 @@ CREATE TABLE codes (
     client       TEXT   NOT NULL,
     redirect_uri TEXT   NOT NULL,
     challenge    BLOB   NOT NULL,
+    scope        TEXT   NOT NULL,
+    nonce        TEXT,
     session      BLOB   NOT NULL,
     epoch        BIGINT NOT NULL,
     expires_at   BIGINT NOT NULL,

@@ -267,9 +267,15 @@ pub(super) enum ClientCommand {
         /// An exact redirect URI (repeat for more)
         #[arg(long = "redirect-uri")]
         redirect_uris: Vec<String>,
+        /// A scope that it may ask for, besides openid and profile (repeat for more)
+        #[arg(long = "scope")]
+        scopes: Vec<String>,
         /// How its access tokens are signed: ES256, EdDSA or RS256
         #[arg(long, default_value = "ES256")]
         algorithm: String,
+        /// How its ID tokens are signed: RS256, ES256 or EdDSA
+        #[arg(long, default_value = "RS256")]
+        id_token_algorithm: String,
         /// The `typ` of its access tokens: at+jwt or JWT
         #[arg(long, default_value = "at+jwt")]
         token_type: String,
@@ -309,7 +315,9 @@ impl ClientCommand {
                 audiences,
                 origins,
                 redirect_uris,
+                scopes,
                 algorithm,
+                id_token_algorithm,
                 token_type,
                 browser,
             } => {
@@ -318,6 +326,7 @@ impl ClientCommand {
                 let body = json!({
                     "id": id, "kind": format!("{kind:?}").to_lowercase(), "first_party": first_party,
                     "audiences": audiences, "origins": origins, "redirect_uris": redirect_uris,
+                    "scopes": scopes, "id_token_algorithm": id_token_algorithm,
                     "algorithm": algorithm, "token_type": token_type, "browser": browser,
                 });
                 check_client(&body)?;

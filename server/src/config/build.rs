@@ -242,7 +242,13 @@ fn client(
     let settings = settings?;
     let secret = secret(reader, &at, &settings, read)?;
     let audiences = match public_url {
-        Some(url) if settings.audiences.is_empty() => vec![url.issuer().to_owned()],
+        // A token for the server itself does what its user can do here: none for others' applications.
+        Some(url)
+            if settings.audiences.is_empty()
+                && (settings.first_party || settings.redirect_uris.is_empty()) =>
+        {
+            vec![url.issuer().to_owned()]
+        }
         _ => settings.audiences,
     };
     Some(Client {
@@ -253,7 +259,9 @@ fn client(
         audiences,
         origins: settings.origins.into_iter().map(|origin| origin.0).collect(),
         redirect_uris: settings.redirect_uris.into_iter().map(|uri| uri.0).collect(),
+        scopes: settings.scopes,
         algorithm: settings.algorithm,
+        id_token_algorithm: settings.id_token_algorithm,
         token_type: settings.token_type,
         browser: settings.browser,
         declared: true,
@@ -337,7 +345,9 @@ fn default_client(id: ClientId, public_url: &PublicUrl) -> Client {
         audiences: vec![public_url.issuer().to_owned()],
         origins: Vec::new(),
         redirect_uris: Vec::new(),
+        scopes: Vec::new(),
         algorithm: symbolon_core::keys::Algorithm::default(),
+        id_token_algorithm: symbolon_core::keys::Algorithm::Rs256,
         token_type: symbolon_core::token::TokenType::default(),
         browser: BTreeMap::new(),
         declared: true,

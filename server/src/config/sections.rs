@@ -6,6 +6,7 @@ use symbolon_core::{
     client::{BrowserAccess, ClientId, ClientKind},
     keys::Algorithm,
     limit::Quota,
+    scope::Scope,
     token::TokenType,
 };
 
@@ -171,14 +172,19 @@ section! {
         secret_sha256: Option<SecretSha256>, secret true;
         /// The file that its secret is read from at start, instead of `secret_sha256`: for secrets that are mounted.
         secret_file: Option<PathBuf>;
-        /// Whom its tokens can be for; the first is the default. By default the server itself.
+        /// Whom its tokens can be for; the first is the default. By default the server itself; for
+        /// clients of others that log users in, userinfo alone.
         audiences: Vec<String> = "[]";
         /// The origins of its pages, exactly: they may call the API from the browser.
         origins: Vec<ExactOrigin> = "[]";
         /// Where a browser may be sent back to, exactly.
         redirect_uris: Vec<RedirectUri> = "[]";
+        /// The scopes that it may ask for, besides `openid` and `profile`.
+        scopes: Vec<Scope> = "[]";
         /// How its access tokens are signed. Every library knows ES256.
         algorithm: Algorithm = r#""ES256""#;
+        /// How its ID tokens are signed. Every OpenID Connect library knows RS256.
+        id_token_algorithm: Algorithm = r#""RS256""#;
         /// The `typ` of its access tokens (RFC 9068); `JWT` for libraries that refuse the other.
         token_type: TokenType = r#""at+jwt""#;
         /// What a browser may do with keys of its session data: none unless declared.

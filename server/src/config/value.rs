@@ -8,6 +8,7 @@ use symbolon_core::{
     csrf::Origin,
     keys::Algorithm,
     limit::Quota,
+    scope::Scope,
     session::Assurance,
     token::TokenType,
 };
@@ -128,6 +129,7 @@ macro_rules! parsed {
 parsed! {
     SocketAddr: "an IP address and a port", "127.0.0.1:8080";
     PublicUrl: "a URL", "https://auth.example";
+    Scope: "a scope", "cart:read";
     Network: "an IP address or a network", "10.0.0.0/8";
     ClientId: "a client id", "shop";
     Colour: "a colour", "#0e6b5c";
@@ -321,6 +323,11 @@ impl Item for String {
 impl Item for HttpMethod {
     const LIST: &'static str = "a list of methods";
     const LIST_EXAMPLE: &'static str = r#"["GET", "HEAD"]"#;
+}
+
+impl Item for Scope {
+    const LIST: &'static str = "a list of scopes";
+    const LIST_EXAMPLE: &'static str = r#"["cart:read"]"#;
 }
 
 impl Item for Network {

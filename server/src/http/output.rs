@@ -22,6 +22,9 @@ pub struct TokenAnswer {
     /// For the next refresh; each use gives a new one. Absent where only an access token is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
+    /// What a client of OpenID Connect is told about the login, where the scope has `openid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<String>,
     /// Always `Bearer`.
     token_type: &'static str,
     /// Seconds until the access token expires.
@@ -47,6 +50,7 @@ impl TokenAnswer {
         Self {
             access_token: tokens.access.expose().to_owned(),
             refresh_token: tokens.refresh.as_ref().map(|refresh| refresh.expose().to_owned()),
+            id_token: tokens.id_token.as_ref().map(|token| token.expose().to_owned()),
             token_type: "Bearer",
             expires_in: tokens.expires_in.as_secs(),
             authorization_expires_in: tokens.session_ends_at.since(now).as_secs(),

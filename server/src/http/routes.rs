@@ -95,6 +95,7 @@ routes! {
 
     post   "/follow"                               Client          follow::follow;
     get    "/oauth2/authorize"                     Anyone          pages::authorize::authorize;
+    post   "/oauth2/token"                         Public          oauth::token::token;
     post   "/oauth2/introspect"                    Client          oauth::introspect;
     post   "/oauth2/revoke"                        Public          oauth::revoke;
     get    "/.well-known/jwks.json"                Public          oauth::jwks;

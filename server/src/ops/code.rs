@@ -2,14 +2,20 @@
 
 use symbolon_core::{
     client::Client,
-    code::{self, Code, CodeDigest, Presented, Request},
+    code::{self, Code, CodeDigest, Gives, Presented, Redeemed, Request},
+    family::{Binding, NewFamily, Whence},
     handle::HandleKey,
+    id::KeyId,
     secret::SecretText,
-    session::{Reason, Session},
+    session::{Device, Reason, Session},
     time::Time,
+    user::User,
 };
 
-use super::{TRIES_MAX, Unavailable, check, end, issue};
+use super::{
+    TRIES_MAX, Unavailable, check, end,
+    issue::{self, NoAudience, Tokens},
+};
 use crate::{
     app::{App, Os},
     live::Live,
@@ -28,6 +34,9 @@ pub enum Refused {
     /// The code does not count.
     #[error(transparent)]
     Code(#[from] code::Refused),
+    /// The client gets no tokens.
+    #[error(transparent)]
+    Audience(#[from] NoAudience),
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -69,16 +78,67 @@ pub async fn issue(
 ///
 /// # Errors
 /// [`Refused`]. A code that fits and was used before has ended the session that it got.
-pub async fn redeem(
+pub async fn for_cookie(
     app: &App,
-    client: &Client,
-    code: &SecretText,
+    (client, code): (&Client, &SecretText),
     redirect_uri: &str,
     verifier: &SecretText,
     now: Time,
 ) -> Result<(Session, SecretText), Refused> {
-    let digest = CodeDigest::of(code);
     let presented = Presented { client: &client.id, redirect_uri, verifier };
+    let gives = |key, _: &Code, _: &Session, _: &User| Ok(Gives::Cookie(key));
+    let (_, redeemed) = redeem(app, code, presented, gives, now).await?;
+    let cookie = issue::cookie(app, &redeemed.session, now)?.ok_or(Refused::Unknown)?;
+    Ok((redeemed.session, cookie))
+}
+
+/// Who redeems a code for tokens.
+#[derive(Debug)]
+pub struct Holder<'a> {
+    /// The client.
+    pub client: &'a Client,
+    /// What it showed besides its name.
+    pub shown: Binding,
+    /// Where the request came from.
+    pub device: &'a Device,
+}
+
+/// Redeems a code for tokens: a family of the app's session under the browser's.
+///
+/// Every client gets a refresh token. It is one of a session that ends with the browser's, so it is worth no more than
+/// the login; one that outlives the login (`offline_access`) needs a session of its own.
+///
+/// # Errors
+/// [`Refused`]. A code that fits and was used before has ended the session that it got.
+pub async fn for_tokens(
+    app: &App,
+    code: &SecretText,
+    holder: Holder<'_>,
+    (redirect_uri, verifier): (&str, &SecretText),
+    now: Time,
+) -> Result<Tokens, Refused> {
+    let Holder { client, shown, device } = holder;
+    let presented = Presented { client: &client.id, redirect_uri, verifier };
+    let gives = |key, code: &Code, parent: &Session, user: &User| {
+        let issued = issue::issued(app, client, None, code.scope.clone(), (parent, user), now)?;
+        let whence = Whence::new(device.address, &device.user_agent);
+        let client = client.id.clone();
+        Ok(Gives::Tokens(NewFamily { client, key, binding: shown, issued, whence }))
+    };
+    let (code, redeemed) = redeem(app, code, presented, gives, now).await?;
+    let family = redeemed.family.ok_or(Refused::Unknown)?;
+    let nonce = code.nonce.as_deref();
+    Ok(issue::family(app, &redeemed.session, family, client, nonce, now).await?)
+}
+
+async fn redeem(
+    app: &App,
+    code: &SecretText,
+    presented: Presented<'_>,
+    gives: impl Fn(KeyId, &Code, &Session, &User) -> Result<Gives, Refused>,
+    now: Time,
+) -> Result<(Code, Redeemed), Refused> {
+    let digest = CodeDigest::of(code);
     for _ in 0..TRIES_MAX {
         let code = app.store.code(&digest).await.map_err(Unavailable::from)?;
         let code = code.ok_or(Refused::Unknown)?;
@@ -93,12 +153,12 @@ pub async fn redeem(
         let child = child(app, &code).await?;
         let key = app.keys().ring.handle_key(now).map(HandleKey::id);
         let key = key.ok_or_else(|| Unavailable::Key("no handle key is active".into()))?;
-        let (change, child) = code.redeem((&parent.session, user), child, key, now, &mut Os)?;
-        match app.store.commit(change).await.map_err(Unavailable::from)? {
+        let gives = gives(key, &code, &parent.session, user)?;
+        let redeemed = code.redeem((&parent.session, user), child, gives, now, &mut Os)?;
+        match app.store.commit(redeemed.change.clone()).await.map_err(Unavailable::from)? {
             Outcome::Applied(_) => {
-                app.live.forget(child.id);
-                let cookie = issue::cookie(app, &child, now)?;
-                return cookie.map(|cookie| (child, cookie)).ok_or(Refused::Unknown);
+                app.live.forget(redeemed.session.id);
+                return Ok((code, redeemed));
             }
             // Used, ended or changed meanwhile: the rows say which.
             Outcome::Conflict | Outcome::Gone => {}

@@ -92,7 +92,7 @@ pub async fn to_tokens(
         }
         let (mut session, user) =
             (live.session.clone(), live.user.as_ref().ok_or(Refused::NoLogin)?);
-        let issued = issue::issued(app, client, audience, &session, user, now)?;
+        let issued = issue::issued(app, client, audience, "".into(), (&session, user), now)?;
         let binding = match ask {
             Ask::Access => {
                 return Ok((issue::access_only(app, &session, &issued, client, now).await?, None));
@@ -112,7 +112,7 @@ pub async fn to_tokens(
         match app.store.commit(change).await.map_err(Unavailable::from)? {
             Outcome::Applied(_) => {
                 app.live.forget(after.id);
-                let tokens = issue::family(app, &after, family, client, now).await?;
+                let tokens = issue::family(app, &after, family, client, None, now).await?;
                 let cookie = match ask {
                     Ask::SteppedUp(_) => issue::cookie(app, &after, now)?,
                     _ => None,

@@ -7,10 +7,12 @@ use symbolon_core::{
     family::Issued,
     handle::{FamilyNumber, HandleKey, Name},
     id::{KeyId, SessionId, TokenId},
+    keys::{Algorithm, SigningKey},
+    scope,
     secret::SecretText,
     session::Session,
     time::Time,
-    token::Claims,
+    token::{Audience, CannotIssue, Claims, IdToken},
     user::User,
 };
 
@@ -24,6 +26,8 @@ pub struct Tokens {
     pub access: SecretText,
     /// The refresh token, if it may have one.
     pub refresh: Option<SecretText>,
+    /// The ID token, where the scope has `openid`.
+    pub id_token: Option<SecretText>,
     /// How long the access token is good for.
     pub expires_in: Duration,
     /// When the login ends in any case.
@@ -39,8 +43,8 @@ pub struct Tokens {
 #[error("the client has no such audience")]
 pub struct NoAudience;
 
-/// What an access token says that is issued to `client` for `user` at `now`. The clock must have been read before the
-/// proof of life.
+/// What an access token says that is issued to `client` for `user` at `now`, under `session` or a session that lives as
+/// long. The clock must have been read before the proof of life.
 ///
 /// # Errors
 /// [`NoAudience`].
@@ -48,15 +52,20 @@ pub fn issued(
     app: &App,
     client: &Client,
     audience: Option<&str>,
-    session: &Session,
-    user: &User,
+    scope: Box<str>,
+    (session, user): (&Session, &User),
     now: Time,
 ) -> Result<Issued, NoAudience> {
-    let audience = client.audience(audience).ok_or(NoAudience)?;
+    let for_userinfo = || scope::has(&scope, scope::OPENID).then(|| userinfo(app));
+    let audience = match (client.audience(audience), audience) {
+        (Some(own), _) => own.into(),
+        (None, None) => for_userinfo().ok_or(NoAudience)?.into(),
+        (None, Some(asked)) => for_userinfo().filter(|own| own == asked).ok_or(NoAudience)?.into(),
+    };
     // No token outlives its session.
     let expires_at = (now + app.config.lifetimes.access_token).min(session.limits.ends_at);
     let roles = user.roles.iter().cloned().collect();
-    Ok(Issued { at: now, expires_at, audience: audience.into(), scope: "".into(), roles })
+    Ok(Issued { at: now, expires_at, audience, scope, roles })
 }
 
 /// The session cookie of a session that has one.
@@ -86,7 +95,8 @@ fn mint(
     Ok(key.mint(name, client, &session.salt))
 }
 
-/// The refresh token and access token that are current in a family. The same row gives the same answer.
+/// The refresh token, access token and ID token that are current in a family. The same row gives the same answer.
+/// `nonce` is what the ID token repeats, the first time.
 ///
 /// # Errors
 /// [`Unavailable::Key`].
@@ -95,6 +105,7 @@ pub async fn family(
     session: &Session,
     number: FamilyNumber,
     client: &Client,
+    nonce: Option<&str>,
     now: Time,
 ) -> Result<Tokens, Unavailable> {
     let family = session.families.get(number).ok_or_else(|| {
@@ -103,7 +114,9 @@ pub async fn family(
     let refresh = mint(app, session, &family.handle(session.id), family.key, &family.client, now)?;
     let token = session.token_of(family);
     let access = access(app, session, &family.issued, token, client, now).await?;
-    Ok(tokens(session, &family.issued, access, Some(refresh), now))
+    let id_token = id_token(app, session, &family.issued, &access, client, nonce, now).await?;
+    let refresh = Some(refresh);
+    Ok(Tokens { refresh, id_token, ..tokens(session, &family.issued, access, now) })
 }
 
 /// An access token alone.
@@ -119,19 +132,14 @@ pub async fn access_only(
 ) -> Result<Tokens, Unavailable> {
     let token = session.token_alone(&mut crate::app::Os);
     let access = access(app, session, issued, token, client, now).await?;
-    Ok(tokens(session, issued, access, None, now))
+    Ok(tokens(session, issued, access, now))
 }
 
-fn tokens(
-    session: &Session,
-    issued: &Issued,
-    access: SecretText,
-    refresh: Option<SecretText>,
-    now: Time,
-) -> Tokens {
+fn tokens(session: &Session, issued: &Issued, access: SecretText, now: Time) -> Tokens {
     Tokens {
         access,
-        refresh,
+        refresh: None,
+        id_token: None,
         expires_in: issued.expires_at.since(now),
         session_ends_at: session.limits.ends_at,
         session: session.id,
@@ -152,7 +160,7 @@ async fn access(
     let claims = Claims {
         iss: app.config.public_url.issuer().into(),
         user: login.map(|login| login.user),
-        aud: issued.audience.as_ref().into(),
+        aud: audience(app, issued)?,
         client_id: client.id.clone(),
         iat: issued.at,
         exp: issued.expires_at,
@@ -166,10 +174,61 @@ async fn access(
         acr: stronger.map(|login| login.assurance.as_str().into()),
         amr: Vec::new(),
     };
-    let keys = super::keys::with_signing_key(app, client.algorithm, now).await?;
+    sign(app, client.algorithm, now, |key| claims.issue(client.token_type, key)).await
+}
+
+/// With the scope `openid` a token is good for [userinfo](userinfo), too. That is an audience of its own, and never the
+/// server itself: with such a token an app could do what the user can do here.
+fn audience(app: &App, issued: &Issued) -> Result<Audience, Unavailable> {
+    let mut all = vec![issued.audience.clone()];
+    if scope::has(&issued.scope, scope::OPENID) {
+        all.push(userinfo(app).into());
+        all.dedup();
+    }
+    Audience::try_from(all).map_err(|error| Unavailable::Key(error.to_string()))
+}
+
+/// The userinfo endpoint: where it is, and the audience of tokens that are good there.
+pub fn userinfo(app: &App) -> String {
+    format!("{}/oauth2/userinfo", app.config.public_url.issuer())
+}
+
+async fn id_token(
+    app: &App,
+    session: &Session,
+    issued: &Issued,
+    access: &SecretText,
+    client: &Client,
+    nonce: Option<&str>,
+    now: Time,
+) -> Result<Option<SecretText>, Unavailable> {
+    let Some(login) = session.login.as_ref().filter(|_| scope::has(&issued.scope, scope::OPENID))
+    else {
+        return Ok(None);
+    };
+    let token = IdToken {
+        issuer: app.config.public_url.issuer(),
+        client: &client.id,
+        login,
+        session: session.id,
+        issued_at: issued.at,
+        expires_at: issued.expires_at,
+        nonce,
+    };
+    sign(app, client.id_token_algorithm, now, |key| token.issue(access, key)).await.map(Some)
+}
+
+/// Signs by an algorithm. A key that is slow to make is made when it is first needed.
+async fn sign(
+    app: &App,
+    algorithm: Algorithm,
+    now: Time,
+    issue: impl FnOnce(&SigningKey) -> Result<SecretText, CannotIssue>,
+) -> Result<SecretText, Unavailable> {
+    let keys = super::keys::with_signing_key(app, algorithm, now).await?;
     let key = keys
         .ring
-        .signing_key(client.algorithm, now)
-        .ok_or_else(|| Unavailable::Key(format!("no {} key is active", client.algorithm)))?;
-    claims.issue(client.token_type, key).map_err(|error| Unavailable::Key(error.to_string()))
+        .signing_key(algorithm, now)
+        .ok_or_else(|| Unavailable::Key(format!("no {algorithm} key is active")))?;
+    issue(key).map_err(|error| Unavailable::Key(error.to_string()))
 }

@@ -109,7 +109,7 @@ pub async fn login(app: &Arc<App>, attempt: Attempt<'_>, now: Time) -> Result<Lo
     let tokens = match &attempt.deliver {
         Deliver::Cookie => None,
         Deliver::Tokens { .. } => {
-            Some(issue::family(app, &session, FIRST_FAMILY, &attempt.client, now).await?)
+            Some(issue::family(app, &session, FIRST_FAMILY, &attempt.client, None, now).await?)
         }
     };
     Ok(LoggedIn { session, user, replaced, cookie, tokens })
@@ -229,8 +229,14 @@ fn new_session(
         }
         Deliver::Tokens { audience, binding } => {
             let client = attempt.client.id.clone();
-            let issued =
-                issue::issued(app, &attempt.client, audience.as_deref(), &session, user, now)?;
+            let issued = issue::issued(
+                app,
+                &attempt.client,
+                audience.as_deref(),
+                "".into(),
+                (&session, user),
+                now,
+            )?;
             let whence = Whence::new(attempt.device.address, &attempt.device.user_agent);
             session.open_family(NewFamily { client, key, binding: *binding, issued, whence });
         }

@@ -25,6 +25,8 @@ pub struct Use<'a> {
     pub client: &'a Client,
     /// What the client showed besides.
     pub shown: Binding,
+    /// What the next access token shall be good for; `None`: all that the client may do.
+    pub scope: Option<&'a str>,
     /// Where the request came from.
     pub device: &'a Device,
 }
@@ -38,6 +40,9 @@ pub enum Refused {
     /// It was decided against.
     #[error(transparent)]
     Refresh(#[from] refresh::Refused),
+    /// The client asks for more than it may do.
+    #[error("the scope is more than was granted")]
+    Scope,
     /// The client lost its audience since.
     #[error(transparent)]
     Audience(#[from] issue::NoAudience),
@@ -64,7 +69,7 @@ pub async fn refresh(app: &App, used: Use<'_>, now: Time) -> Result<Tokens, Refu
             }
         }
         let (session, family) = answer?;
-        return Ok(issue::family(app, &session, family, used.client, now).await?);
+        return Ok(issue::family(app, &session, family, used.client, None, now).await?);
     }
     Err(Unavailable::contended().into())
 }
@@ -102,7 +107,8 @@ fn decide(
     check::stands(live, now)?;
     let user = live.user.as_ref().ok_or(check::Refused::Lapsed(Lapse::User))?;
     let audience = Some(family.issued.audience.as_ref());
-    let issued = issue::issued(app, used.client, audience, session, user, now)?;
+    let scope = family.scope_of(used.scope).ok_or(Refused::Scope)?;
+    let issued = issue::issued(app, used.client, audience, scope, (session, user), now)?;
     let active = keys
         .ring
         .handle_key(now)

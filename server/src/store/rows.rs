@@ -244,6 +244,8 @@ pub(super) fn code(row: &SqliteRow) -> Result<Code, StoreError> {
         client: client.parse().map_err(|error| damaged("codes", error))?,
         redirect_uri: row.try_get::<&str, _>("redirect_uri")?.into(),
         challenge: Challenge::from_bytes(digest("challenge")?),
+        scope: row.try_get::<&str, _>("scope")?.into(),
+        nonce: row.try_get::<Option<&str>, _>("nonce")?.map(Into::into),
         session: id(row, "session")?,
         epoch: Epoch(count(row, "epoch")?),
         expires_at: time(row, "expires_at")?,
@@ -252,8 +254,8 @@ pub(super) fn code(row: &SqliteRow) -> Result<Code, StoreError> {
 }
 
 pub(super) fn insert_code(code: &Code, version: Version) -> Statement<'_> {
-    let query = "INSERT INTO codes (digest, client, redirect_uri, challenge, session, epoch, expires_at) \
-                 SELECT $1, $2, $3, $4, $5, $6, $7 \
+    let query = "INSERT INTO codes (digest, client, redirect_uri, challenge, session, epoch, expires_at, \
+                 scope, nonce) SELECT $1, $2, $3, $4, $5, $6, $7, $9, $10 \
                  WHERE EXISTS (SELECT 1 FROM sessions WHERE id = $5 AND version = $8 AND ended_at IS NULL)";
     sqlx::query(query)
         .bind(&code.digest.as_bytes()[..])
@@ -264,6 +266,8 @@ pub(super) fn insert_code(code: &Code, version: Version) -> Statement<'_> {
         .bind(int(code.epoch.0))
         .bind(code.expires_at.millis())
         .bind(int(version.0))
+        .bind(&*code.scope)
+        .bind(code.nonce.as_deref())
 }
 
 pub(super) fn key(row: &SqliteRow) -> Result<KeyRecord, StoreError> {

@@ -47,6 +47,7 @@ const EXPECTED: &[(&str, &str, [u16; 4])] = &[
     ("get",    "/api/v1/openapi.json",                      [200, 200, 200, 200]),
     ("post",   "/follow",                                   [401, 401, 401, 401]),
     ("get",    "/oauth2/authorize",                         [400, 400, 400, 400]),
+    ("post",   "/oauth2/token",                             [401, 401, 401, 401]),
     ("post",   "/oauth2/introspect",                        [401, 401, 401, 401]),
     ("post",   "/oauth2/revoke",                            [200, 200, 200, 200]),
     ("get",    "/.well-known/jwks.json",                    [200, 200, 200, 200]),

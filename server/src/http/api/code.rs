@@ -71,9 +71,13 @@ pub async fn redeem(
     Body(body): Body<CodeRequest>,
 ) -> Result<Response, Problem> {
     let now = now();
+    // The cookie is of use to the app alone, and so to anybody: others get tokens, which say less.
+    if !client.first_party {
+        return Err(problem::CLIENT_KIND.into());
+    }
     let CodeRequest { code, redirect_uri, code_verifier } = &body;
     let (session, cookie) =
-        ops::code::redeem(&http.app, &client, code, redirect_uri, code_verifier, now).await?;
+        ops::code::for_cookie(&http.app, (&client, code), redirect_uri, code_verifier, now).await?;
     let redeemed = CodeRedeemed {
         session_cookie: cookie.expose().to_owned(),
         max_age: output::max_age(&session, now).map(|age| age.as_secs()),

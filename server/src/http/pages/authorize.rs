@@ -42,8 +42,8 @@ const FAULTS: &[(Fault, IsSo)] = &[
     (("unsupported_response_type", "response_type must be code"), |it| {
         it.get("response_type") != Some("code")
     }),
-    (("unauthorized_client", "the client has no secret to redeem a code with"), |it| {
-        it.client.kind != ClientKind::Confidential
+    (("unauthorized_client", "a resource server logs nobody in"), |it| {
+        it.client.kind == ClientKind::Resource
     }),
     (("request_not_supported", "request is not supported"), |it| it.get("request").is_some()),
     (("request_uri_not_supported", "request_uri is not supported"), |it| {
@@ -71,6 +71,7 @@ const NAMED: &[&str] = &[
     "response_type",
     "state",
     "scope",
+    "nonce",
     "code_challenge",
     "code_challenge_method",
 ];
@@ -180,7 +181,9 @@ async fn answer(http: &Http, view: &View, asked: &Asked) -> Result<Response, Fau
     let cookie = http.session_cookie(&view.headers).ok().flatten();
     let cookie = cookie.ok_or(("access_denied", "the login has no session cookie"))?;
     let redirect_uri = &asked.redirect_uri;
-    let request = Request { client: &asked.client.id, redirect_uri, challenge };
+    let scope = &asked.client.scope(asked.get("scope").unwrap_or_default());
+    let nonce = asked.get("nonce");
+    let request = Request { client: &asked.client.id, redirect_uri, challenge, scope, nonce };
     match ops::code::issue(&http.app, &cookie, request, now()).await {
         Ok(code) => Ok(asked.back(http, &[("code", code.expose())])),
         // It ended, or was renewed, in this moment.

@@ -1,4 +1,8 @@
-//! What the standards ask for: introspection, keys, metadata.
+//! What the standards ask for: tokens, introspection, keys, metadata.
+
+pub mod error;
+pub mod parameters;
+pub mod token;
 
 use axum::{
     extract::State,
@@ -157,7 +161,9 @@ pub async fn metadata(State(http): State<Http>) -> Response {
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
         "request_uri_parameter_supported": false,
-        "grant_types_supported": [],
+        "token_endpoint": format!("{issuer}/oauth2/token"),
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "grant_types_supported": token::GRANTS,
         "ui_locales_supported": ["ko", "en"],
     }))
     .into_response()

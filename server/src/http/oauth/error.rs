@@ -1,0 +1,92 @@
+//! What the token endpoint says when it refuses (RFC 6749, section 5.2), and nothing else does: clients compare `error`.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use super::super::problem::Problem;
+use crate::ops::Unavailable;
+
+/// A refusal on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OauthError {
+    /// What programs compare.
+    pub error: &'static str,
+    /// What people read. Never anything that was sent.
+    pub says: &'static str,
+    status: StatusCode,
+    /// The client tried HTTP Basic, and hears so.
+    basic: bool,
+    retry_after_secs: Option<u64>,
+}
+
+impl OauthError {
+    const fn new(error: &'static str, says: &'static str) -> Self {
+        let status = StatusCode::BAD_REQUEST;
+        Self { error, says, status, basic: false, retry_after_secs: None }
+    }
+
+    /// A parameter is missing, stands twice, or does not go with another.
+    pub const fn invalid_request(says: &'static str) -> Self {
+        Self::new("invalid_request", says)
+    }
+
+    /// The client is not known, or did not prove that it is who it says.
+    pub const fn invalid_client(basic: bool) -> Self {
+        let status = StatusCode::UNAUTHORIZED;
+        let says = "the client is not known, or did not authenticate";
+        Self { status, basic, ..Self::new("invalid_client", says) }
+    }
+
+    /// The code or refresh token. All refusals of it are alike.
+    pub const INVALID_GRANT: Self = Self::new(
+        "invalid_grant",
+        "the code or refresh token is none of this client's that counts",
+    );
+
+    /// The client may not use this grant.
+    pub const fn unauthorized_client(says: &'static str) -> Self {
+        Self::new("unauthorized_client", says)
+    }
+
+    /// There is no such grant.
+    pub const GRANT_TYPE: Self =
+        Self::new("unsupported_grant_type", "grant_type is none that the metadata lists");
+
+    /// More than was granted.
+    pub const SCOPE: Self = Self::new("invalid_scope", "the scope is more than was granted");
+
+    /// The client gets no tokens for anybody.
+    pub const TARGET: Self = Self::new("invalid_target", "the client has no audience");
+}
+
+impl From<Unavailable> for OauthError {
+    fn from(error: Unavailable) -> Self {
+        let after = Problem::from(error).retry_after_secs();
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self {
+            status,
+            retry_after_secs: after,
+            ..Self::new("temporarily_unavailable", "try again after Retry-After")
+        }
+    }
+}
+
+impl IntoResponse for OauthError {
+    fn into_response(self) -> Response {
+        let body = json!({ "error": self.error, "error_description": self.says });
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+        if self.basic {
+            let basic = HeaderValue::from_static("Basic realm=\"symbolon\"");
+            headers.insert(header::WWW_AUTHENTICATE, basic);
+        }
+        headers.extend(self.retry_after_secs.map(|s| (header::RETRY_AFTER, HeaderValue::from(s))));
+        response
+    }
+}

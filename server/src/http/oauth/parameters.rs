@@ -1,0 +1,113 @@
+//! The parameters of a request to an OAuth endpoint, and the client that they name.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request},
+    http::{HeaderMap, header},
+};
+use symbolon_core::{
+    client::{Client, ClientKind},
+    family::Binding,
+    secret::SecretText,
+};
+
+use super::error::OauthError;
+use crate::http::{Http, input};
+
+/// Each parameter of a form once (RFC 6749, section 3.2). One without a value counts as absent.
+#[derive(Debug)]
+pub struct Parameters(Vec<(String, SecretText)>);
+
+impl FromRequest<Http> for Parameters {
+    type Rejection = OauthError;
+
+    async fn from_request(request: Request, state: &Http) -> Result<Self, OauthError> {
+        let form = "application/x-www-form-urlencoded";
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        if !kind.is_some_and(|kind| kind.as_bytes().starts_with(form.as_bytes())) {
+            return Err(OauthError::invalid_request("send a form"));
+        }
+        let bytes = Bytes::from_request(request, state).await;
+        let bytes = bytes.map_err(|_| OauthError::invalid_request("the body cannot be read"))?;
+        Self::read(&bytes)
+    }
+}
+
+impl Parameters {
+    /// Reads a form, or a query.
+    ///
+    /// # Errors
+    /// `invalid_request` where a parameter stands twice.
+    pub fn read(form: &[u8]) -> Result<Self, OauthError> {
+        let all: Vec<(String, SecretText)> = serde_urlencoded::from_bytes(form)
+            .map_err(|_| OauthError::invalid_request("the form cannot be read"))?;
+        let twice = |(at, (name, _)): (usize, &(String, SecretText))| {
+            all[..at].iter().any(|(before, _)| before == name)
+        };
+        if all.len() > PARAMETERS_MAX || all.iter().enumerate().any(twice) {
+            return Err(OauthError::invalid_request(
+                "a parameter stands twice, or there are too many",
+            ));
+        }
+        Ok(Self(all))
+    }
+
+    /// A parameter that may be a secret.
+    pub fn secret(&self, name: &str) -> Option<&SecretText> {
+        let found = self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value);
+        found.filter(|value| !value.expose().is_empty())
+    }
+
+    /// A parameter that must be there.
+    ///
+    /// # Errors
+    /// `invalid_request`, with what to say.
+    pub fn require(&self, name: &str, says: &'static str) -> Result<&SecretText, OauthError> {
+        self.secret(name).ok_or_else(|| OauthError::invalid_request(says))
+    }
+
+    /// A parameter.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.secret(name).map(SecretText::expose)
+    }
+
+    /// The client that asks, and what it showed: its secret by HTTP Basic (`client_secret_basic`) or in the form
+    /// (`client_secret_post`), never both; a public client names itself (`none`). RFC 6749, section 2.3.
+    ///
+    /// # Errors
+    /// `invalid_client`, `invalid_request`.
+    pub fn client(
+        &self,
+        headers: &HeaderMap,
+        http: &Http,
+    ) -> Result<(Arc<Client>, Binding), OauthError> {
+        let named = self.get("client_id");
+        let by_basic = headers.contains_key(header::AUTHORIZATION);
+        let refused = || OauthError::invalid_client(by_basic);
+        if by_basic {
+            if self.secret("client_secret").is_some() {
+                let says = "a client authenticates in one way, not in two";
+                return Err(OauthError::invalid_request(says));
+            }
+            let client = input::basic(headers, http).ok().flatten().ok_or_else(refused)?;
+            let same = named.is_none_or(|named| named == client.id.as_str());
+            return if same { Ok((client, Binding::Client)) } else { Err(refused()) };
+        }
+        let client = named.and_then(|id| http.app.client(&id.parse().ok()?)).ok_or_else(refused)?;
+        if http.app.store.is_ended(&[client.id.entry()]) {
+            return Err(refused());
+        }
+        match (self.secret("client_secret"), client.kind, client.secret) {
+            (Some(secret), _, Some(digest)) if digest.matches(secret) => {
+                Ok((client, Binding::Client))
+            }
+            (None, ClientKind::Public, _) => Ok((client, Binding::None)),
+            _ => Err(refused()),
+        }
+    }
+}
+
+/// More than any request has.
+const PARAMETERS_MAX: usize = 64;
