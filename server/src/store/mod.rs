@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::TryStreamExt;
 use sqlx::{
     Row, Sqlite, SqlitePool,
     query::Query,
@@ -536,7 +537,9 @@ async fn load_ended(
     let query =
         sqlx::query("SELECT entry, at FROM revocations WHERE at >= $1").bind(since.millis());
     let mut ended = Ended::default();
-    for row in query.fetch_all(connection).await? {
+    // One row at a time: a million of them at once take ten times what is kept.
+    let mut rows = query.fetch(connection);
+    while let Some(row) = rows.try_next().await? {
         ended.insert(rows::id(&row, "entry")?, Time::from_millis(row.try_get("at")?));
     }
     Ok(ended)
