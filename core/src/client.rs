@@ -264,6 +264,14 @@ impl Client {
         self.grant_types.contains(&grant)
     }
 
+    /// How what it gets is signed: its access tokens, and its ID tokens where it sends users here. Keys for these are
+    /// published as soon as it is known, because verifiers that keep a copy of the key set look again only now and then.
+    pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
+        let access = (self.kind != ClientKind::Resource).then_some(self.algorithm);
+        let id = (!self.redirect_uris.is_empty()).then_some(self.id_token_algorithm);
+        access.into_iter().chain(id)
+    }
+
     /// Whether pages of this origin belong to the client.
     pub fn owns_origin(&self, origin: &str) -> bool {
         self.origins.iter().any(|own| own == origin)
