@@ -9,7 +9,10 @@ use subtle::ConstantTimeEq;
 use crate::{
     id::{EntryId, Text, UserId},
     keys::Algorithm,
-    oauth::grant::GrantType,
+    oauth::{
+        grant::GrantType,
+        uri::{ApplicationType, RedirectUri},
+    },
     scope::{self, Scope},
     secret::{SecretBytes, SecretText, sha256},
     time::Time,
@@ -137,6 +140,10 @@ pub fn new_secret(rng: &mut impl CryptoRng) -> SecretText {
     SecretText::new(format!("symc_{}", URL_SAFE_NO_PAD.encode(bytes.expose())))
 }
 
+const fn yes() -> bool {
+    true
+}
+
 fn grant_types() -> Vec<GrantType> {
     GrantType::DEFAULT.into()
 }
@@ -157,6 +164,9 @@ pub struct Client {
     pub id: ClientId,
     /// What kind of application it is.
     pub kind: ClientKind,
+    /// What people call it; its id, if it says nothing.
+    #[serde(default)]
+    pub name: Option<Box<str>>,
     /// Whether it is ours: it may take passwords itself, and no consent is asked for it.
     #[serde(default)]
     pub first_party: bool,
@@ -173,6 +183,15 @@ pub struct Client {
     /// The exact URIs that a browser may be sent back to.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
+    /// What kind of application it is, as to where a browser may be sent back to.
+    #[serde(default)]
+    pub application_type: ApplicationType,
+    /// Whether its authorization requests need a code challenge. Those of a public client always do.
+    #[serde(default = "yes")]
+    pub pkce_required: bool,
+    /// Whether its authorization requests count only when it has pushed them (RFC 9126).
+    #[serde(default)]
+    pub require_pushed_authorization_requests: bool,
     /// The scopes that it may ask for, besides the [standard](scope::STANDARD) ones.
     #[serde(default)]
     pub scopes: Vec<Scope>,
@@ -216,6 +235,19 @@ impl Client {
         scope::only(asked, |name| {
             scope::STANDARD.contains(&name) || self.scopes.iter().any(|own| own.as_str() == name)
         })
+    }
+
+    /// What people call it.
+    pub fn title(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.id.as_str())
+    }
+
+    /// Whether a browser may be sent back to this URI.
+    pub fn admits_redirect(&self, uri: &str) -> bool {
+        let admits = |own: &String| {
+            RedirectUri::parse(own, self.application_type).is_ok_and(|own| own.admits(uri))
+        };
+        self.redirect_uris.iter().any(|own| own == uri || admits(own))
     }
 
     /// The scope of a client that acts for itself: without a wish all of its own. `None` if it asks for more; a login,
