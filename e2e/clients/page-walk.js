@@ -34,6 +34,7 @@ export class PageWalk {
     await this.page.reload();
     const { who } = await this.#said();
     assert.equal(who.sub, this.world.user.sub, "it remembers");
+    assert.equal(who.preferred_username, this.world.user.username, "what userinfo says of the scope `profile`");
     this.sid = who.sid;
   }
 

@@ -17,8 +17,11 @@ export class Walk {
 
   async "logs in"() {
     const inside = await this.#logIn();
-    assert.equal(this.#who(inside).sub, this.world.user.sub);
-    this.sid = this.#who(inside).sid;
+    const who = this.#who(inside);
+    assert.equal(who.sub, this.world.user.sub);
+    // What userinfo says of the scope `profile`.
+    if (!this.client.upstream) assert.equal(who.preferred_username, this.world.user.username);
+    this.sid = who.sid;
     const again = await this.#browser.goto(`${this.url}/`);
     assert.deepEqual(again.way.length, 1, `it remembers: ${again.way}`);
   }

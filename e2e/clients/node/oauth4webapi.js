@@ -38,7 +38,6 @@ serve({
     const tokens = await oauth.processAuthorizationCodeResponse(as, client, answer, rules);
     await oauth.validateApplicationLevelSignature(as, answer, http);
     const claims = oauth.getValidatedIdTokenClaims(tokens);
-    if (!as.userinfo_endpoint) return { claims, tokens };
     const userinfo = await oauth.userInfoRequest(as, client, tokens.access_token, http);
     const profile = await oauth.processUserInfoResponse(as, client, claims.sub, userinfo);
     return { claims: { ...profile, ...claims }, tokens };

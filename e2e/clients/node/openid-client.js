@@ -24,7 +24,7 @@ serve({
     const checks = { pkceCodeVerifier: verifier, expectedState: state, expectedNonce: nonce, idTokenExpected: true };
     const tokens = await client.authorizationCodeGrant(config, url, checks);
     const claims = tokens.claims();
-    const profile = config.serverMetadata().userinfo_endpoint && (await client.fetchUserInfo(config, tokens.access_token, claims.sub));
+    const profile = await client.fetchUserInfo(config, tokens.access_token, claims.sub);
     return { claims: { ...profile, ...claims }, tokens };
   },
 

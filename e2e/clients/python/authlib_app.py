@@ -53,7 +53,7 @@ def callback():
     token = symbolon.authorize_access_token()
     session.clear()
     session["login"] = secrets.token_urlsafe()
-    logins[session["login"]] = {**token, "claims": token["userinfo"]}
+    logins[session["login"]] = {**token, "claims": {**symbolon.userinfo(token=token), **token["userinfo"]}}
     return redirect("/")
 
 

@@ -9,6 +9,7 @@ const manager = new UserManager({
   redirect_uri: `${location.origin}/callback`,
   post_logout_redirect_uri: `${location.origin}/left`,
   scope: "openid profile",
+  loadUserInfo: true,
   // When to refresh is what the test chooses.
   automaticSilentRenew: false,
 });

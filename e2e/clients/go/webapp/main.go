@@ -125,14 +125,12 @@ func (a *app) callback(w http.ResponseWriter, r *http.Request, s *session) error
 	if err := idToken.Claims(&in.Claims); err != nil {
 		return err
 	}
-	if a.provider.UserInfoEndpoint() != "" {
-		info, err := a.provider.UserInfo(r.Context(), oauth2.StaticTokenSource(token))
-		if err != nil {
-			return err
-		}
-		if err := info.Claims(&in.Claims); err != nil {
-			return err
-		}
+	profile, err := a.provider.UserInfo(r.Context(), oauth2.StaticTokenSource(token))
+	if err != nil {
+		return err
+	}
+	if err := profile.Claims(&in.Claims); err != nil {
+		return err
 	}
 	a.end(func(it *session) bool { return it == s })
 	a.keep(w, &in)
