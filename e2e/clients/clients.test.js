@@ -60,6 +60,7 @@ async function begin(t, name, client, api) {
   t.after(() => channel?.stop());
   const options = {
     ...{ audience: AUDIENCE, "token-type": type, origin: client.page ? url : [] },
+    "first-party": client.consent ? [] : true,
     ...{ "redirect-uri": uris, "post-logout-redirect-uri": url + client.left },
     "backchannel-logout-uri": channel?.url ?? [],
   };

@@ -4,6 +4,9 @@ import assert from "node:assert/strict";
 import { Browser } from "./browser.js";
 import { AUDIENCE, until } from "./world.js";
 
+// Where the browser came to, for the report: of our own pages the main part.
+const said = ({ way, status, text }) => `${way.join("\n")}\n${status} ${text.match(/<main[^]*<\/main>/) ?? text}`;
+
 export class Walk {
   #browser = new Browser();
 
@@ -53,7 +56,7 @@ export class Walk {
     this.#browser = new Browser();
     await this.#logIn();
     const page = await this.#leave();
-    assert.equal(page.url.split("?")[0], this.url + this.client.left, `${page.way.join("\n")}\n${page.status} ${page.text}`);
+    assert.equal(page.url.split("?")[0], this.url + this.client.left, said(page));
     await this.#asksForLogin("/");
     const account = await this.#browser.goto(`${this.world.issuer}/account`);
     assert.ok(account.text.includes('id="login-form"'), "the login at the server is over, too");
@@ -70,17 +73,23 @@ export class Walk {
 
   // What the client says of who is logged in.
   #who(page) {
-    assert.equal(page.status, 200, `${page.way.join("\n")}\n${page.text}`);
+    assert.equal(page.status, 200, said(page));
     return (this.client.who ?? (({ text }) => JSON.parse(text)))(page);
   }
 
   async #logIn() {
-    const page = await this.#browser.goto(`${this.url}/`);
-    assert.ok(page.url.startsWith(`${this.world.issuer}/login`), `${page.way.join("\n")}\n${page.status} ${page.text}`);
+    let page = await this.#browser.goto(`${this.url}/`);
+    assert.ok(page.url.startsWith(`${this.world.issuer}/login`), said(page));
     const { username, password } = this.world.user;
-    const inside = await this.#browser.submit(page, { username, password }, "login-form");
-    assert.ok(inside.url.split("?")[0] === `${this.url}/`, `${inside.way.join("\n")}\n${inside.status} ${inside.text}`);
-    return inside;
+    page = await this.#browser.submit(page, { username, password }, "login-form");
+    // Who is not ours is allowed once, by the user.
+    assert.equal(page.text.includes('id="consent-form"'), this.client.consent === true, said(page));
+    if (this.client.consent) page = await this.#browser.submit(page, { decision: "allow" }, "consent-form");
+    this.client.consent = false;
+    // A form post: a page with a form that goes on by itself, or by a click.
+    if (this.client.formPost) page = await this.#browser.submit(page);
+    assert.equal(page.url.split("?")[0], `${this.url}/`, said(page));
+    return page;
   }
 
   async #callApi() {
@@ -109,6 +118,6 @@ export class Walk {
   async #asksForLogin(path) {
     let page;
     const asks = async () => (page = await this.#browser.goto(this.url + path)).url.startsWith(`${this.world.issuer}/login`);
-    await until(asks, () => `that it asks for a login again:\n${page.way.join("\n")}\n${page.status} ${page.text}`);
+    await until(asks, () => `that it asks for a login again:\n${said(page)}`);
   }
 }

@@ -32,6 +32,7 @@ export class World {
     world.issuer = world.server.url;
     world.user = world.server.users.find(({ username }) => username === "user");
     world.user.sub = world.cli("user", "show", world.user.username).sub;
+    world.cli("user", "profile", world.user.username, "email=user@example.com", "email_verified=true");
     world.metadata = await (await fetch(`${world.issuer}/.well-known/openid-configuration`)).json();
     return world;
   }
@@ -42,11 +43,12 @@ export class World {
     return JSON.parse(execFileSync(this.binary, all, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }));
   }
 
-  // Registers a client of ours, and gives its secret if it has one.
+  // Registers a client, and gives its secret if it has one.
   register(id, kind, options) {
-    const offered = Object.entries(options).filter(([name]) => this.offers.includes(`--${name} `));
-    const flags = offered.flatMap(([name, value]) => [].concat(value).flatMap((it) => [`--${name}`, it]));
-    return this.cli("client", "add", id, "--kind", kind, "--first-party", ...flags).client_secret;
+    const offered = Object.entries(options).filter(([name]) => new RegExp(`--${name}\\s`).test(this.offers));
+    const flag = (name, value) => (value === true ? [`--${name}`] : [`--${name}`, value]);
+    const flags = offered.flatMap(([name, value]) => [].concat(value).flatMap((it) => flag(name, it)));
+    return this.cli("client", "add", id, "--kind", kind, ...flags).client_secret;
   }
 
   // Runs a program in a folder of its own (FOLDER) until `stopPrograms`, and waits until it listens at its PORT.
