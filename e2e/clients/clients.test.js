@@ -14,6 +14,8 @@ let world;
 
 before(async () => {
   world = await World.start(binary);
+  // The key set has keys in it that some clients do not know.
+  world.register("other", "public", { "first-party": true, algorithm: "EdDSA", audience: AUDIENCE });
 });
 after(() => world?.stop());
 
