@@ -14,7 +14,8 @@ use crate::{
     user::User,
 };
 
-/// One row to write, with the condition under which it may be written. No write brings an ended thing back.
+/// One row to write, with the condition under which it may be written. No write brings an ended thing back. Whatever ends
+/// a session, the clients that were told of it ([`Write::Tell`]) are due to hear of its end in the same commit.
 #[derive(Debug, Clone)]
 pub enum Write {
     /// Inserts a session. Conditions: its parent (if any) is alive; its user is not disabled and the user's epoch is
@@ -48,6 +49,14 @@ pub enum Write {
     /// Marks an authorization code as used, and by what. Condition: it is there, unused and not expired, otherwise
     /// *conflict*.
     UseCode { digest: CodeDigest, child: SessionId },
+    /// Notes that a client is told of a session, once for each of them. If the session has ended already, the client is
+    /// due to hear that now.
+    Tell { session: SessionId, client: ClientId, subject: Box<str> },
+    /// Removes that note: the client has heard of the end, or never will.
+    Told { session: SessionId, client: ClientId },
+    /// The client was tried in vain, and is tried again at this time; with `all` that holds for everything that is due
+    /// to it.
+    TellLater { session: SessionId, client: ClientId, at: Time, all: bool },
     /// Inserts a client. Condition: the name is free, otherwise *conflict*.
     AddClient(Box<Client>),
     /// Replaces a client's row. Condition: it exists, otherwise *gone*.

@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq;
 use crate::{
     id::{EntryId, Text, UserId},
     keys::Algorithm,
+    logout_uri::{LogoutUri, PostLogoutUri},
     secret::{SecretBytes, SecretText},
     time::Time,
     token::TokenType,
@@ -173,6 +174,21 @@ pub struct Client {
     /// The exact URIs that a browser may be sent back to.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
+    /// The exact URIs that a browser may be sent to after a logout (OpenID Connect RP-Initiated Logout 1.0, section 3.1).
+    #[serde(default)]
+    pub post_logout_redirect_uris: Vec<PostLogoutUri>,
+    /// Where its server side hears of the end of sessions (OpenID Connect Back-Channel Logout 1.0, section 2.2).
+    #[serde(default)]
+    pub backchannel_logout_uri: Option<LogoutUri>,
+    /// Whether it needs the `sid` in logout tokens. They always have it.
+    #[serde(default)]
+    pub backchannel_logout_session_required: bool,
+    /// What browsers load in a frame when they log out (OpenID Connect Front-Channel Logout 1.0, section 2).
+    #[serde(default)]
+    pub frontchannel_logout_uri: Option<LogoutUri>,
+    /// Whether it needs `iss` and `sid` with it. They are always sent.
+    #[serde(default)]
+    pub frontchannel_logout_session_required: bool,
     /// The scopes that it may ask for, besides [`STANDARD_SCOPES`].
     #[serde(default)]
     pub scopes: Vec<String>,

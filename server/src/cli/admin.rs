@@ -267,6 +267,15 @@ pub(super) enum ClientCommand {
         /// An exact redirect URI (repeat for more)
         #[arg(long = "redirect-uri")]
         redirect_uris: Vec<String>,
+        /// An exact URI that a browser may be sent to after a logout (repeat for more)
+        #[arg(long = "post-logout-redirect-uri")]
+        post_logout_redirect_uris: Vec<String>,
+        /// Where its server side hears that a session is over
+        #[arg(long)]
+        backchannel_logout_uri: Option<String>,
+        /// What browsers load in a hidden frame when they log out
+        #[arg(long)]
+        frontchannel_logout_uri: Option<String>,
         /// A scope that it may ask for, besides openid and profile (repeat for more)
         #[arg(long = "scope")]
         scopes: Vec<String>,
@@ -315,6 +324,9 @@ impl ClientCommand {
                 audiences,
                 origins,
                 redirect_uris,
+                post_logout_redirect_uris,
+                backchannel_logout_uri,
+                frontchannel_logout_uri,
                 scopes,
                 algorithm,
                 id_token_algorithm,
@@ -326,6 +338,9 @@ impl ClientCommand {
                 let body = json!({
                     "id": id, "kind": format!("{kind:?}").to_lowercase(), "first_party": first_party,
                     "audiences": audiences, "origins": origins, "redirect_uris": redirect_uris,
+                    "post_logout_redirect_uris": post_logout_redirect_uris,
+                    "backchannel_logout_uri": backchannel_logout_uri,
+                    "frontchannel_logout_uri": frontchannel_logout_uri,
                     "scopes": scopes, "id_token_algorithm": id_token_algorithm,
                     "algorithm": algorithm, "token_type": token_type, "browser": browser,
                 });

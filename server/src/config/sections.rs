@@ -6,6 +6,7 @@ use symbolon_core::{
     client::{BrowserAccess, ClientId, ClientKind},
     keys::Algorithm,
     limit::Quota,
+    logout_uri::{LogoutUri, PostLogoutUri},
     token::TokenType,
 };
 
@@ -189,6 +190,17 @@ section! {
         origins: Vec<ExactOrigin> = "[]";
         /// Where a browser may be sent back to, exactly.
         redirect_uris: Vec<RedirectUri> = "[]";
+        /// Where a browser may be sent to after a logout, exactly.
+        post_logout_redirect_uris: Vec<PostLogoutUri> = "[]";
+        /// Where its server side hears that a session is over (OpenID Connect Back-Channel Logout): it is told again
+        /// and again, for up to a week, until it says 200. See `outbound`.
+        backchannel_logout_uri: Option<LogoutUri>;
+        /// Whether it needs `sid` in logout tokens, which always have it.
+        backchannel_logout_session_required: bool = "false";
+        /// What browsers load in a hidden frame when they log out (OpenID Connect Front-Channel Logout).
+        frontchannel_logout_uri: Option<LogoutUri>;
+        /// Whether it needs `iss` and `sid` with it, which are always sent.
+        frontchannel_logout_session_required: bool = "false";
         /// The scopes that it may ask for, besides `openid` and `profile`.
         scopes: Vec<String> = "[]";
         /// How its access tokens are signed. Every library knows ES256.

@@ -16,6 +16,7 @@ pub mod password;
 pub mod refresh;
 pub mod register;
 pub mod sessions;
+pub mod tell;
 pub mod users;
 pub mod visitor;
 
