@@ -10,6 +10,7 @@ use crate::{
     id::{EntryId, Text, UserId},
     keys::Algorithm,
     logout_uri::{LogoutUri, PostLogoutUri},
+    scope::{self, Scope},
     secret::{SecretBytes, SecretText},
     time::Time,
     token::TokenType,
@@ -140,9 +141,6 @@ pub fn new_secret(rng: &mut impl CryptoRng) -> SecretText {
     SecretText::new(format!("symc_{}", URL_SAFE_NO_PAD.encode(bytes.expose())))
 }
 
-/// The scopes that every client may ask for.
-pub const STANDARD_SCOPES: [&str; 2] = ["openid", "profile"];
-
 const fn rs256() -> Algorithm {
     Algorithm::Rs256
 }
@@ -165,7 +163,8 @@ pub struct Client {
     /// The digest of its secret. It rests in a column of its own.
     #[serde(skip)]
     pub secret: Option<SecretDigest>,
-    /// The audiences that its tokens can be for; the first is the default. Never empty for a client that gets tokens.
+    /// The audiences that its access tokens can be for; the first is the default. A client without one gets access
+    /// tokens for userinfo alone, with the scope `openid`.
     #[serde(default)]
     pub audiences: Vec<String>,
     /// The exact origins that its pages live on (CORS, handover).
@@ -189,9 +188,9 @@ pub struct Client {
     /// Whether it needs `iss` and `sid` with it. They are always sent.
     #[serde(default)]
     pub frontchannel_logout_session_required: bool,
-    /// The scopes that it may ask for, besides [`STANDARD_SCOPES`].
+    /// The scopes that it may ask for, besides the [standard](scope::STANDARD) ones.
     #[serde(default)]
-    pub scopes: Vec<String>,
+    pub scopes: Vec<Scope>,
     /// How its access tokens are signed.
     #[serde(default)]
     pub algorithm: Algorithm,
@@ -226,16 +225,9 @@ impl Client {
     /// What of an asked scope the client may have: each name once, in the order in which it was asked. Other names are
     /// passed over, as OpenID Connect Core, section 3.1.2.1, asks; the answer says what was given.
     pub fn scope(&self, asked: &str) -> Box<str> {
-        let may = |name: &&str| {
-            STANDARD_SCOPES.contains(name) || self.scopes.iter().any(|own| own == name)
-        };
-        let mut given: Vec<&str> = Vec::new();
-        for name in asked.split_ascii_whitespace().filter(may) {
-            if !given.contains(&name) {
-                given.push(name);
-            }
-        }
-        given.join(" ").into()
+        scope::only(asked, |name| {
+            scope::STANDARD.contains(&name) || self.scopes.iter().any(|own| own.as_str() == name)
+        })
     }
 
     /// Whether pages of this origin belong to the client.

@@ -11,6 +11,7 @@ use crate::{
     client::ClientId,
     handle::{FamilyNumber, Generation, Kind, Name},
     id::{KeyId, SessionId},
+    scope,
     time::Time,
     user::Role,
 };
@@ -143,8 +144,8 @@ impl Family {
     /// more (RFC 6749, section 6). What it gives up for one token it can have again in the next.
     pub fn scope_of(&self, asked: Option<&str>) -> Option<Box<str>> {
         let Some(asked) = asked else { return Some(self.scope.clone()) };
-        let may = |name: &str| self.scope.split_ascii_whitespace().any(|own| own == name);
-        asked.split_ascii_whitespace().all(may).then(|| asked.into())
+        let may = |name: &str| scope::has(&self.scope, name);
+        asked.split_ascii_whitespace().all(may).then(|| scope::only(asked, may))
     }
 
     /// How long ago the current generation was made.

@@ -36,6 +36,7 @@ pub mod notice;
 pub mod password;
 pub mod refresh;
 pub mod revocation;
+pub mod scope;
 pub mod secret;
 pub mod session;
 pub mod time;

@@ -245,7 +245,13 @@ fn client(
     let settings = settings?;
     let secret = secret(reader, &at, &settings, read)?;
     let audiences = match public_url {
-        Some(url) if settings.audiences.is_empty() => vec![url.issuer().to_owned()],
+        // A token for the server itself does what its user can do here: none for others' applications.
+        Some(url)
+            if settings.audiences.is_empty()
+                && (settings.first_party || settings.redirect_uris.is_empty()) =>
+        {
+            vec![url.issuer().to_owned()]
+        }
         _ => settings.audiences,
     };
     Some(Client {

@@ -7,6 +7,7 @@ use symbolon_core::{
     keys::Algorithm,
     limit::Quota,
     logout_uri::{LogoutUri, PostLogoutUri},
+    scope::Scope,
     token::TokenType,
 };
 
@@ -184,7 +185,8 @@ section! {
         secret_sha256: Option<SecretSha256>, secret true;
         /// The file that its secret is read from at start, instead of `secret_sha256`: for secrets that are mounted.
         secret_file: Option<PathBuf>;
-        /// Whom its tokens can be for; the first is the default. By default the server itself.
+        /// Whom its tokens can be for; the first is the default. By default the server itself; for
+        /// clients of others that log users in, userinfo alone.
         audiences: Vec<String> = "[]";
         /// The origins of its pages, exactly: they may call the API from the browser.
         origins: Vec<ExactOrigin> = "[]";
@@ -202,7 +204,7 @@ section! {
         /// Whether it needs `iss` and `sid` with it, which are always sent.
         frontchannel_logout_session_required: bool = "false";
         /// The scopes that it may ask for, besides `openid` and `profile`.
-        scopes: Vec<String> = "[]";
+        scopes: Vec<Scope> = "[]";
         /// How its access tokens are signed. Every library knows ES256.
         algorithm: Algorithm = r#""ES256""#;
         /// How its ID tokens are signed. Every OpenID Connect library knows RS256.

@@ -9,6 +9,7 @@ use symbolon_core::{
     keys::Algorithm,
     limit::Quota,
     logout_uri::{LogoutUri, PostLogoutUri},
+    scope::Scope,
     session::Assurance,
     token::TokenType,
 };
@@ -129,6 +130,7 @@ macro_rules! parsed {
 parsed! {
     SocketAddr: "an IP address and a port", "127.0.0.1:8080";
     PublicUrl: "a URL", "https://auth.example";
+    Scope: "a scope", "cart:read";
     Network: "an IP address or a network", "10.0.0.0/8";
     ClientId: "a client id", "shop";
     LogoutUri: "a logout URI", "https://shop.example/logout";
@@ -324,6 +326,11 @@ impl Item for String {
 impl Item for HttpMethod {
     const LIST: &'static str = "a list of methods";
     const LIST_EXAMPLE: &'static str = r#"["GET", "HEAD"]"#;
+}
+
+impl Item for Scope {
+    const LIST: &'static str = "a list of scopes";
+    const LIST_EXAMPLE: &'static str = r#"["cart:read"]"#;
 }
 
 impl Item for Network {

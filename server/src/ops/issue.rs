@@ -9,6 +9,7 @@ use symbolon_core::{
     id::{KeyId, SessionId, TokenId},
     keys::{Algorithm, SigningKey},
     notice::Notice,
+    scope,
     secret::SecretText,
     session::Session,
     time::Time,
@@ -56,11 +57,16 @@ pub fn issued(
     (session, user): (&Session, &User),
     now: Time,
 ) -> Result<Issued, NoAudience> {
-    let audience = client.audience(audience).ok_or(NoAudience)?;
+    let for_userinfo = || scope::has(&scope, scope::OPENID).then(|| userinfo(app));
+    let audience = match (client.audience(audience), audience) {
+        (Some(own), _) => own.into(),
+        (None, None) => for_userinfo().ok_or(NoAudience)?.into(),
+        (None, Some(asked)) => for_userinfo().filter(|own| own == asked).ok_or(NoAudience)?.into(),
+    };
     // No token outlives its session.
     let expires_at = (now + app.config.lifetimes.access_token).min(session.limits.ends_at);
     let roles = user.roles.iter().cloned().collect();
-    Ok(Issued { at: now, expires_at, audience: audience.into(), scope, roles })
+    Ok(Issued { at: now, expires_at, audience, scope, roles })
 }
 
 /// The session cookie of a session that has one.
@@ -176,8 +182,9 @@ async fn access(
 /// server itself: with such a token an app could do what the user can do here.
 fn audience(app: &App, issued: &Issued) -> Result<Audience, Unavailable> {
     let mut all = vec![issued.audience.clone()];
-    if has_scope(&issued.scope, "openid") {
+    if scope::has(&issued.scope, scope::OPENID) {
         all.push(userinfo(app).into());
+        all.dedup();
     }
     Audience::try_from(all).map_err(|error| Unavailable::Key(error.to_string()))
 }
@@ -185,11 +192,6 @@ fn audience(app: &App, issued: &Issued) -> Result<Audience, Unavailable> {
 /// The userinfo endpoint: where it is, and the audience of tokens that are good there.
 pub fn userinfo(app: &App) -> String {
     format!("{}/oauth2/userinfo", app.config.public_url.issuer())
-}
-
-/// Whether a scope has this name in it.
-pub fn has_scope(scope: &str, name: &str) -> bool {
-    scope.split_ascii_whitespace().any(|own| own == name)
 }
 
 async fn id_token(
@@ -201,7 +203,8 @@ async fn id_token(
     nonce: Option<&str>,
     now: Time,
 ) -> Result<Option<SecretText>, Unavailable> {
-    let Some(login) = session.login.as_ref().filter(|_| has_scope(&issued.scope, "openid")) else {
+    let Some(login) = session.login.as_ref().filter(|_| scope::has(&issued.scope, scope::OPENID))
+    else {
         return Ok(None);
     };
     // Whoever is told of a session hears of its end. The note comes first: no ID token leaves without it.

@@ -495,8 +495,8 @@ async fn a_wrong_request_is_a_page_or_goes_back() {
     let shop = Shop::new().await;
     let more = json!({ "redirect_uris": ["https://third.example/in"] });
     shop.world.add_client("third", "confidential", more).await;
-    let more = json!({ "first_party": true, "redirect_uris": ["https://spa.example/in?x=1"] });
-    shop.world.add_client("spa", "public", more).await;
+    let more = json!({ "first_party": true, "redirect_uris": ["https://api.example/in?x=1"] });
+    shop.world.add_client("api", "resource", more).await;
     let browser = shop.world.cookie("user").await;
     // Nobody is sent anywhere before it is known where he may be sent.
     for (changed, named) in [
@@ -536,7 +536,7 @@ async fn a_wrong_request_is_a_page_or_goes_back() {
         (&[("request_uri", "https://evil.example")], "request_uri_not_supported"),
         (&[("state", "x".repeat(5000).as_str())], "invalid_request"),
         (
-            &[("client_id", "spa"), ("redirect_uri", "https://spa.example/in?x=1")],
+            &[("client_id", "api"), ("redirect_uri", "https://api.example/in?x=1")],
             "unauthorized_client",
         ),
     ] {
@@ -546,7 +546,7 @@ async fn a_wrong_request_is_a_page_or_goes_back() {
             assert_eq!(sent(location, "error").as_deref(), Some(error), "{changed:?}: {location}");
             assert_eq!(sent(location, "iss").as_deref(), Some(ORIGIN));
             assert!(sent(location, "state").is_some() && sent(location, "code").is_none());
-            let registered = [CALLBACK, "https://spa.example/in?x=1"];
+            let registered = [CALLBACK, "https://api.example/in?x=1"];
             assert!(registered.iter().any(|uri| location.starts_with(uri)), "{location}");
         }
     }

@@ -29,6 +29,7 @@ mod kill;
 mod listen;
 #[cfg(test)]
 mod oauth;
+#[cfg(test)]
 mod prober;
 #[cfg(test)]
 mod process;

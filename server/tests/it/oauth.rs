@@ -89,7 +89,7 @@ impl Provider {
         code
     }
 
-    fn redemption<'a>(code: &'a str, changes: Fields<'a>) -> Ask {
+    fn redemption(code: &str, changes: Fields<'_>) -> Ask {
         let fields = [
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -233,6 +233,24 @@ async fn an_id_token_says_who_logged_in_when_and_how() {
 }
 
 #[tokio::test]
+async fn without_an_audience_a_token_is_for_userinfo_alone() {
+    let provider = Provider::new().await;
+    let world = &provider.world;
+    let browser = world.cookie("user").await;
+    let more = json!({ "first_party": true, "redirect_uris": [CALLBACK], "audiences": [] });
+    let plain = world.add_client("plain", "confidential", more).await;
+    let code = provider.code(&browser, &[("client_id", "plain")]).await;
+    let answer = world.send(Provider::redemption(&code, &[]).basic(&plain)).await.expect(200);
+    let answer = provider.refresh(&plain, &answer.text_of("refresh_token"), &[]).await.expect(200);
+    let (_, claims) = opened(world, &answer.text_of("access_token")).await;
+    assert_eq!(claims["aud"], format!("{ORIGIN}/oauth2/userinfo"));
+    // Without openid there is nothing that it could be for.
+    let code = provider.code(&browser, &[("client_id", "plain"), ("scope", "profile")]).await;
+    let answer = world.send(Provider::redemption(&code, &[]).basic(&plain)).await;
+    refused(&answer, 400, "invalid_target");
+}
+
+#[tokio::test]
 async fn token_confusion() {
     let provider = Provider::new().await;
     let world = &provider.world;
@@ -257,7 +275,10 @@ async fn clients_authenticate_in_one_way() {
     world.send(Provider::redemption(&code, &by_post)).await.expect(200);
 
     let code = provider.code(&browser, &[]).await;
-    let with = |fields| Provider::redemption(&code, fields);
+    fn fixed<'a>(code: &'a str) -> impl Fn(&[(&str, &str)]) -> Ask + 'a {
+        |fields| Provider::redemption(code, fields)
+    }
+    let with = fixed(&code);
     let wrong = (id.to_owned(), "symc_wrong".to_owned());
     let nobody = ("nobody".to_owned(), secret.to_owned());
     for (request, error, basic) in [
@@ -298,11 +319,14 @@ async fn what_is_missing_or_stands_twice() {
     }
     // Duplicate parameters.
     for name in ["grant_type", "code", "redirect_uri", "code_verifier", "client_id", "whatever"] {
-        let mut fields = changed(
-            &[("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", CALLBACK)],
-            &[("code_verifier", VERIFIER)],
-        );
-        fields.extend([(name, "x"), (name, "x")]);
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("code", &code),
+            ("redirect_uri", CALLBACK),
+            ("code_verifier", VERIFIER),
+            (name, "x"),
+            (name, "x"),
+        ];
         let request = ask("POST", "/oauth2/token").form(&fields).basic(&provider.web);
         refused(&world.send(request).await, 400, "invalid_request");
     }

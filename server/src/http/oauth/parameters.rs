@@ -60,6 +60,14 @@ impl Parameters {
         found.filter(|value| !value.expose().is_empty())
     }
 
+    /// A parameter that must be there.
+    ///
+    /// # Errors
+    /// `invalid_request`, with what to say.
+    pub fn require(&self, name: &str, says: &'static str) -> Result<&SecretText, OauthError> {
+        self.secret(name).ok_or_else(|| OauthError::invalid_request(says))
+    }
+
     /// A parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.secret(name).map(SecretText::expose)

@@ -1,0 +1,28 @@
+//! The grant `authorization_code` (RFC 6749, section 4.1.3), with the verifier of RFC 7636, section 4.5.
+
+use super::{Asked, OauthError, Tokens};
+use crate::{
+    app::now,
+    ops::{
+        self,
+        code::{Holder, Refused},
+    },
+};
+
+/// Redirect URI and verifier are required, because no code was issued without them.
+pub(super) async fn grant(asked: &Asked<'_>) -> Result<Tokens, OauthError> {
+    let Asked { http, client, shown, device, parameters } = *asked;
+    let code = parameters.require("code", "code is missing")?;
+    let redirect_uri = parameters.require("redirect_uri", "redirect_uri is missing")?.expose();
+    let verifier = parameters.require("code_verifier", "code_verifier is missing")?;
+    let holder = Holder { client, shown, device };
+    let tokens = ops::code::for_tokens(&http.app, code, holder, (redirect_uri, verifier), now());
+    tokens.await.map_err(|refused| match refused {
+        Refused::Unavailable(error) => error.into(),
+        Refused::Audience(_) => OauthError::TARGET,
+        refused => {
+            tracing::debug!(reason = %refused, "a code proves nothing");
+            OauthError::INVALID_GRANT
+        }
+    })
+}

@@ -1,0 +1,77 @@
+//! `POST /oauth2/token` (RFC 6749, section 3.2). The steps, in this order:
+//!
+//! | what must be | otherwise |
+//! |---|---|
+//! | a form in which every parameter stands once | `invalid_request` |
+//! | the client is who it says ([`Parameters::client`]) | `invalid_client`, 401 |
+//! | `grant_type` is one of [`GRANTS`] | `unsupported_grant_type` |
+//! | what the grant's own file says | its error |
+//!
+//! Answers and errors are those of sections 5.1 and 5.2, and nobody keeps them.
+
+mod authorization_code;
+mod refresh_token;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderValue, header},
+    response::Response,
+};
+use symbolon_core::{client::Client, family::Binding, session::Device};
+
+use super::{error::OauthError, parameters::Parameters};
+use crate::{
+    app::now,
+    http::{
+        Http,
+        input::Caller,
+        output::{self, TokenAnswer},
+    },
+    ops::issue::Tokens,
+};
+
+macro_rules! grants {
+    ($($name:literal $grant:path;)*) => {
+        /// The grants that are on, as the metadata names them.
+        pub const GRANTS: &[&str] = &[$($name),*];
+
+        async fn grant(name: &str, asked: &Asked<'_>) -> Result<Tokens, OauthError> {
+            match name {
+                $($name => $grant(asked).await,)*
+                _ => Err(OauthError::GRANT_TYPE),
+            }
+        }
+    };
+}
+
+grants! {
+    "authorization_code" authorization_code::grant;
+    "refresh_token"      refresh_token::grant;
+}
+
+/// What a grant is asked with.
+struct Asked<'a> {
+    http: &'a Http,
+    client: &'a Client,
+    /// What the client showed besides its name.
+    shown: Binding,
+    device: &'a Device,
+    parameters: &'a Parameters,
+}
+
+/// `POST /oauth2/token`.
+pub async fn token(
+    State(http): State<Http>,
+    headers: HeaderMap,
+    caller: Caller,
+    parameters: Parameters,
+) -> Result<Response, OauthError> {
+    let (client, shown) = parameters.client(&headers, &http)?;
+    let device = &caller.device;
+    let asked = Asked { http: &http, client: &client, shown, device, parameters: &parameters };
+    let name = parameters.require("grant_type", "grant_type is missing")?;
+    let tokens = grant(name.expose(), &asked).await?;
+    let mut no_cache = HeaderMap::new();
+    no_cache.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    Ok(output::json(no_cache, TokenAnswer::new(&tokens, now())))
+}
