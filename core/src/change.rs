@@ -54,9 +54,9 @@ pub enum Write {
     Tell { session: SessionId, client: ClientId, subject: Box<str> },
     /// Removes that note: the client has heard of the end, or never will.
     Told { session: SessionId, client: ClientId },
-    /// The client was tried in vain, and is tried again at this time; with `all` that holds for everything that is due
-    /// to it.
-    TellLater { session: SessionId, client: ClientId, at: Time, all: bool },
+    /// A try was in vain: there were this many, and the next is at this time. With `all` everything else that is due to
+    /// the client waits until then, too.
+    TellLater { session: SessionId, client: ClientId, tries: u32, at: Time, all: bool },
     /// Inserts a client. Condition: the name is free, otherwise *conflict*.
     AddClient(Box<Client>),
     /// Replaces a client's row. Condition: it exists, otherwise *gone*.

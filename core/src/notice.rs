@@ -73,7 +73,8 @@ impl Notice {
             Heard::Refused | Heard::Away => {
                 let at = now + self.pause();
                 let all = heard == Heard::Away;
-                change.write(Write::TellLater { session, client, at, all });
+                let tries = self.tries.saturating_add(1);
+                change.write(Write::TellLater { session, client, tries, at, all });
             }
         }
         change

@@ -87,16 +87,27 @@ pub(super) async fn remove_client(
     Ok(())
 }
 
-/// What is due to a client now is due later: of one session, or of all. What is put off already keeps its time.
 pub(super) async fn put_off(
     connection: &mut SqliteConnection,
-    only: Option<SessionId>,
+    session: SessionId,
+    client: &ClientId,
+    tries: u32,
+    later: Time,
+) -> Result<(), StoreError> {
+    let query = "UPDATE told SET due_at = $3, tries = $4 WHERE session = $1 AND client = $2";
+    let query = sqlx::query(query).bind(&session.as_bytes()[..]).bind(client.as_str());
+    query.bind(later.millis()).bind(i64::from(tries)).execute(connection).await?;
+    Ok(())
+}
+
+/// What is due to a client now is due later. What was put off already keeps its time.
+pub(super) async fn put_off_all(
+    connection: &mut SqliteConnection,
     client: &ClientId,
     (now, later): (Time, Time),
 ) -> Result<(), StoreError> {
-    let query = "UPDATE told SET due_at = $3, tries = tries + 1 \
-                 WHERE client = $1 AND due_at <= $2 AND ($4 IS NULL OR session = $4)";
+    let query = "UPDATE told SET due_at = $3, tries = tries + 1 WHERE client = $1 AND due_at <= $2";
     let query = sqlx::query(query).bind(client.as_str()).bind(now.millis()).bind(later.millis());
-    query.bind(only.as_ref().map(|id| &id.as_bytes()[..])).execute(connection).await?;
+    query.execute(connection).await?;
     Ok(())
 }

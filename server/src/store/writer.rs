@@ -468,9 +468,12 @@ async fn write_one(
             Ok(told::insert(connection, *session, client, subject, ended_at).await?)
         }
         Write::Told { session, client } => Ok(told::remove(connection, *session, client).await?),
-        Write::TellLater { session, client, at: later, all } => {
-            let only = (!all).then_some(*session);
-            Ok(told::put_off(connection, only, client, (at, *later)).await?)
+        Write::TellLater { session, client, tries, at: later, all } => {
+            told::put_off(connection, *session, client, *tries, *later).await?;
+            if *all {
+                told::put_off_all(connection, client, (at, *later)).await?;
+            }
+            Ok(())
         }
         Write::AddKey(key) => insert(rows::insert_key(key).execute(connection).await),
         Write::WithdrawKey(id) => {

@@ -6,6 +6,8 @@ mod architecture;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod backchannel;
+#[cfg(test)]
 mod cached;
 #[cfg(test)]
 mod cli;
@@ -35,6 +37,8 @@ mod prober;
 mod process;
 #[cfg(test)]
 mod races;
+#[cfg(test)]
+mod receiver;
 #[cfg(test)]
 mod replaced;
 #[cfg(test)]
