@@ -95,6 +95,9 @@ routes! {
 
     post   "/follow"                               Client          follow::follow;
     get    "/oauth2/authorize"                     Anyone          pages::authorize::authorize;
+    get    "/oauth2/logout"                        Anyone          pages::logout::logout;
+    post   "/oauth2/logout"                        Public          pages::logout::by_form;
+    post   "/oauth2/logout/confirm"                Anyone          pages::logout::confirm_form;
     post   "/oauth2/token"                         Public          oauth::token::token;
     post   "/oauth2/introspect"                    Client          oauth::introspect;
     post   "/oauth2/revoke"                        Public          oauth::revoke;

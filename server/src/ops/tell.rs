@@ -7,7 +7,9 @@ use symbolon_core::{
     change::{Change, Write},
     client::{Client, ClientId},
     id::SessionId,
+    logout_uri::LogoutUri,
     notice::{Heard, Notice},
+    session::Session,
     time::Time,
 };
 
@@ -33,6 +35,32 @@ pub async fn note(
     change.write(Write::Tell { session, client, subject });
     app.store.commit(change).await?;
     Ok(())
+}
+
+/// Frames on one page.
+const FRAMES_MAX: usize = 16;
+
+/// What a browser loads so that an application in it hears of the logout.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Where.
+    pub uri: LogoutUri,
+    /// The application's session.
+    pub session: SessionId,
+}
+
+/// The applications that a browser session let in and that want to hear of its end in the browser (OpenID Connect
+/// Front-Channel Logout 1.0). To be asked before it ends.
+///
+/// # Errors
+/// [`Unavailable`].
+pub async fn frames(app: &App, parent: SessionId) -> Result<Vec<Frame>, Unavailable> {
+    let children = app.store.children(parent, 4 * FRAMES_MAX as u32).await?;
+    let frame = |child: &Session| {
+        let uri = app.client(&child.client)?.frontchannel_logout_uri.clone()?;
+        Some(Frame { uri, session: child.id })
+    };
+    Ok(children.iter().filter_map(frame).take(FRAMES_MAX).collect())
 }
 
 /// Tells a client once that a session is over, and writes down what became of it. A process that dies in between tells

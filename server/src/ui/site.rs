@@ -17,16 +17,24 @@ pub const ASSET_CSP: &str = "default-src 'none'; style-src 'unsafe-inline'; sand
 ///
 /// The caller has validated them (the redirect URI of a registered client); what is no origin or scheme is left out
 /// here, so that nothing can be smuggled into the header.
-pub fn csp(form_origins: &[&str]) -> String {
+pub fn csp<S: AsRef<str>>(form_origins: &[S]) -> String {
     let mut policy = "default-src 'none'; style-src 'self'; img-src 'self' data:; \
                       frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
         .to_owned();
     let plain = |c: char| c.is_ascii_alphanumeric() || ":/.-+[]".contains(c);
-    for origin in form_origins.iter().filter(|it| it.contains(':') && it.chars().all(plain)) {
+    let origins = form_origins.iter().map(AsRef::as_ref);
+    for origin in origins.filter(|it| it.contains(':') && it.chars().all(plain)) {
         policy.push(' ');
         policy.push_str(origin);
     }
     policy
+}
+
+/// The same for a page that loads applications of these origins in frames.
+pub fn csp_framing(frame_origins: &[&str]) -> String {
+    // The same characters are let through, in the same way.
+    let (own, with) = (csp::<&str>(&[]), csp(frame_origins));
+    format!("{own}; frame-src{}", &with[own.len()..])
 }
 
 /// A file that pages refer to.
@@ -163,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_policy_takes_origins_and_nothing_else() {
-        let own = csp(&[]);
+        let own = csp::<&str>(&[]);
         assert!(own.ends_with("form-action 'self'"), "{own}");
         assert!(!own.contains("unsafe"));
         let redirects =
@@ -173,6 +181,14 @@ mod tests {
         {
             assert_eq!(csp(&[bad]), own, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn frames_are_of_the_named_origins_and_no_others() {
+        let own = csp::<&str>(&[]);
+        let two = ["https://shop.example", "https://blog.example:8443"];
+        assert_eq!(csp_framing(&two), format!("{own}; frame-src {}", two.join(" ")));
+        assert_eq!(csp_framing(&["*", "a:b; x"]), format!("{own}; frame-src"));
     }
 
     #[test]

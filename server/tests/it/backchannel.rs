@@ -445,7 +445,7 @@ async fn a_killed_server_tells_after_its_restart() {
     let by = ["env", "SYMBOLON_OUTBOUND__ALLOWED_NETWORKS=127.0.0.1"];
     let start = || Server::start_by(&by, &folder.0, port, std::process::Stdio::inherit());
     let mut server = start().await;
-    process::run(&folder.0, &["user", "add", "user"], PASSWORD);
+    process::run(&folder.0, &["user", "add", "told"], PASSWORD);
     let out = receiver.url("/out");
     let added = process::run(
         &folder.0,
@@ -467,7 +467,7 @@ async fn a_killed_server_tells_after_its_restart() {
         ],
         "",
     );
-    let login = json!({ "username": "user", "password": PASSWORD, "deliver": "session" });
+    let login = json!({ "username": "told", "password": PASSWORD, "deliver": "session" });
     let login = server.http.post("/api/v1/login", &[], &login).await.unwrap();
     let cookie =
         login.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();

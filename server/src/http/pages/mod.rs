@@ -3,6 +3,7 @@
 pub mod account;
 pub mod authorize;
 pub mod entry;
+pub mod logout;
 
 use std::collections::HashMap;
 
@@ -276,7 +277,7 @@ const fn why(status: u16) -> ui::Refusal {
 /// Whether a route answers with pages.
 pub fn is_page(path: &str) -> bool {
     matches!(path, "/" | "/login" | "/register" | "/logout" | "/oauth2/authorize")
-        || path.starts_with("/account")
+        || ["/account", "/oauth2/logout"].iter().any(|pages| path.starts_with(pages))
 }
 
 /// Turns a refusal for programs into what a person can use: the login, or a page that says what happened. What the guard
