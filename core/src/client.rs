@@ -11,7 +11,7 @@ use crate::{
     keys::Algorithm,
     logout_uri::{LogoutUri, PostLogoutUri},
     scope::{self, Scope},
-    secret::{SecretBytes, SecretText},
+    secret::{SecretBytes, SecretText, sha256},
     time::Time,
     token::TokenType,
 };
@@ -112,11 +112,7 @@ pub struct SecretDigest([u8; 32]);
 impl SecretDigest {
     /// The digest of a secret.
     pub fn of(secret: &SecretText) -> Self {
-        let digest =
-            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.expose().as_bytes());
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest.as_ref());
-        Self(bytes)
+        Self(sha256(secret.expose().as_bytes()))
     }
 
     /// The digest whose bytes these are.

@@ -28,7 +28,7 @@ use crate::{
     family::NewFamily,
     handle::FamilyNumber,
     id::{KeyId, SessionId},
-    secret::{SecretBytes, SecretText},
+    secret::{SecretBytes, SecretText, sha256},
     session::{Login, Reason, Session},
     time::Time,
     user::{Epoch, User},
@@ -315,13 +315,6 @@ impl Code {
         change.write(Write::UseCode { digest: self.digest, child: session.id });
         Ok(Redeemed { change, session, family })
     }
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    let mut array = [0; 32];
-    array.copy_from_slice(digest.as_ref());
-    array
 }
 
 #[cfg(test)]

@@ -73,3 +73,11 @@ impl fmt::Debug for SecretText {
         f.write_str("SecretText(…)")
     }
 }
+
+/// How what has 256 random bits rests, and how keys and tokens are named in public.
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    let mut array = [0; 32];
+    array.copy_from_slice(digest.as_ref());
+    array
+}

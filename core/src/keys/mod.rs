@@ -50,6 +50,7 @@ mod schedule;
 mod seal;
 
 pub use jwk::{Jwk, Jwks};
+pub(crate) use pair::parse_public;
 pub use pair::{InvalidKey, SigningKey, VerifyingKey};
 pub use ring::{KeyRing, NewKeyError, OpenRingError};
 pub use schedule::{KeyAct, KeyState, Life, NewKey, Policy, lives, plan};

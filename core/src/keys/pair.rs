@@ -10,6 +10,7 @@ use aws_lc_rs::{
     signature::{
         ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair,
         Ed25519KeyPair, KeyPair, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256,
+        RsaParameters,
     },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -73,23 +74,7 @@ impl VerifyingKey {
         if jwk.alg.as_deref().is_some_and(|alg| alg != algorithm.name()) {
             return Err(InvalidKey::Unsupported);
         }
-        let may_verify = jwk.usage.as_deref().is_none_or(|usage| usage == "sig")
-            && jwk.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"))
-            && jwk.private.is_none();
-        if !may_verify {
-            return Err(InvalidKey::NotForVerifying);
-        }
-        let key = match algorithm {
-            Algorithm::Es256 => {
-                let point = [&[4], &field::<32>(&jwk.x)?[..], &field::<32>(&jwk.y)?[..]].concat();
-                ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
-            }
-            Algorithm::Ed25519 => ParsedPublicKey::new(&ED25519, field::<32>(&jwk.x)?),
-            Algorithm::Rs256 => {
-                rsa_components(jwk)?.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
-            }
-        };
-        let key = key.map_err(|_| InvalidKey::Malformed)?;
+        let key = parse_public(jwk, &RSA_PKCS1_2048_8192_SHA256)?;
         Ok(Self { id, algorithm, key, jwk: jwk.clone() })
     }
 
@@ -113,6 +98,30 @@ impl VerifyingKey {
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.key.verify_sig(message, signature).is_ok()
     }
+}
+
+/// The public key that the members of a JWK make; one of RSA verifies as `rsa` says. The members that say what it is for
+/// are checked where they are present.
+pub(crate) fn parse_public(
+    jwk: &Jwk,
+    rsa: &'static RsaParameters,
+) -> Result<ParsedPublicKey, InvalidKey> {
+    let may_verify = jwk.usage.as_deref().is_none_or(|usage| usage == "sig")
+        && jwk.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"))
+        && jwk.private.is_none();
+    if !may_verify {
+        return Err(InvalidKey::NotForVerifying);
+    }
+    let key = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
+        ("EC", Some("P-256")) => {
+            let point = [&[4], &field::<32>(&jwk.x)?[..], &field::<32>(&jwk.y)?[..]].concat();
+            ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
+        }
+        ("OKP", Some("Ed25519")) => ParsedPublicKey::new(&ED25519, field::<32>(&jwk.x)?),
+        ("RSA", None) => rsa_components(jwk)?.to_parsed_public_key(rsa),
+        _ => return Err(InvalidKey::Unsupported),
+    };
+    key.map_err(|_| InvalidKey::Malformed)
 }
 
 fn decode(text: &Option<String>) -> Result<Vec<u8>, InvalidKey> {

@@ -10,10 +10,10 @@ use serde::{
 use crate::id::Text;
 
 /// Objects with more members than this are refused: finding a double name is quadratic.
-pub(super) const MEMBERS_MAX: usize = 64;
+pub(crate) const MEMBERS_MAX: usize = 64;
 
 /// Any value whose objects have no double names, at every depth. It reads over what nobody wants to know.
-pub(super) struct Unambiguous;
+pub(crate) struct Unambiguous;
 
 impl<'de> Deserialize<'de> for Unambiguous {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

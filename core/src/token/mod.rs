@@ -49,10 +49,11 @@
 //! ```
 
 mod claims;
+pub(crate) mod compact;
 mod hint;
 mod id_token;
 mod issue;
-mod json;
+pub(crate) mod json;
 mod logout_token;
 mod verify;
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{Claims, TOKEN_BYTES_MAX, TokenType};
+use super::{Claims, TOKEN_BYTES_MAX, TokenType, compact};
 use crate::{
     id::{EntryId, KeyId},
     keys::{Algorithm, VerifyingKey},
@@ -13,8 +13,6 @@ use crate::{
 
 /// Ours have 61 bytes.
 const HEADER_BYTES_MAX: usize = 192;
-/// The signature of the largest RSA key, 4096 bits.
-const SIGNATURE_BYTES_MAX: usize = 512;
 
 /// Why a token is refused. This is for logs and for the decision what to do next; outsiders get one answer for all of
 /// them (`invalid_token`, RFC 6750, section 3.1).
@@ -173,14 +171,12 @@ impl Verifier {
         if text.len() > TOKEN_BYTES_MAX {
             return Err(InvalidToken::TooLong);
         }
-        let (signed, signature) = text.rsplit_once('.').ok_or(InvalidToken::Malformed)?;
-        let (header, payload) = signed.split_once('.').ok_or(InvalidToken::Malformed)?;
-        // Decoding is the check of the alphabet too: any other byte, a fourth part, padding or a loose tail fails here.
-        let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| InvalidToken::Malformed)?;
-        let mut bytes = [0; SIGNATURE_BYTES_MAX];
-        let signature = decode(signature, &mut bytes)?;
+        let parts = compact::split(text).ok_or(InvalidToken::Malformed)?;
+        let payload = URL_SAFE_NO_PAD.decode(parts.payload).map_err(|_| InvalidToken::Malformed)?;
+        let mut bytes = [0; compact::SIGNATURE_BYTES_MAX];
+        let signature = decode(parts.signature, &mut bytes)?;
 
-        let Header { typ, alg, kid } = Header::parse(header)?;
+        let Header { typ, alg, kid } = Header::parse(parts.header)?;
         if !self.rules.types.contains(&typ) {
             return Err(InvalidToken::Type);
         }
@@ -188,7 +184,7 @@ impl Verifier {
         if alg != key.algorithm() {
             return Err(InvalidToken::Algorithm);
         }
-        if !key.verifies(signed.as_bytes(), signature) {
+        if !key.verifies(parts.signed.as_bytes(), signature) {
             return Err(InvalidToken::Signature);
         }
 
