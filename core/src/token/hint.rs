@@ -5,7 +5,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Header, InvalidToken, TOKEN_BYTES_MAX, TokenType, json::Unambiguous};
+use super::{Header, InvalidToken, TOKEN_BYTES_MAX, TokenType, compact, json::Unambiguous};
 use crate::{client::ClientId, id::SessionId, keys::VerifyingKey};
 
 /// What an ID token of ours said.
@@ -76,12 +76,11 @@ impl Hint {
         if text.len() > TOKEN_BYTES_MAX {
             return Err(InvalidToken::TooLong);
         }
-        let (signed, signature) = text.rsplit_once('.').ok_or(InvalidToken::Malformed)?;
-        let (header, payload) = signed.split_once('.').ok_or(InvalidToken::Malformed)?;
+        let parts = compact::split(text).ok_or(InvalidToken::Malformed)?;
         let decode = |part| URL_SAFE_NO_PAD.decode(part).map_err(|_| InvalidToken::Malformed);
-        let (payload, signature) = (decode(payload)?, decode(signature)?);
+        let (payload, signature) = (decode(parts.payload)?, decode(parts.signature)?);
 
-        let Header { typ, alg, kid } = Header::parse(header)?;
+        let Header { typ, alg, kid } = Header::parse(parts.header)?;
         if typ != TokenType::Jwt {
             return Err(InvalidToken::Type);
         }
@@ -89,7 +88,7 @@ impl Hint {
         if alg != key.algorithm() {
             return Err(InvalidToken::Algorithm);
         }
-        if !key.verifies(signed.as_bytes(), &signature) {
+        if !key.verifies(parts.signed.as_bytes(), &signature) {
             return Err(InvalidToken::Signature);
         }
         serde_json::from_slice::<Unambiguous>(&payload).map_err(|_| InvalidToken::Claims)?;

@@ -255,7 +255,7 @@ async fn every_end_is_told() {
         assert_eq!(ended.status, status, "{way}: {}", ended.text);
         let due: Vec<String> =
             shop.due().await.iter().map(|notice| notice.session.to_string()).collect();
-        assert_eq!(due, [sid.clone()], "{way}");
+        assert_eq!(due, std::slice::from_ref(&sid), "{way}");
         shop.deliver().await;
         assert_eq!(claims(shop.receiver.heard().last().unwrap())["sid"], sid, "{way}");
         assert_eq!(shop.due().await, [], "after: {way}");

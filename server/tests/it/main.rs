@@ -48,6 +48,8 @@ mod revoked;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
+mod rp_logout;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod store;

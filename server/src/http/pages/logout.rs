@@ -169,7 +169,8 @@ pub async fn logout(State(http): State<Http>, view: View, RawQuery(query): RawQu
     };
     let here = view.identity.as_ref().filter(|identity| identity.subject.is_some());
     let Some(here) = here else {
-        let ended = Ended { by_itself: asked.hint.is_some(), ..Ended::nothing(&http) };
+        // Whoever has a cart and no login keeps it: any site can lead here.
+        let ended = Ended { by_itself: asked.hint.is_some(), ..Ended::default() };
         return asked.finish(&http, &view, ended);
     };
     let ended = match asked.is_of_this_browser(&http, here).await {
@@ -263,7 +264,7 @@ pub async fn confirm_form(
 }
 
 /// What a logout leaves to say.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Ended {
     /// Whether the browser may go back without a click.
     by_itself: bool,
@@ -280,7 +281,7 @@ impl Ended {
     pub(super) fn nothing(http: &Http) -> Self {
         let mut set = HeaderMap::new();
         output::clear_all(http, &mut set);
-        Self { by_itself: true, over: None, frames: Vec::new(), set }
+        Self { by_itself: true, set, ..Self::default() }
     }
 }
 
