@@ -226,6 +226,15 @@ impl Client {
         })
     }
 
+    /// Whether browsers may load its logout URI in a frame: it has the origin of one of its redirect URIs (OpenID Connect
+    /// Front-Channel Logout 1.0, section 2).
+    pub fn may_be_framed(&self) -> bool {
+        let Some(uri) = &self.frontchannel_logout_uri else { return true };
+        let rest = |own: &String| own.strip_prefix(uri.origin()).map(str::to_owned);
+        let mut rests = self.redirect_uris.iter().filter_map(rest);
+        rests.any(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+    }
+
     /// Whether pages of this origin belong to the client.
     pub fn owns_origin(&self, origin: &str) -> bool {
         self.origins.iter().any(|own| own == origin)

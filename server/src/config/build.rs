@@ -254,7 +254,7 @@ fn client(
         }
         _ => settings.audiences,
     };
-    Some(Client {
+    let client = Client {
         id: id.ok()?,
         kind: settings.kind,
         first_party: settings.first_party,
@@ -275,7 +275,14 @@ fn client(
         declared: true,
         // The store knows.
         added_at: Time::from_millis(0),
-    })
+    };
+    if !client.may_be_framed() {
+        let cause = "it has not the scheme, host and port of one of the redirect_uris";
+        let fix = "Give a URI of the application's own pages.";
+        reader.refuse(&join(&at, "frontchannel_logout_uri"), cause, fix);
+        return None;
+    }
+    Some(client)
 }
 
 /// The digest of a client's secret: none for a public client, one for all others.

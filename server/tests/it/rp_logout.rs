@@ -60,7 +60,7 @@ impl Shop {
 
     async fn client(world: &World, id: &str, more: Value) -> Client {
         let mut all = json!({
-            "first_party": true, "redirect_uris": [CALLBACK], "id_token_algorithm": "ES256",
+            "first_party": true, "redirect_uris": [CALLBACK, "https://web.example:8443/in"], "id_token_algorithm": "ES256",
             "post_logout_redirect_uris": [GOODBYE, "https://web.example/bye?from=here"],
         });
         all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -226,7 +226,17 @@ async fn open_redirect_on_logout() {
     shop.world.send(ask("GET", &query(&asked)).header("accept", "text/html")).await.expect(400);
     let form = ask("POST", "/oauth2/logout/confirm").form(&asked).by_our_page();
     shop.world.send(form.header("accept", "text/html")).await.expect(400);
-    // None of these can be registered.
+    // None of these can be registered: in a frame it would be somebody else's.
+    for uri in ["https://evil.example/", "https://web.example.evil.example/", "http://web.example/"]
+    {
+        let client = json!({
+            "id": "x", "kind": "confidential", "redirect_uris": ["https://web.example/in"],
+            "frontchannel_logout_uri": uri,
+        });
+        let answer = shop.world.admin(ask("POST", "/clients").json(&client)).await;
+        assert!(answer.status.is_client_error(), "{uri}");
+    }
+    // Nor these.
     for uri in [
         "javascript:alert(1)",
         "data:text/html,x",
