@@ -179,11 +179,13 @@ pub(super) enum SessionCommand {
     /// Show a session
     Show {
         /// Its id
+        #[arg(allow_hyphen_values = true)]
         sid: String,
     },
     /// End a session, with everything under it
     End {
         /// Its id
+        #[arg(allow_hyphen_values = true)]
         sid: String,
         #[command(flatten)]
         confirm: Confirming,
@@ -223,6 +225,7 @@ pub(super) enum TokenCommand {
     /// End one access token; its session goes on
     End {
         /// Its id, the `jti` claim
+        #[arg(allow_hyphen_values = true)]
         jti: String,
         #[command(flatten)]
         confirm: Confirming,
@@ -280,6 +283,9 @@ pub(super) struct NewClient {
     /// A scope that it may ask for, besides openid and profile (repeat for more)
     #[arg(long = "scope")]
     scopes: Vec<String>,
+    /// A grant that it may use (repeat for more): authorization_code, refresh_token, client_credentials
+    #[arg(long = "grant-type", default_values = ["authorization_code", "refresh_token"])]
+    grant_types: Vec<String>,
     /// How its access tokens are signed: ES256, EdDSA or RS256
     #[arg(long, default_value = "ES256")]
     algorithm: String,
@@ -370,6 +376,7 @@ pub(super) enum KeyCommand {
     /// Declare a key lost: what was made with it is refused from now on
     Withdraw {
         /// The key's id
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         #[command(flatten)]
         confirm: Confirming,

@@ -45,8 +45,10 @@ pub struct LogoutAsked<'a> {
     pub page: &'a Page<'a>,
     /// The form's CSRF token.
     pub csrf_token: &'a SecretText,
-    /// The application that asks, if it says so.
-    pub client: Option<&'a str>,
+    /// The id of the application that asks; may be empty.
+    pub client: &'a str,
+    /// What people call it, if there is one.
+    pub title: Option<&'a str>,
     /// Where to go after logout; may be empty. The route that takes the form validates it.
     pub back: &'a str,
     /// What goes there with the browser; may be empty.

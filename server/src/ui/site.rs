@@ -37,6 +37,11 @@ pub fn csp_framing(frame_origins: &[&str]) -> String {
     format!("{own}; frame-src{}", &with[own.len()..])
 }
 
+/// The same for a page that sends its form by itself, with the one script that there is.
+pub fn csp_sending<S: AsRef<str>>(form_origins: &[S]) -> String {
+    format!("{}; script-src 'self'", csp(form_origins))
+}
+
 /// A file that pages refer to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asset {
@@ -56,6 +61,7 @@ pub struct Site {
     style: Asset,
     brand_style: Asset,
     icon: Asset,
+    send: Asset,
 }
 
 impl Site {
@@ -68,21 +74,26 @@ impl Site {
             style: asset("symbolon", "css", css),
             brand_style: asset("brand", "css", brand::stylesheet(&brand)),
             icon: asset("mark", "svg", brand::icon(&brand)),
+            send: asset("send", "js", "document.forms[0].submit();\n".to_owned()),
             brand,
         }
     }
 
     /// The files that must be served, with [`ASSET_CACHE_CONTROL`] and [`ASSET_CSP`]. Sites of several brands share
     /// some; the same path is the same content.
-    pub fn assets(&self) -> [&Asset; 3] {
-        [&self.style, &self.brand_style, &self.icon]
+    pub fn assets(&self) -> [&Asset; 4] {
+        [&self.style, &self.brand_style, &self.icon, &self.send]
     }
 }
 
 fn asset(name: &str, extension: &str, text: String) -> Asset {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     let hash = URL_SAFE_NO_PAD.encode(&digest.as_ref()[..9]);
-    let content_type = if extension == "svg" { "image/svg+xml" } else { "text/css; charset=utf-8" };
+    let content_type = match extension {
+        "svg" => "image/svg+xml",
+        "js" => "text/javascript; charset=utf-8",
+        _ => "text/css; charset=utf-8",
+    };
     let path = format!("/assets/{name}-{hash}.{extension}");
     Asset { path, content_type, bytes: text.into_bytes() }
 }
@@ -144,6 +155,10 @@ impl<'a> Page<'a> {
 
     pub(super) fn brand_style(&self) -> String {
         self.at(&self.site.brand_style.path)
+    }
+
+    pub(super) fn send(&self) -> String {
+        self.at(&self.site.send.path)
     }
 
     pub(super) fn icon(&self) -> String {

@@ -206,7 +206,8 @@ async fn question(http: &Http, view: &View, asked: &Asked, here: &Identity) -> R
     let template = ui::LogoutAsked {
         page: &page,
         csrf_token: &csrf_token,
-        client: asked.client.as_ref().map(|client| client.id.as_str()),
+        client: asked.client.as_ref().map_or("", |client| client.id.as_str()),
+        title: asked.client.as_ref().map(|client| client.title()),
         back: asked.back.as_ref().map_or("", |back| back.uri.as_str()),
         state: asked.back.as_ref().and_then(|back| back.state.as_deref()).unwrap_or_default(),
     };
