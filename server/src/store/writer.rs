@@ -15,9 +15,9 @@ use symbolon_core::{
     time::Time,
     user::User,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::{Outcome, StoreError, log::Log, rows};
+use super::{Outcome, StoreError, log::Log, rows, told};
 
 /// The most changes in one transaction.
 const BATCH_MAX: usize = 256;
@@ -89,10 +89,19 @@ pub(super) struct Sweep {
     pub(super) lease_max: Option<Duration>,
 }
 
+/// Where others learn what has become durable.
+pub(super) struct Published {
+    pub(super) log: Arc<Log>,
+    /// That a client is due to hear of the end of a session.
+    pub(super) due: Arc<Notify>,
+}
+
 /// The entries that a transaction adds to the log.
 struct Added {
     head: u64,
     entries: Vec<(Entry, Time)>,
+    /// Whether it made a client due to hear of an end.
+    made_due: bool,
 }
 
 impl Added {
@@ -113,16 +122,20 @@ impl Added {
 pub(super) async fn run(
     mut connection: SqliteConnection,
     mut jobs: mpsc::Receiver<Job>,
-    log: Arc<Log>,
+    published: Published,
     broken: watch::Sender<Option<StoreError>>,
 ) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let mut added = Added { head: log.head().sequence, entries: Vec::new() };
+        let Published { log, due } = &published;
+        let mut added = Added { head: log.head().sequence, entries: Vec::new(), made_due: false };
         match apply(&mut connection, &batch, &mut added).await {
             Ok(outcomes) => {
                 // Durable first, then visible to every check and follower, then acknowledged.
                 log.publish(&added.entries);
+                if added.made_due {
+                    due.notify_one();
+                }
                 for (job, outcome) in batch.drain(..).zip(outcomes) {
                     // A caller that has gone away gets no answer; the change stands.
                     let _ = job.reply.send(Ok(outcome));
@@ -184,7 +197,7 @@ async fn apply_all(
         let outcome = match &job.work {
             Work::Change(change) => apply_change(connection, change, added).await?,
             Work::Touch(seen) => touch(connection, seen).await?,
-            Work::Sweep(what) => sweep(connection, what).await?,
+            Work::Sweep(what) => sweep(connection, what, added).await?,
             Work::Trusting(client, at) => trusting(connection, client, *at).await?,
             Work::Stop(error) => return Err(error.clone()),
         };
@@ -229,7 +242,11 @@ const AUDIT_KEPT: Duration = Duration::from_hours(24 * 400);
 /// The most rows of each kind that one sweep removes, so that nobody waits long behind it.
 const SWEEP_MAX: i64 = 2000;
 
-async fn sweep(connection: &mut SqliteConnection, sweep: &Sweep) -> Result<Outcome, StoreError> {
+async fn sweep(
+    connection: &mut SqliteConnection,
+    sweep: &Sweep,
+    added: &mut Added,
+) -> Result<Outcome, StoreError> {
     if let Some(lease) = sweep.lease_max {
         let query = "UPDATE leases SET longest_ms = $1 WHERE longest_ms > $1";
         let millis = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
@@ -254,6 +271,8 @@ async fn sweep(connection: &mut SqliteConnection, sweep: &Sweep) -> Result<Outco
         let query =
             sqlx::query("DELETE FROM session_data WHERE session = $1").bind(&id.as_bytes()[..]);
         query.execute(&mut *connection).await?;
+        // Those that ran out end here.
+        added.made_due |= told::make_due(connection, id.entry(), crate::os::now()).await?;
     }
     let query =
         sqlx::query("DELETE FROM trusting WHERE seen_at < $1").bind(sweep.entries_before.millis());
@@ -360,6 +379,7 @@ async fn write_all(
             .bind(at.millis())
             .execute(&mut *connection)
             .await?;
+        added.made_due |= told::make_due(connection, *id, at).await?;
     }
     for event in &change.events {
         audit(connection, event, change.at).await?;
@@ -462,7 +482,21 @@ async fn write_one(
         Write::RemoveClient(id) => {
             let query = sqlx::query("DELETE FROM clients WHERE id = $1").bind(id.as_str());
             one(query.execute(&mut *connection).await?.rows_affected(), Refused::Gone)?;
+            told::remove_client(connection, id).await?;
             log.extend(end_sessions_for(connection, id.as_str(), at).await?);
+            Ok(())
+        }
+        Write::Tell { session, client, subject } => {
+            let live = is_live(connection, *session).await?;
+            let ended_at = (!live).then_some(at);
+            Ok(told::insert(connection, *session, client, subject, ended_at).await?)
+        }
+        Write::Told { session, client } => Ok(told::remove(connection, *session, client).await?),
+        Write::TellLater { session, client, tries, at: later, all } => {
+            told::put_off(connection, *session, client, *tries, *later).await?;
+            if *all {
+                told::put_off_all(connection, client, (at, *later)).await?;
+            }
             Ok(())
         }
         Write::AddKey(key) => insert(rows::insert_key(key).execute(connection).await),
