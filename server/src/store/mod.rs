@@ -382,6 +382,16 @@ impl Store {
         query.fetch_optional(&self.readers).await?.map(|row| rows::session(&row)).transpose()
     }
 
+    /// Whether a session, live or ended, is or was under this one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_child(&self, id: SessionId, parent: SessionId) -> Result<bool, StoreError> {
+        let query = sqlx::query("SELECT 1 FROM sessions WHERE id = $1 AND parent = $2");
+        let query = query.bind(&id.as_bytes()[..]).bind(&parent.as_bytes()[..]);
+        Ok(query.fetch_optional(&self.readers).await?.is_some())
+    }
+
     /// The live session of a machine client.
     ///
     /// # Errors
