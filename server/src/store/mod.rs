@@ -4,6 +4,7 @@
 mod log;
 mod rows;
 mod schema;
+mod sweep;
 mod told;
 mod writer;
 
@@ -256,7 +257,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         let lease_max = self.log.longest();
-        let sweep = writer::Sweep { entries_before, sessions_before, slice, lease_max };
+        let sweep = sweep::Sweep { entries_before, sessions_before, slice, lease_max };
         let job = writer::Job::sweep(sweep, reply);
         self.writer.send(job).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)??;
