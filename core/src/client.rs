@@ -185,6 +185,9 @@ pub struct Client {
     /// How its ID tokens are signed. Every OpenID Connect library knows RS256 (OpenID Connect Core, section 15.1).
     #[serde(default = "rs256")]
     pub id_token_algorithm: Algorithm,
+    /// How userinfo answers are signed for it. `None`: they are plain JSON (OpenID Connect Core, section 5.3.2).
+    #[serde(default)]
+    pub userinfo_algorithm: Option<Algorithm>,
     /// The `typ` of its access tokens.
     #[serde(default)]
     pub token_type: TokenType,

@@ -34,6 +34,7 @@ pub mod limit;
 pub mod log;
 pub mod oauth;
 pub mod password;
+pub mod profile;
 pub mod refresh;
 pub mod revocation;
 pub mod scope;

@@ -53,11 +53,13 @@ pub(crate) mod compact;
 mod id_token;
 mod issue;
 pub(crate) mod json;
+mod userinfo;
 mod verify;
 
 pub use claims::{Audience, Claims, EmptyAudience};
 pub use id_token::IdToken;
 pub use issue::CannotIssue;
+pub use userinfo::UserInfo;
 pub use verify::{AccessToken, Header, InvalidToken, Rules, Verifier};
 
 /// The longest token that is issued or looked at, in bytes.

@@ -11,7 +11,10 @@ use axum::{
     http::{Method, StatusCode},
 };
 use clap::{Args, Subcommand, ValueEnum};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
+
+use symbolon_core::profile::Profile;
 
 use super::{Arguments, Exit, out};
 use crate::{
@@ -114,6 +117,13 @@ pub(super) enum UserCommand {
         /// The roles, all of them
         roles: Vec<String>,
     },
+    /// Set what applications are told about a user: all of it
+    Profile {
+        /// The login name
+        name: String,
+        /// Standard claims, such as email=user@example.com email_verified=true address.country=KR
+        claims: Vec<String>,
+    },
     /// Set a new password, read from standard input, and end all sessions
     Password {
         /// The login name
@@ -142,6 +152,10 @@ impl UserCommand {
                 Call::new(Method::POST, of(name, "/disable"), None).confirmed(confirm)
             }
             Self::Enable { name } => Call::new(Method::POST, of(name, "/enable"), None),
+            Self::Profile { name, claims } => {
+                let path = of(name, "/profile");
+                Call::new(Method::PUT, path, Some(json!(profile(claims)?)))
+            }
             Self::Roles { name, roles } => {
                 Call::new(Method::PUT, of(name, "/roles"), Some(json!(roles)))
             }
@@ -236,7 +250,8 @@ impl TokenCommand {
 }
 
 /// What kind of application a client is.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
     /// It cannot keep a secret: a SPA, a mobile app
     Public,
@@ -246,46 +261,58 @@ pub(super) enum Kind {
     Resource,
 }
 
+/// A client to be added, with the names of the admin API.
+#[derive(Debug, Args, Serialize)]
+pub(super) struct NewClient {
+    /// The client id
+    id: String,
+    /// What kind of application it is
+    #[arg(long, value_enum)]
+    kind: Kind,
+    /// It is ours: it may take passwords
+    #[arg(long)]
+    first_party: bool,
+    /// An audience of its tokens (repeat for more; the first is the default)
+    #[arg(long = "audience")]
+    audiences: Vec<String>,
+    /// An exact origin of its pages (repeat for more)
+    #[arg(long = "origin")]
+    origins: Vec<String>,
+    /// An exact redirect URI (repeat for more)
+    #[arg(long = "redirect-uri")]
+    redirect_uris: Vec<String>,
+    /// A scope that it may ask for, besides the standard ones (repeat for more)
+    #[arg(long = "scope")]
+    scopes: Vec<String>,
+    /// A grant that it may use (repeat for more): authorization_code, refresh_token, client_credentials
+    #[arg(long = "grant-type", default_values = ["authorization_code", "refresh_token"])]
+    grant_types: Vec<String>,
+    /// How its access tokens are signed: ES256, EdDSA or RS256
+    #[arg(long, default_value = "ES256")]
+    algorithm: String,
+    /// How its ID tokens are signed: RS256, ES256 or EdDSA
+    #[arg(long, default_value = "RS256")]
+    id_token_algorithm: String,
+    /// How userinfo answers are signed, if they are
+    #[arg(long)]
+    userinfo_algorithm: Option<String>,
+    /// The `typ` of its access tokens: at+jwt or JWT
+    #[arg(long, default_value = "at+jwt")]
+    token_type: String,
+    /// A key of its session data that a browser reaches, as KEY=read or KEY=write (repeat for more)
+    #[arg(long = "browser", value_parser = super::key_value)]
+    #[serde(serialize_with = "as_map")]
+    browser: Vec<(String, String)>,
+}
+
+fn as_map<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(key, value)| (key, value)))
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum ClientCommand {
     /// Add a client; its secret is printed once
-    Add {
-        /// The client id
-        id: String,
-        /// What kind of application it is
-        #[arg(long, value_enum)]
-        kind: Kind,
-        /// It is ours: it may take passwords
-        #[arg(long)]
-        first_party: bool,
-        /// An audience of its tokens (repeat for more; the first is the default)
-        #[arg(long = "audience")]
-        audiences: Vec<String>,
-        /// An exact origin of its pages (repeat for more)
-        #[arg(long = "origin")]
-        origins: Vec<String>,
-        /// An exact redirect URI (repeat for more)
-        #[arg(long = "redirect-uri")]
-        redirect_uris: Vec<String>,
-        /// A scope that it may ask for, besides openid and profile (repeat for more)
-        #[arg(long = "scope")]
-        scopes: Vec<String>,
-        /// A grant that it may use (repeat for more): authorization_code, refresh_token, client_credentials
-        #[arg(long = "grant-type", default_values = ["authorization_code", "refresh_token"])]
-        grant_types: Vec<String>,
-        /// How its access tokens are signed: ES256, EdDSA or RS256
-        #[arg(long, default_value = "ES256")]
-        algorithm: String,
-        /// How its ID tokens are signed: RS256, ES256 or EdDSA
-        #[arg(long, default_value = "RS256")]
-        id_token_algorithm: String,
-        /// The `typ` of its access tokens: at+jwt or JWT
-        #[arg(long, default_value = "at+jwt")]
-        token_type: String,
-        /// A key of its session data that a browser reaches, as KEY=read or KEY=write (repeat for more)
-        #[arg(long = "browser", value_parser = super::key_value)]
-        browser: Vec<(String, String)>,
-    },
+    Add(Box<NewClient>),
     /// List clients
     List,
     /// Show a client
@@ -311,29 +338,8 @@ impl ClientCommand {
     pub(super) fn call(&self) -> Result<Call, Exit> {
         let of = |id: &str, rest: &str| format!("/clients/{}{rest}", part(id));
         Ok(match self {
-            Self::Add {
-                id,
-                kind,
-                first_party,
-                audiences,
-                origins,
-                redirect_uris,
-                scopes,
-                grant_types,
-                algorithm,
-                id_token_algorithm,
-                token_type,
-                browser,
-            } => {
-                let browser: serde_json::Map<_, _> =
-                    browser.iter().map(|(key, access)| (key.clone(), json!(access))).collect();
-                let body = json!({
-                    "id": id, "kind": format!("{kind:?}").to_lowercase(), "first_party": first_party,
-                    "audiences": audiences, "origins": origins, "redirect_uris": redirect_uris,
-                    "scopes": scopes, "grant_types": grant_types,
-                    "id_token_algorithm": id_token_algorithm,
-                    "algorithm": algorithm, "token_type": token_type, "browser": browser,
-                });
+            Self::Add(client) => {
+                let body = json!(client);
                 check_client(&body)?;
                 Call::new(Method::POST, "/clients", Some(body))
             }
@@ -350,6 +356,14 @@ impl ClientCommand {
 }
 
 /// Says here what is wrong, in the words of the type that will be stored.
+fn profile(claims: &[String]) -> Result<Profile, Exit> {
+    let pairs = claims.iter().map(|claim| claim.split_once('=').unwrap_or((claim, "")));
+    Profile::from_pairs(pairs).map_err(|error| {
+        Exit::new(2, "invalid_claims", error.to_string(), "see `symbolon user profile --help`")
+    })
+}
+
+/// As [`profile`].
 fn check_client(body: &Value) -> Result<(), Exit> {
     let parsed = serde_json::from_value::<symbolon_core::client::Client>(body.clone());
     parsed.map(drop).map_err(|error| {

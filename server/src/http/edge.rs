@@ -129,9 +129,14 @@ fn harden(headers: &mut HeaderMap, secure: bool) {
     }
 }
 
-/// CORS (the Fetch standard): exactly the origins that a client lists, for the API alone; never `*`.
+/// What scripts of applications ask besides the API, and no cookie carries: each begins so.
+const WITHOUT_COOKIES: [&str; 4] =
+    ["/oauth2/token", "/oauth2/userinfo", "/oauth2/revoke", "/.well-known/"];
+
+/// CORS (the Fetch standard): exactly the origins that a client lists, for what its scripts ask; never `*`.
 struct Cors {
-    api: bool,
+    /// Whether pages of others may ask at all.
+    shared: bool,
     preflight: bool,
     /// Where the request comes from, if a client lists it.
     origin: Option<HeaderValue>,
@@ -142,20 +147,22 @@ struct Cors {
 impl Cors {
     fn of(http: &Http, request: &Request) -> Self {
         let headers = request.headers();
-        let api = request.uri().path().starts_with("/api/v1/");
+        let path = request.uri().path();
+        let api = path.starts_with("/api/v1/");
+        let shared = api || WITHOUT_COOKIES.iter().any(|own| path.starts_with(own));
         let is_listed = |origin: &&str| {
-            api && http.app.clients().values().any(|client| client.owns_origin(origin))
+            shared && http.app.clients().values().any(|client| client.owns_origin(origin))
         };
         let origin = input::origin(headers).filter(is_listed);
         let preflight = request.method() == Method::OPTIONS
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        let first_party = origin.is_some_and(|origin| http.owner_of(origin).is_some());
+        let first_party = api && origin.is_some_and(|origin| http.owner_of(origin).is_some());
         let origin = origin.and_then(|text| HeaderValue::try_from(text).ok());
-        Self { api, preflight, origin, first_party }
+        Self { shared, preflight, origin, first_party }
     }
 
     fn mark(&mut self, headers: &mut HeaderMap) {
-        if self.api {
+        if self.shared {
             headers.append(header::VARY, HeaderValue::from_static("origin"));
         }
         let Some(origin) = self.origin.take() else { return };

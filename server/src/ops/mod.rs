@@ -17,6 +17,7 @@ pub mod password;
 pub mod refresh;
 pub mod register;
 pub mod sessions;
+pub mod userinfo;
 pub mod users;
 pub mod visitor;
 

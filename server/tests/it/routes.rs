@@ -48,6 +48,8 @@ const EXPECTED: &[(&str, &str, [u16; 4])] = &[
     ("post",   "/follow",                                   [401, 401, 401, 401]),
     ("get",    "/oauth2/authorize",                         [400, 400, 400, 400]),
     ("post",   "/oauth2/token",                             [401, 401, 401, 401]),
+    ("get",    "/oauth2/userinfo",                          [401, 401, 401, 401]),
+    ("post",   "/oauth2/userinfo",                          [401, 401, 401, 401]),
     ("post",   "/oauth2/introspect",                        [401, 401, 401, 401]),
     ("post",   "/oauth2/revoke",                            [200, 200, 200, 200]),
     ("get",    "/.well-known/jwks.json",                    [200, 200, 200, 200]),
