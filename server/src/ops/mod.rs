@@ -1,5 +1,6 @@
 //! The acts, one file each: load, let core decide, commit. Nothing here knows HTTP; nothing here decides.
 
+pub mod apps;
 pub mod check;
 pub mod clients;
 pub mod code;
@@ -14,6 +15,7 @@ pub mod keys;
 pub mod login;
 pub mod machine;
 pub mod password;
+pub mod push;
 pub mod refresh;
 pub mod register;
 pub mod sessions;

@@ -67,3 +67,27 @@ fn what_is_said_of_users_and_clients_is_stored() {
     let wrong = ["client", "add", "x", "--kind", "public", "--grant-type", "password"];
     assert_eq!(refused(&[], at, &wrong), (2, "invalid_client_settings".to_owned()));
 }
+
+/// One id of 64 begins like a flag.
+#[tokio::test]
+async fn an_id_may_begin_with_a_hyphen() {
+    let folder = Folder::new();
+    run(&folder.0, &["user", "add", "user@example.com"], PASSWORD);
+    for command in [
+        &["session", "show", "-AAAAAAAAAAAAAAAAAAAAA"][..],
+        &["session", "end", "-AAAAAAAAAAAAAAAAAAAAA", "--confirm=1s"],
+        &["token", "end", "--confirm=1s", "-AAAAAAAAAAAAAAAAAAAAA"],
+        &["key", "withdraw", "-AAAAAAAAAAAAAAAAAAAAA"],
+    ] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_symbolon"))
+            .args(command)
+            .env_clear()
+            .env("SYMBOLON_DATA_DIR", &folder.0)
+            .output()
+            .unwrap();
+        let says = String::from_utf8_lossy(&output.stderr);
+        // 2 is what a command line is answered that cannot be read.
+        assert_ne!(output.status.code(), Some(2), "{command:?}: {says}");
+        assert!(!says.contains("unexpected argument"), "{command:?}: {says}");
+    }
+}

@@ -6,6 +6,8 @@ mod architecture;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod authorize;
+#[cfg(test)]
 mod cached;
 #[cfg(test)]
 mod cli;

@@ -7,7 +7,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
-use symbolon_core::{keys::Algorithm, profile, scope, session::Assurance};
+use symbolon_core::{
+    keys::Algorithm, oauth::authorization::ResponseMode, profile, scope, session::Assurance,
+};
 
 use super::{parameters, token};
 use crate::http::Http;
@@ -21,6 +23,7 @@ pub async fn metadata(State(http): State<Http>) -> Response {
     let document = json!({
         "issuer": issuer,
         "authorization_endpoint": at("/oauth2/authorize"),
+        "pushed_authorization_request_endpoint": at("/oauth2/par"),
         "token_endpoint": at("/oauth2/token"),
         "userinfo_endpoint": at("/oauth2/userinfo"),
         "jwks_uri": at("/.well-known/jwks.json"),
@@ -30,9 +33,10 @@ pub async fn metadata(State(http): State<Http>) -> Response {
         "claims_supported": claims,
         "claims_parameter_supported": false,
         "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
+        "response_modes_supported": ResponseMode::ALL.map(|(name, _)| name),
         "grant_types_supported": token::GRANTS,
         "code_challenge_methods_supported": ["S256"],
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "subject_types_supported": ["public"],
         "acr_values_supported": Assurance::ALL.map(Assurance::as_str),
         "id_token_signing_alg_values_supported": algorithms,

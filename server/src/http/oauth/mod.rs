@@ -2,7 +2,9 @@
 
 pub mod error;
 pub mod metadata;
+pub mod par;
 pub mod parameters;
+pub mod request;
 pub mod token;
 pub mod userinfo;
 
