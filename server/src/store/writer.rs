@@ -341,7 +341,7 @@ async fn write_one(
         Write::SaveData { session, client, document } => {
             save_data(connection, *session, client.as_str(), document).await
         }
-        Write::AddUser(user) => insert(rows::insert_user(user).execute(connection).await),
+        Write::AddUser(user) => insert(rows::insert_user(user)?.execute(connection).await),
         Write::SaveUser(user) => save_user(connection, user).await,
         Write::RehashPassword { user, version, hash } => {
             let query = "UPDATE users SET password = $3, version = version + 1 WHERE id = $1 AND version = $2";
@@ -601,7 +601,8 @@ async fn save_data(
 }
 
 async fn save_user(connection: &mut SqliteConnection, user: &User) -> Result<(), Refused> {
-    let query = "UPDATE users SET version = version + 1, password = $3, roles = $4, epoch = $5, disabled_at = $6 \
+    let query = "UPDATE users SET version = version + 1, password = $3, roles = $4, epoch = $5, disabled_at = $6, \
+                 profile = $7 \
                  WHERE id = $1 AND version = $2";
     let query = sqlx::query(query)
         .bind(&user.id.as_bytes()[..])
@@ -609,6 +610,7 @@ async fn save_user(connection: &mut SqliteConnection, user: &User) -> Result<(),
         .bind(user.password.expose())
         .bind(rows::json(&user.roles)?)
         .bind(rows::int(user.epoch.0))
-        .bind(user.disabled_at.map(Time::millis));
+        .bind(user.disabled_at.map(Time::millis))
+        .bind(rows::json(&user.profile)?);
     one(query.execute(connection).await?.rows_affected(), Refused::Conflict)
 }
