@@ -17,6 +17,8 @@ pub enum Act {
     LoggedIn,
     /// A visitor's session was opened.
     VisitorOpened,
+    /// A machine client's session was opened.
+    MachineOpened,
     /// A session was ended.
     SessionEnded(Reason),
     /// All sessions of a user, or all but one, were ended.
@@ -27,6 +29,8 @@ pub enum Act {
     SteppedUp,
     /// A browser session opened a session for an application, or gave it a new cookie.
     Authorized,
+    /// A user took back what an application was allowed.
+    AppForbidden,
     /// A login was handed over to another half.
     HandedOver,
     /// A refresh token was rotated after history was lost: the presented one was newer than the row.
@@ -51,11 +55,13 @@ impl Act {
             Self::NameTaken => "user.name_taken",
             Self::LoggedIn => "session.logged_in",
             Self::VisitorOpened => "session.visitor_opened",
+            Self::MachineOpened => "session.machine_opened",
             Self::SessionEnded(_) => "session.ended",
             Self::SessionsEnded(_) => "user.sessions_ended",
             Self::TokenEnded => "token.ended",
             Self::SteppedUp => "session.stepped_up",
             Self::Authorized => "session.authorized",
+            Self::AppForbidden => "user.app_forbidden",
             Self::HandedOver => "session.handed_over",
             Self::Adopted => "session.adopted",
             Self::PasswordChanged => "user.password_changed",

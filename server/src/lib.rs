@@ -10,6 +10,7 @@ pub mod http;
 pub mod jobs;
 pub mod listen;
 pub mod live;
+pub mod machines;
 pub mod ops;
 pub mod os;
 pub mod password;

@@ -7,20 +7,26 @@
 //!
 //! | module | noun | of |
 //! |---|---|---|
+//! | [`authorization`] | an authorization request, and the steps to its answer | RFC 6749; OpenID Connect Core |
 //! | [`jwk`] | the public keys of others | RFC 7517, 7638, 8037 |
 //! | [`jws`] | a signed text, before anybody believes it | RFC 7515, 8725 |
 //! | [`assertion`] | a client proves who it is with a key | RFC 7521, 7523 |
 //! | [`dpop`] | a request proves that it has the key of its token | RFC 9449 |
 //! | [`request_object`] | an authorization request that its client signed | RFC 9101 |
+//! | [`grant`] | in exchange for what there are tokens | RFC 6749, 7591 |
 //! | [`pkce`] | the challenge of a request | RFC 7636, 9700 |
+//! | [`pushed`] | a request that went before its browser | RFC 9126 |
 //! | [`resource`] | for whom it is asked | RFC 8707 |
 //! | [`uri`] | URIs, and where a browser may be sent back to | RFC 3986, 8252, 9700 |
 
 pub mod assertion;
+pub mod authorization;
 pub mod dpop;
+pub mod grant;
 pub mod jwk;
 pub mod jws;
 pub mod pkce;
+pub mod pushed;
 pub mod request_object;
 pub mod resource;
 pub mod uri;

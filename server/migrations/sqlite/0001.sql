@@ -40,6 +40,9 @@ CREATE INDEX sessions_of_user ON sessions (user_id, opened_at) WHERE ended_at IS
 CREATE INDEX sessions_of_parent ON sessions (parent) WHERE parent IS NOT NULL;
 -- A client has one session under a browser session.
 CREATE UNIQUE INDEX children ON sessions (parent, client) WHERE parent IS NOT NULL AND ended_at IS NULL;
+-- A machine, which is neither a user nor a visitor with a cookie, has one session.
+CREATE UNIQUE INDEX machines ON sessions (client)
+    WHERE user_id IS NULL AND parent IS NULL AND cookie_generation IS NULL AND ended_at IS NULL;
 CREATE INDEX sessions_by_end ON sessions (ends_at);
 CREATE INDEX tombstones_by_age ON sessions (ended_at) WHERE ended_at IS NOT NULL;
 
@@ -71,10 +74,7 @@ CREATE TABLE keys (
 CREATE TABLE codes (
     digest       BLOB   NOT NULL PRIMARY KEY,
     client       TEXT   NOT NULL,
-    redirect_uri TEXT   NOT NULL,
-    challenge    BLOB   NOT NULL,
-    scope        TEXT   NOT NULL,
-    nonce        TEXT,
+    asked        TEXT   NOT NULL, -- JSON
     session      BLOB   NOT NULL,
     epoch        BIGINT NOT NULL,
     expires_at   BIGINT NOT NULL,
@@ -82,6 +82,25 @@ CREATE TABLE codes (
 );
 CREATE INDEX codes_of_session ON codes (session, expires_at);
 CREATE INDEX codes_by_expiry ON codes (expires_at);
+
+-- Pushed authorization requests, by the SHA-256 of their random part.
+CREATE TABLE pushed (
+    digest     BLOB   NOT NULL PRIMARY KEY,
+    client     TEXT   NOT NULL,
+    form       TEXT   NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX pushed_of_client ON pushed (client);
+CREATE INDEX pushed_by_expiry ON pushed (expires_at);
+
+-- What users allow to clients that are not ours.
+CREATE TABLE allowed (
+    user_id BLOB   NOT NULL,
+    client  TEXT   NOT NULL,
+    scope   TEXT   NOT NULL,
+    since   BIGINT NOT NULL,
+    PRIMARY KEY (user_id, client)
+);
 
 CREATE TABLE invitations (
     digest     BLOB   NOT NULL PRIMARY KEY,

@@ -8,6 +8,7 @@ use symbolon_core::{
     csrf::Origin,
     keys::Algorithm,
     limit::Quota,
+    oauth::{grant::GrantType, uri::ApplicationType},
     scope::Scope,
     session::Assurance,
     token::TokenType,
@@ -159,9 +160,11 @@ named! {
     LogFormat: "text" | "json";
     Locale: "en" | "ko";
     ClientKind: "public" | "confidential" | "resource";
+    ApplicationType: "web" | "native";
     Algorithm: "ES256" | "EdDSA" | "RS256";
     TokenType: "at+jwt" | "JWT";
     Headers: "x-original" | "x-forwarded" | "request";
+    GrantType: "authorization_code" | "refresh_token" | "client_credentials";
     Access: "login" | "session" | "public";
     Assurance: "aal1" | "aal2";
 }
@@ -323,6 +326,12 @@ impl Item for String {
 impl Item for HttpMethod {
     const LIST: &'static str = "a list of methods";
     const LIST_EXAMPLE: &'static str = r#"["GET", "HEAD"]"#;
+}
+
+impl Item for GrantType {
+    const LIST: &'static str =
+        "a list of `authorization_code`, `refresh_token` and `client_credentials`";
+    const LIST_EXAMPLE: &'static str = r#"["client_credentials"]"#;
 }
 
 impl Item for Scope {

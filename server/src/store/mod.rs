@@ -31,6 +31,7 @@ use symbolon_core::{
     id::{EntryId, SessionId, UserId},
     keys::KeyRecord,
     log::{Cursor, Entry, Tag},
+    oauth::pushed::{Pushed, PushedDigest},
     revocation::Ended,
     secret::SecretText,
     session::{Device, Reason, Session},
@@ -114,6 +115,17 @@ pub enum Found {
     Live(Box<Session>, Option<Box<User>>),
     /// It was ended. Whose it was is kept, so that who ended it can ask again whether it is over.
     Ended(Reason, Option<UserId>),
+}
+
+/// What a user allows to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed {
+    /// The client.
+    pub client: ClientId,
+    /// What it may do.
+    pub scope: Box<str>,
+    /// Since when it may do some of it.
+    pub since: Time,
 }
 
 /// The embedded database of one data folder.
@@ -365,6 +377,17 @@ impl Store {
         query.fetch_optional(&self.readers).await?.map(|row| rows::session(&row)).transpose()
     }
 
+    /// The live session of a machine client.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn machine(&self, client: &ClientId) -> Result<Option<Session>, StoreError> {
+        let query = "SELECT * FROM sessions WHERE client = $1 AND user_id IS NULL AND parent IS NULL \
+                     AND cookie_generation IS NULL AND ended_at IS NULL";
+        let query = sqlx::query(query).bind(client.as_str());
+        query.fetch_optional(&self.readers).await?.map(|row| rows::session(&row)).transpose()
+    }
+
     /// The authorization code of this digest, used or not.
     ///
     /// # Errors
@@ -373,6 +396,26 @@ impl Store {
         let query =
             sqlx::query("SELECT * FROM codes WHERE digest = $1").bind(&digest.as_bytes()[..]);
         query.fetch_optional(&self.readers).await?.map(|row| rows::code(&row)).transpose()
+    }
+
+    /// The pushed request of this digest, used up or not there: `None`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn pushed(&self, digest: PushedDigest) -> Result<Option<Pushed>, StoreError> {
+        let query = "SELECT client, form, expires_at FROM pushed WHERE digest = $1";
+        let rows = self.read(sqlx::query(query).bind(&digest.as_bytes()[..])).await?;
+        rows.first().map(|row| rows::pushed(row, digest)).transpose()
+    }
+
+    /// What a user allows to clients, by their names.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn allowed(&self, user: UserId) -> Result<Vec<Allowed>, StoreError> {
+        let query = "SELECT client, scope, since FROM allowed WHERE user_id = $1 ORDER BY client";
+        let rows = self.read(sqlx::query(query).bind(&user.as_bytes()[..])).await?;
+        rows.iter().map(rows::allowed).collect()
     }
 
     /// Where the latest sessions of a user are that count at `now`: few, so that the question takes as long for a user

@@ -6,6 +6,8 @@ mod architecture;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod authorize;
+#[cfg(test)]
 mod cached;
 #[cfg(test)]
 mod cli;
@@ -27,6 +29,8 @@ mod jobs;
 mod kill;
 #[cfg(test)]
 mod listen;
+#[cfg(test)]
+mod machines;
 #[cfg(test)]
 mod oauth;
 #[cfg(test)]

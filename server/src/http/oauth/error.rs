@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
+use symbolon_core::oauth::authorization::Fault;
 
 use super::super::problem::Problem;
 use crate::ops::Unavailable;
@@ -59,8 +60,21 @@ impl OauthError {
     /// More than was granted.
     pub const SCOPE: Self = Self::new("invalid_scope", "the scope is more than was granted");
 
-    /// The client gets no tokens for anybody.
-    pub const TARGET: Self = Self::new("invalid_target", "the client has no audience");
+    /// The client gets no tokens for that resource server, or for none at all (RFC 8707, section 2).
+    pub const TARGET: Self = Self::new("invalid_target", "the client has no such audience");
+
+    /// Too many pushed requests of this client wait for their browsers (RFC 9126, section 2.3).
+    pub const TOO_MANY: Self = Self {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        retry_after_secs: Some(60),
+        ..Self::new("temporarily_unavailable", "too many pushed requests of this client wait")
+    };
+}
+
+impl From<Fault> for OauthError {
+    fn from(fault: Fault) -> Self {
+        Self::new(fault.error, fault.says)
+    }
 }
 
 impl From<Unavailable> for OauthError {

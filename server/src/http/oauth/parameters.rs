@@ -46,6 +46,10 @@ impl Parameters {
         let twice = |(at, (name, _)): (usize, &(String, SecretText))| {
             all[..at].iter().any(|(before, _)| before == name)
         };
+        // The one parameter that may stand twice (RFC 8707, section 2); a token is for one resource server.
+        if all.iter().filter(|(name, _)| name == "resource").count() > 1 {
+            return Err(OauthError::TARGET);
+        }
         if all.len() > PARAMETERS_MAX || all.iter().enumerate().any(twice) {
             return Err(OauthError::invalid_request(
                 "a parameter stands twice, or there are too many",
@@ -71,6 +75,13 @@ impl Parameters {
     /// A parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.secret(name).map(SecretText::expose)
+    }
+
+    /// As a form again, without some.
+    pub fn without(&self, names: &[&str]) -> String {
+        let kept = self.0.iter().filter(|(name, _)| !names.contains(&name.as_str()));
+        let kept: Vec<_> = kept.map(|(name, value)| (name, value.expose())).collect();
+        serde_urlencoded::to_string(kept).unwrap_or_default()
     }
 
     /// The client that asks, and what it showed: its secret by HTTP Basic (`client_secret_basic`) or in the form
