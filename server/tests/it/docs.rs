@@ -180,6 +180,35 @@ fn every_check_is_covered_or_said_not_to_be() {
     }
 }
 
+/// What the guide shows of a library is from the relying parties that run in `e2e/clients`: each piece between lines with
+/// an ellipsis stands in one of their files, line for line.
+#[test]
+fn what_is_shown_of_libraries_is_what_was_tested() {
+    let clients = root().join("e2e/clients");
+    for page in ["applications.md", "applications.ko.md"] {
+        let text = read(&root().join("docs/guide").join(page));
+        let links = between(&text, "e2e/clients/", ')').filter(|link| clients.join(link).is_file());
+        let files: Vec<_> = links.map(|link| trimmed(&read(&clients.join(link)))).collect();
+        let mut pieces = 0;
+        for language in ["yaml", "js", "go", "python"] {
+            for block in text.split(&format!("```{language}\n")).skip(1) {
+                let block = block.split("```").next().unwrap();
+                for piece in trimmed(block).split(|line| line.contains('…')) {
+                    let stands =
+                        |file: &Vec<String>| file.windows(piece.len()).any(|it| it == piece);
+                    assert!(piece.is_empty() || files.iter().any(stands), "{page}: {piece:#?}");
+                    pieces += 1;
+                }
+            }
+        }
+        assert!(pieces >= 15, "{page} shows only {pieces}");
+    }
+}
+
+fn trimmed(text: &str) -> Vec<String> {
+    text.lines().map(|line| line.trim().to_owned()).collect()
+}
+
 fn check_forward(path: &Path, shown: &str) {
     let sources = Sources { file: Some((path.to_owned(), shown.to_owned())), ..Sources::default() };
     let loaded = ForwardConfig::load(&sources, &|_| Ok("0".repeat(64)));
