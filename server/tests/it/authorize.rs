@@ -302,6 +302,27 @@ async fn what_nobody_asks_for_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_redirect_uri_keeps_its_query() {
+    let provider = Provider::new().await;
+    let world = &provider.world;
+    let browser = world.cookie("user").await;
+    let registered = "https://query.example/in?tenant=a&b=c";
+    let query = json!({ "first_party": true, "redirect_uris": [registered] });
+    world.add_client("query", "confidential", query).await;
+    let to = |uri| [("client_id", "query"), ("redirect_uri", uri)];
+    let answer = provider.authorize(&browser, &to(registered)).await.expect(303);
+    assert!(answer.location().starts_with(&format!("{registered}&code=")), "{answer:?}");
+    for evil in [
+        "https://query.example/in",
+        "https://query.example/in?tenant=b&b=c",
+        "https://query.example/in?b=c&tenant=a",
+        "https://query.example/in?tenant=a&b=c&d=e",
+    ] {
+        provider.authorize(&browser, &to(evil)).await.expect(400);
+    }
+}
+
+#[tokio::test]
 async fn an_answer_by_form() {
     let provider = Provider::new().await;
     let browser = provider.world.cookie("user").await;
