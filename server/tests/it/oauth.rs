@@ -7,17 +7,17 @@ use symbolon_core::keys::{Jwk, VerifyingKey};
 
 use crate::world::{Answer, Ask, ORIGIN, World, ask};
 
-const CALLBACK: &str = "https://web.example/callback";
+pub(crate) const CALLBACK: &str = "https://web.example/callback";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
 type Client = (String, String);
 type Fields<'a> = &'a [(&'a str, &'a str)];
 
 /// A server with clients of each kind.
-struct Provider {
-    world: World,
+pub(crate) struct Provider {
+    pub(crate) world: World,
     /// Keeps a secret.
-    web: Client,
+    pub(crate) web: Client,
     /// Keeps none.
     spa: Client,
 }
@@ -57,7 +57,7 @@ pub(crate) async fn opened(world: &World, token: &str) -> (Value, Value) {
 }
 
 impl Provider {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let world = World::new().await;
         let more =
             |uri: &str| json!({ "first_party": true, "redirect_uris": [uri], "scopes": ["cart"] });
@@ -82,14 +82,14 @@ impl Provider {
         self.world.send(ask("GET", &format!("/oauth2/authorize?{query}")).cookie(cookie)).await
     }
 
-    async fn code(&self, cookie: &str, changes: Fields<'_>) -> String {
+    pub(crate) async fn code(&self, cookie: &str, changes: Fields<'_>) -> String {
         let answer = self.authorize(cookie, changes).await.expect(303);
         let code = sent(answer.location(), "code").unwrap_or_else(|| panic!("{answer:?}"));
         self.world.issued.lock().unwrap().push(code.clone());
         code
     }
 
-    fn redemption(code: &str, changes: Fields<'_>) -> Ask {
+    pub(crate) fn redemption(code: &str, changes: Fields<'_>) -> Ask {
         let fields = [
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -103,12 +103,12 @@ impl Provider {
         self.world.send(Self::redemption(code, &[]).basic(&self.web)).await
     }
 
-    async fn tokens(&self, cookie: &str) -> Answer {
+    pub(crate) async fn tokens(&self, cookie: &str) -> Answer {
         self.redeem(&self.code(cookie, &[]).await).await.expect(200)
     }
 
     /// A code and the tokens of the public client.
-    async fn tokens_of_spa(&self, cookie: &str) -> Answer {
+    pub(crate) async fn tokens_of_spa(&self, cookie: &str) -> Answer {
         let own = [("client_id", "spa"), ("redirect_uri", "https://spa.example/in")];
         let code = self.code(cookie, &own).await;
         self.world.send(Self::redemption(&code, &own)).await.expect(200)
@@ -135,7 +135,7 @@ impl Provider {
         self.introspect(token).await["active"] == true
     }
 
-    async fn log_out(&self, cookie: &str) {
+    pub(crate) async fn log_out(&self, cookie: &str) {
         let logout = ask("POST", "/api/v1/logout").cookie(cookie).by_our_page();
         self.world.send(logout).await.expect(204);
     }
@@ -165,13 +165,13 @@ async fn the_whole_walk() {
     assert_eq!(answer.headers["pragma"], "no-cache");
     let body = answer.json();
     assert_eq!(body["token_type"], "Bearer");
-    assert_eq!(body["scope"], "openid profile cart", "what there is of what was asked");
+    assert_eq!(body["scope"], "openid profile email cart", "what there is of what was asked");
     assert!(body["expires_in"].as_u64().is_some_and(|secs| (1..=3600).contains(&secs)));
     let access = answer.text_of("access_token");
     let (header, claims) = opened(world, &access).await;
     assert_eq!((&header["typ"], &header["alg"]), (&json!("at+jwt"), &json!("ES256")));
     assert_eq!(claims["aud"], json!(["https://api.example", format!("{ORIGIN}/oauth2/userinfo")]));
-    assert_eq!(claims["scope"], "openid profile cart");
+    assert_eq!(claims["scope"], "openid profile email cart");
     assert!(provider.is_active(&access).await);
 
     // The next tokens.

@@ -1,10 +1,12 @@
 //! What the standards ask for: tokens, introspection, keys, metadata.
 
 pub mod error;
+pub mod metadata;
 pub mod par;
 pub mod parameters;
 pub mod request;
 pub mod token;
+pub mod userinfo;
 
 use axum::{
     extract::State,
@@ -16,7 +18,6 @@ use serde_json::json;
 use symbolon_core::{
     client::ClientId,
     id::{EntryId, SessionId, TokenId, UserId},
-    keys::Algorithm,
     secret::SecretText,
     time::Time,
 };
@@ -144,29 +145,4 @@ pub async fn jwks(State(http): State<Http>) -> Response {
         headers.insert(header::CACHE_CONTROL, value);
     }
     response
-}
-
-/// What a resource server needs to know (RFC 8414).
-pub async fn metadata(State(http): State<Http>) -> Response {
-    let issuer = http.app.config.public_url.issuer();
-    axum::Json(json!({
-        "issuer": issuer,
-        "authorization_endpoint": format!("{issuer}/oauth2/authorize"),
-        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
-        "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
-        "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
-        "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
-        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
-        "access_token_signing_alg_values_supported": Algorithm::ALL.map(Algorithm::name),
-        "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
-        "code_challenge_methods_supported": ["S256"],
-        "authorization_response_iss_parameter_supported": true,
-        "request_uri_parameter_supported": false,
-        "token_endpoint": format!("{issuer}/oauth2/token"),
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
-        "grant_types_supported": token::GRANTS,
-        "ui_locales_supported": ["ko", "en"],
-    }))
-    .into_response()
 }

@@ -16,6 +16,9 @@ use symbolon_core::{
 use super::error::OauthError;
 use crate::http::{Http, input};
 
+/// How clients authenticate at the token endpoint, as the metadata names it. See [`Parameters::client`].
+pub const METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "none"];
+
 /// Each parameter of a form once (RFC 6749, section 3.2). One without a value counts as absent.
 #[derive(Debug)]
 pub struct Parameters(Vec<(String, SecretText)>);
