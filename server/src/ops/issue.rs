@@ -44,8 +44,7 @@ pub struct Tokens {
 #[error("the client has no such audience")]
 pub struct NoAudience;
 
-/// What an access token says that is issued to `client` for `user` at `now`, under `session` or a session that lives as
-/// long. The clock must have been read before the proof of life.
+/// What an access token says that is issued to `client` for `user` at `now`, under a session that ends at `ends_at`. The clock must have been read before the proof of life.
 ///
 /// # Errors
 /// [`NoAudience`].
@@ -54,7 +53,7 @@ pub fn issued(
     client: &Client,
     audience: Option<&str>,
     scope: Box<str>,
-    (session, user): (&Session, &User),
+    (ends_at, user): (Time, &User),
     now: Time,
 ) -> Result<Issued, NoAudience> {
     let for_userinfo = || scope::has(&scope, scope::OPENID).then(|| userinfo(app));
@@ -64,7 +63,7 @@ pub fn issued(
         (None, Some(asked)) => for_userinfo().filter(|own| own == asked).ok_or(NoAudience)?.into(),
     };
     // No token outlives its session.
-    let expires_at = (now + app.config.lifetimes.access_token).min(session.limits.ends_at);
+    let expires_at = (now + app.config.lifetimes.access_token).min(ends_at);
     let roles = user.roles.iter().cloned().collect();
     Ok(Issued { at: now, expires_at, audience, scope, roles })
 }
@@ -221,7 +220,7 @@ async fn id_token(
         issuer: app.config.public_url.issuer(),
         client: &client.id,
         login,
-        session: session.id,
+        session: session.told_as(),
         issued_at: issued.at,
         expires_at: issued.expires_at,
         nonce,

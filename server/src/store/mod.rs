@@ -377,6 +377,16 @@ impl Store {
         query.fetch_optional(&self.readers).await?.map(|row| rows::session(&row)).transpose()
     }
 
+    /// The live session of the tokens that outlive the login of an app's session.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn detached(&self, child: SessionId) -> Result<Option<Session>, StoreError> {
+        let query = "SELECT * FROM sessions WHERE granted_by = $1 AND ended_at IS NULL";
+        let query = sqlx::query(query).bind(&child.as_bytes()[..]);
+        query.fetch_optional(&self.readers).await?.map(|row| rows::session(&row)).transpose()
+    }
+
     /// The live session of a machine client.
     ///
     /// # Errors

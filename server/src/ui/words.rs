@@ -92,9 +92,9 @@ words! {
     // Applications of others.
     app_list: "Apps", "앱";
     app_list_body: "What you have allowed to applications. Take it back, and they are logged out at once, in every browser.", "애플리케이션에 허용한 권한이에요. 취소하면 모든 브라우저에서 그 앱의 로그인이 바로 종료돼요.";
-    app_list_empty: "You have not allowed anything to an application yet.", "아직 권한을 허용한 애플리케이션이 없어요.";
+    app_list_empty: "No application is allowed anything.", "권한을 허용한 애플리케이션이 없어요.";
     app_since: "Since", "허용한 때";
-    app_may: "It may", "허용한 권한";
+    app_may: "What it may do", "허용한 권한";
     app_forbid: "Take back", "허용 취소";
     app_forbidden: "The application may do nothing more.", "애플리케이션의 권한을 모두 취소했어요.";
     consent_wants: "It wants to:", "요청하는 권한:";
@@ -183,7 +183,7 @@ impl Words {
     }
 
     pub(super) fn consent_title(&self, client: &str) -> String {
-        say!(self, "Allow {client} to go on?", "{client}에 허용할까요?")
+        say!(self, "Give {client} access?", "{client}에 권한을 허용할까요?")
     }
 
     pub(super) fn choose_title(&self, client: &str) -> String {
