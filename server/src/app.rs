@@ -35,6 +35,7 @@ use crate::{
     machines::Machines,
     ops::{self, Unavailable},
     password::{Bounds, Busy, Passwords, PhcString, Verdict},
+    reach::Reach,
     store::{Leasing, Store, StoreError},
 };
 
@@ -124,6 +125,8 @@ pub struct App {
     pub passwords: Passwords,
     /// Attempt limits.
     pub attempts: Attempts,
+    /// Asks servers that clients name.
+    pub reach: Reach,
     /// Opens the keys at rest.
     pub master: Arc<MasterKey>,
     /// Whoever changes keys, or reads keys or clients anew, has the turn.
@@ -211,6 +214,7 @@ impl App {
             machines: Machines::new(config.revocation.lease),
             passwords: passwords(&config)?,
             attempts: Attempts::new(config.limits.quotas(), &SecretBytes::random(&mut Os)),
+            reach: Reach::new(&config.outbound),
             master: Arc::new(master),
             key_turn: tokio::sync::Mutex::default(),
             keys: RwLock::new(Arc::new(Keys::new(ring, verifier))),

@@ -50,15 +50,19 @@
 
 mod claims;
 pub(crate) mod compact;
+mod hint;
 mod id_token;
 mod issue;
 pub(crate) mod json;
+mod logout_token;
 mod userinfo;
 mod verify;
 
 pub use claims::{Audience, Claims, EmptyAudience};
+pub use hint::Hint;
 pub use id_token::IdToken;
 pub use issue::CannotIssue;
+pub use logout_token::LogoutToken;
 pub use userinfo::UserInfo;
 pub use verify::{AccessToken, Header, InvalidToken, Rules, Verifier};
 

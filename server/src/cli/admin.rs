@@ -264,7 +264,7 @@ pub(super) enum Kind {
     Resource,
 }
 
-/// A client to be added, with the names of the admin API.
+/// A client to add. Its members are those of the client that will be stored.
 #[derive(Debug, Args, Serialize)]
 pub(super) struct NewClient {
     /// The client id
@@ -284,6 +284,15 @@ pub(super) struct NewClient {
     /// An exact redirect URI (repeat for more)
     #[arg(long = "redirect-uri")]
     redirect_uris: Vec<String>,
+    /// An exact URI that a browser may be sent to after a logout (repeat for more)
+    #[arg(long = "post-logout-redirect-uri")]
+    post_logout_redirect_uris: Vec<String>,
+    /// Where its server side hears that a session is over
+    #[arg(long)]
+    backchannel_logout_uri: Option<String>,
+    /// What browsers load in a hidden frame when they log out
+    #[arg(long)]
+    frontchannel_logout_uri: Option<String>,
     /// A scope that it may ask for, besides the standard ones (repeat for more)
     #[arg(long = "scope")]
     scopes: Vec<String>,
@@ -308,8 +317,8 @@ pub(super) struct NewClient {
     browser: Vec<(String, String)>,
 }
 
-fn as_map<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(pairs.iter().map(|(key, value)| (key, value)))
+fn as_map<S: Serializer>(pairs: &[(String, String)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(pairs.iter().map(|(key, value)| (key, value)))
 }
 
 #[derive(Debug, Subcommand)]
@@ -341,8 +350,8 @@ impl ClientCommand {
     pub(super) fn call(&self) -> Result<Call, Exit> {
         let of = |id: &str, rest: &str| format!("/clients/{}{rest}", part(id));
         Ok(match self {
-            Self::Add(client) => {
-                let body = json!(client);
+            Self::Add(new) => {
+                let body = json!(new);
                 check_client(&body)?;
                 Call::new(Method::POST, "/clients", Some(body))
             }

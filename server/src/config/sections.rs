@@ -6,6 +6,7 @@ use symbolon_core::{
     client::{BrowserAccess, ClientId, ClientKind},
     keys::Algorithm,
     limit::Quota,
+    logout_uri::{LogoutUri, PostLogoutUri},
     oauth::{grant::GrantType, uri::ApplicationType},
     scope::Scope,
     token::TokenType,
@@ -142,6 +143,18 @@ section! {
         followers_max: usize = "10000", in "1" ..= "1000000";
     }
 
+    /// Requests to servers that clients name: receivers of logout tokens, key sets.
+    pub struct Outbound {
+        /// Addresses that may be reached though they are not public, as addresses or networks: a receiver in the same
+        /// network, or on this machine. Plain `http` goes to these alone. None by default, because whoever registers a
+        /// client could otherwise have this server ask what only it can reach.
+        allowed_networks: Vec<Network> = "[]";
+        /// The authorities that are trusted over TLS, PEM. By default those of the system.
+        ca_file: Option<PathBuf>;
+        /// How long a request may take, from looking up the name to the last byte of the answer.
+        timeout: Duration = r#""5s""#, in r#""100ms""# ..= r#""1m""#;
+    }
+
     /// Who may make an account.
     pub struct Register {
         /// `closed`: administrators add users. `invitation`: who has one (`symbolon user invite`). `open`: everybody;
@@ -182,6 +195,17 @@ section! {
         origins: Vec<ExactOrigin> = "[]";
         /// Where a browser may be sent back to, exactly.
         redirect_uris: Vec<RedirectUri> = "[]";
+        /// Where a browser may be sent to after a logout, exactly.
+        post_logout_redirect_uris: Vec<PostLogoutUri> = "[]";
+        /// Where its server side hears that a session is over (OpenID Connect Back-Channel Logout): it is told again
+        /// and again, for up to a week, until it says 200. See `outbound`.
+        backchannel_logout_uri: Option<LogoutUri>;
+        /// Whether it needs `sid` in logout tokens, which always have it.
+        backchannel_logout_session_required: bool = "false";
+        /// What browsers load in a hidden frame when they log out (OpenID Connect Front-Channel Logout).
+        frontchannel_logout_uri: Option<LogoutUri>;
+        /// Whether it needs `iss` and `sid` with it, which are always sent.
+        frontchannel_logout_session_required: bool = "false";
         /// `native`: an app on a device, which is sent back to a loopback address on any port (RFC 8252). `web`: all others.
         application_type: ApplicationType = r#""web""#;
         /// Whether its authorization requests need a code challenge (PKCE). Those of a public client always do; for a
@@ -237,6 +261,7 @@ table! {
     Password at ["password"];
     Limits at ["limits"];
     Revocation at ["revocation"];
+    Outbound at ["outbound"];
     Register at ["registration"];
     Brand at ["brand"];
     Client at ["client", "*"];

@@ -8,12 +8,13 @@ use symbolon_core::{
     handle::{FamilyNumber, HandleKey, Name},
     id::{KeyId, SessionId, TokenId},
     keys::{Algorithm, SigningKey},
+    notice::Notice,
     oauth::grant::GrantType,
     scope,
     secret::SecretText,
     session::Session,
     time::Time,
-    token::{Audience, CannotIssue, Claims, IdToken},
+    token::{Audience, CannotIssue, Claims, IdToken, LogoutToken},
     user::User,
 };
 
@@ -216,16 +217,43 @@ async fn id_token(
     else {
         return Ok(None);
     };
+    // Whoever is told of a session hears of its end. The note comes first: no ID token leaves without it. Of a login that
+    // is over the client has heard: what outlives it tells nothing new.
+    let told = session.told_as();
+    if told == session.id || app.store.is_live(told).await? {
+        super::tell::note(app, told, client, &login.user.to_string(), now).await?;
+    }
     let token = IdToken {
         issuer: app.config.public_url.issuer(),
         client: &client.id,
         login,
-        session: session.told_as(),
+        session: told,
         issued_at: issued.at,
         expires_at: issued.expires_at,
         nonce,
     };
     sign(app, client.id_token_algorithm, now, |key| token.issue(access, key)).await.map(Some)
+}
+
+/// What tells a client that a login is over.
+///
+/// # Errors
+/// [`Unavailable::Key`].
+pub(super) async fn logout_token(
+    app: &App,
+    notice: &Notice,
+    client: &Client,
+    now: Time,
+) -> Result<SecretText, Unavailable> {
+    let token = LogoutToken {
+        issuer: app.config.public_url.issuer(),
+        client: &client.id,
+        subject: &notice.subject,
+        session: notice.session,
+        id: TokenId::random(&mut crate::app::Os),
+        issued_at: now,
+    };
+    sign(app, client.id_token_algorithm, now, |key| token.issue(key)).await
 }
 
 /// Signs by an algorithm. A key that is slow to make is made when it is first needed.

@@ -19,6 +19,7 @@ pub mod push;
 pub mod refresh;
 pub mod register;
 pub mod sessions;
+pub mod tell;
 pub mod userinfo;
 pub mod users;
 pub mod visitor;
