@@ -382,6 +382,26 @@ impl Store {
         query.fetch_optional(&self.readers).await?.map(|row| rows::session(&row)).transpose()
     }
 
+    /// Whether a session has not ended.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_live(&self, session: SessionId) -> Result<bool, StoreError> {
+        let query = sqlx::query("SELECT 1 FROM sessions WHERE id = $1 AND ended_at IS NULL");
+        let row = query.bind(&session.as_bytes()[..]).fetch_optional(&self.readers).await?;
+        Ok(row.is_some())
+    }
+
+    /// The live session of the tokens that outlive the login of an app's session.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn detached(&self, child: SessionId) -> Result<Option<Session>, StoreError> {
+        let query = "SELECT * FROM sessions WHERE granted_by = $1 AND ended_at IS NULL";
+        let query = sqlx::query(query).bind(&child.as_bytes()[..]);
+        query.fetch_optional(&self.readers).await?.map(|row| rows::session(&row)).transpose()
+    }
+
     /// The live session of a machine client.
     ///
     /// # Errors
