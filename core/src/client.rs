@@ -252,7 +252,10 @@ impl Client {
     /// passed over, as OpenID Connect Core, section 3.1.2.1, asks; the answer says what was given.
     pub fn scope(&self, asked: &str) -> Box<str> {
         scope::only(asked, |name| {
-            scope::STANDARD.contains(&name) || self.scopes.iter().any(|own| own.as_str() == name)
+            // Without refresh tokens there is nothing that could outlive the login.
+            let lasts = name != scope::OFFLINE || self.may_use(GrantType::RefreshToken);
+            let own = || self.scopes.iter().any(|own| own.as_str() == name);
+            lasts && (scope::STANDARD.contains(&name) || own())
         })
     }
 

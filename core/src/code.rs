@@ -30,7 +30,7 @@ use crate::{
     id::{KeyId, SessionId, Text},
     oauth::pushed::PushedDigest,
     secret::{SecretBytes, SecretText, sha256},
-    session::{Login, Reason, Session},
+    session::{Lifetimes, Login, Reason, Session},
     time::Time,
     user::{Epoch, User},
 };
@@ -195,6 +195,9 @@ pub enum Gives {
     Cookie(KeyId),
     /// A token family. Those before stay: each app, and each of its tabs, may have one.
     Tokens(NewFamily),
+    /// A token family that outlives the login: of a [detached](Session::detached) session, which the client has beside
+    /// the app's own, or which is opened now.
+    Offline(NewFamily, Option<Box<Session>>, Lifetimes),
 }
 
 /// What was decided of a code that may be redeemed.
@@ -202,7 +205,7 @@ pub enum Gives {
 pub struct Redeemed {
     /// To be committed before anything is answered.
     pub change: Change,
-    /// The app's session, as it is after the change.
+    /// The session that has the cookie or the family, as it is after the change.
     pub session: Session,
     /// The new token family.
     pub family: Option<FamilyNumber>,
@@ -324,23 +327,9 @@ impl Code {
         let login = parent.login.as_ref().filter(of_user).ok_or(Refused::NoLogin)?;
         let login = Login { epoch: self.epoch, ..login.clone() };
         let mut change = Change::at(now);
-        let stands = |child: &Session| child.standing(child.seen_at, Some(user), now).is_ok();
-        let (mut session, write): (_, fn(Box<Session>) -> Write) = match child {
-            Some(mut child) if stands(&child) => {
-                child.login = Some(login);
-                child.see(now);
-                (child, Write::SaveSession)
-            }
-            lapsed => {
-                // What was silent too long does not come back, and neither do its tokens.
-                if let Some(lapsed) = lapsed {
-                    let reason = Reason::Replaced;
-                    change.record(Event::of_session(Act::SessionEnded(reason), &lapsed));
-                    change.write(Write::EndSession { id: lapsed.id, reason });
-                }
-                let child = Session::child(parent, self.client.clone(), login, now, rng);
-                (child, Write::OpenSession)
-            }
+        let (mut session, mut write) = match standing(child, &login, user, &mut change) {
+            Some(child) => (child, SAVE),
+            None => (Session::child(parent, self.client.clone(), login.clone(), now, rng), OPEN),
         };
         let family = match gives {
             Gives::Cookie(key) => {
@@ -348,12 +337,48 @@ impl Code {
                 None
             }
             Gives::Tokens(new) => Some(session.open_family(new)),
+            Gives::Offline(new, held, lifetimes) => {
+                change.write(write(Box::new(session.clone())));
+                // One of an app's session that was replaced stays what it is, beside the next.
+                let held =
+                    held.filter(|held| held.granted_by == Some(session.id)).map(|held| *held);
+                (session, write) = match standing(held, &login, user, &mut change) {
+                    Some(held) => (held, SAVE),
+                    None => (Session::detached(&session, login, &lifetimes, now, rng), OPEN),
+                };
+                Some(session.open_family(new))
+            }
         };
         change.write(write(Box::new(session.clone())));
         change.record(Event::of_session(Act::Authorized, &session));
         change.write(Write::UseCode { digest: self.digest, child: session.id });
         Ok(Redeemed { change, session, family })
     }
+}
+
+type Put = fn(Box<Session>) -> Write;
+
+const SAVE: Put = Write::SaveSession;
+const OPEN: Put = Write::OpenSession;
+
+/// The session that the client has there already, as of this login, if it still counts. What was silent too long does
+/// not come back, and neither do its tokens: it is replaced.
+fn standing(
+    session: Option<Session>,
+    login: &Login,
+    user: &User,
+    change: &mut Change,
+) -> Option<Session> {
+    let (mut session, now) = (session?, change.at);
+    if session.standing(session.seen_at, Some(user), now).is_ok() {
+        session.login = Some(login.clone());
+        session.see(now);
+        return Some(session);
+    }
+    let reason = Reason::Replaced;
+    change.record(Event::of_session(Act::SessionEnded(reason), &session));
+    change.write(Write::EndSession { id: session.id, reason });
+    None
 }
 
 #[cfg(test)]
@@ -510,6 +535,62 @@ mod tests {
         for text in ["", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-c", "plain text of a verifier"] {
             assert_eq!(text.parse::<Challenge>(), Err(InvalidChallenge), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_is_of_one_app_session() {
+        let parent = parent();
+        let (code, _) = code(&parent);
+        let month = HOUR * 24 * 30;
+        let lifetimes = Lifetimes {
+            visitor: HOUR,
+            idle: HOUR,
+            absolute: HOUR,
+            remembered_idle: month,
+            remembered_absolute: month * 6,
+        };
+        let family = NewFamily {
+            client: "shop".parse().unwrap(),
+            key: KEY,
+            binding: crate::family::Binding::Client,
+            issued: crate::family::Issued {
+                at: NOW,
+                expires_at: NOW + HOUR,
+                audience: "".into(),
+                scope: "openid offline_access".into(),
+                roles: vec![],
+            },
+            whence: crate::family::Whence::new([127, 0, 0, 1].into(), ""),
+        };
+        let redeem = |child, held: Option<Session>, now, seed| {
+            let gives = Gives::Offline(family.clone(), held.map(Box::new), lifetimes);
+            code.redeem((&parent, &user(1)), child, gives, now, &mut rng(seed)).unwrap()
+        };
+        let first = redeem(None, None, NOW, 3);
+        let [
+            Write::OpenSession(child),
+            Write::OpenSession(held),
+            Write::UseCode { child: used, .. },
+        ] = &first.change.writes[..]
+        else {
+            panic!("{:?}", first.change)
+        };
+        // The code leads to the tokens: a second use ends them.
+        assert_eq!((&**held, *used), (&first.session, first.session.id));
+        assert_eq!((held.parent, held.granted_by), (None, Some(child.id)));
+        assert_eq!((held.told_as(), child.told_as()), (child.id, child.id));
+        assert_eq!(held.limits, lifetimes.detached(NOW));
+        assert_eq!((child.limits, child.families.iter().count()), (parent.limits, 0));
+        // The next code: the same two.
+        let again = redeem(Some((**child).clone()), Some((**held).clone()), NOW, 4);
+        assert_eq!((again.session.id, again.session.families.iter().count()), (held.id, 2));
+        // Where the app's session was silent too long, what is kept stays, and the next login keeps its own.
+        let later = NOW + parent.limits.idle;
+        let fresh = redeem(Some((**child).clone()), Some((**held).clone()), later, 5);
+        assert_ne!(fresh.session.id, held.id);
+        assert_ne!(fresh.session.granted_by, held.granted_by);
+        let ended = |write: &Write| matches!(write, Write::EndSession { id, .. } if *id == held.id);
+        assert!(!fresh.change.writes.iter().any(ended), "{:?}", fresh.change);
     }
 
     #[test]

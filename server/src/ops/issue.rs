@@ -45,8 +45,7 @@ pub struct Tokens {
 #[error("the client has no such audience")]
 pub struct NoAudience;
 
-/// What an access token says that is issued to `client` for `user` at `now`, under `session` or a session that lives as
-/// long. The clock must have been read before the proof of life.
+/// What an access token says that is issued to `client` for `user` at `now`, under a session that ends at `ends_at`. The clock must have been read before the proof of life.
 ///
 /// # Errors
 /// [`NoAudience`].
@@ -55,7 +54,7 @@ pub fn issued(
     client: &Client,
     audience: Option<&str>,
     scope: Box<str>,
-    (session, user): (&Session, &User),
+    (ends_at, user): (Time, &User),
     now: Time,
 ) -> Result<Issued, NoAudience> {
     let for_userinfo = || scope::has(&scope, scope::OPENID).then(|| userinfo(app));
@@ -65,7 +64,7 @@ pub fn issued(
         (None, Some(asked)) => for_userinfo().filter(|own| own == asked).ok_or(NoAudience)?.into(),
     };
     // No token outlives its session.
-    let expires_at = (now + app.config.lifetimes.access_token).min(session.limits.ends_at);
+    let expires_at = (now + app.config.lifetimes.access_token).min(ends_at);
     let roles = user.roles.iter().cloned().collect();
     Ok(Issued { at: now, expires_at, audience, scope, roles })
 }
@@ -218,13 +217,17 @@ async fn id_token(
     else {
         return Ok(None);
     };
-    // Whoever is told of a session hears of its end. The note comes first: no ID token leaves without it.
-    super::tell::note(app, session.id, client, &login.user.to_string(), now).await?;
+    // Whoever is told of a session hears of its end. The note comes first: no ID token leaves without it. Of a login that
+    // is over the client has heard: what outlives it tells nothing new.
+    let told = session.told_as();
+    if told == session.id || app.store.is_live(told).await? {
+        super::tell::note(app, told, client, &login.user.to_string(), now).await?;
+    }
     let token = IdToken {
         issuer: app.config.public_url.issuer(),
         client: &client.id,
         login,
-        session: session.id,
+        session: told,
         issued_at: issued.at,
         expires_at: issued.expires_at,
         nonce,

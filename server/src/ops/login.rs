@@ -243,7 +243,7 @@ fn new_session(
                 &attempt.client,
                 audience.as_deref(),
                 "".into(),
-                (&session, user),
+                (session.limits.ends_at, user),
                 now,
             )?;
             let whence = Whence::new(attempt.device.address, &attempt.device.user_agent);

@@ -110,7 +110,8 @@ fn decide(
     let user = live.user.as_ref().ok_or(check::Refused::Lapsed(Lapse::User))?;
     let audience = Some(used.resource.unwrap_or(&family.issued.audience));
     let scope = family.scope_of(used.scope).ok_or(Refused::Scope)?;
-    let issued = issue::issued(app, used.client, audience, scope, (session, user), now)?;
+    let issued =
+        issue::issued(app, used.client, audience, scope, (session.limits.ends_at, user), now)?;
     let active = keys
         .ring
         .handle_key(now)

@@ -36,6 +36,8 @@ mod machines;
 #[cfg(test)]
 mod oauth;
 #[cfg(test)]
+mod offline;
+#[cfg(test)]
 mod prober;
 #[cfg(test)]
 mod process;

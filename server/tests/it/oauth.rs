@@ -114,7 +114,12 @@ impl Provider {
         self.world.send(Self::redemption(&code, &own)).await.expect(200)
     }
 
-    async fn refresh(&self, client: &Client, token: &str, changes: Fields<'_>) -> Answer {
+    pub(crate) async fn refresh(
+        &self,
+        client: &Client,
+        token: &str,
+        changes: Fields<'_>,
+    ) -> Answer {
         let fields = [("grant_type", "refresh_token"), ("refresh_token", token)];
         let request = ask("POST", "/oauth2/token");
         let request = if client.1.is_empty() {
@@ -131,7 +136,7 @@ impl Provider {
         self.world.send(about).await.expect(200).json()
     }
 
-    async fn is_active(&self, token: &str) -> bool {
+    pub(crate) async fn is_active(&self, token: &str) -> bool {
         self.introspect(token).await["active"] == true
     }
 

@@ -264,6 +264,9 @@ pub struct SessionItem {
     pub sid: String,
     /// The client that it was opened for.
     pub client_id: String,
+    /// The session of an application that it outlives, with `offline_access`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub granted_by: Option<String>,
     /// Whether this request is carried by it.
     pub current: bool,
     /// What a person calls the device.
@@ -317,6 +320,7 @@ impl SessionItem {
         Self {
             sid: session.id.to_string(),
             client_id: session.client.to_string(),
+            granted_by: session.granted_by.map(|id| id.to_string()),
             current: current == Some(session.id),
             device: session.device.label.to_string(),
             address: session.device.address.to_string(),

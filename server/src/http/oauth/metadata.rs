@@ -33,6 +33,11 @@ pub async fn metadata(State(http): State<Http>) -> Response {
         "jwks_uri": at("/.well-known/jwks.json"),
         "introspection_endpoint": at("/oauth2/introspect"),
         "revocation_endpoint": at("/oauth2/revoke"),
+        "end_session_endpoint": at("/oauth2/logout"),
+        "backchannel_logout_supported": true,
+        "backchannel_logout_session_supported": true,
+        "frontchannel_logout_supported": true,
+        "frontchannel_logout_session_supported": true,
         "scopes_supported": scope::STANDARD,
         "claims_supported": claims,
         // Of the `claims` parameter an essential `acr` counts, and no more.
