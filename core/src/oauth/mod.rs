@@ -13,6 +13,7 @@
 //! | [`dpop`] | a request proves that it has the key of its token | RFC 9449 |
 //! | [`request_object`] | an authorization request that its client signed | RFC 9101 |
 //! | [`pkce`] | the challenge of a request | RFC 7636, 9700 |
+//! | [`scope`] | what is asked for | RFC 6749, section 3.3 |
 //! | [`resource`] | for whom it is asked | RFC 8707 |
 //! | [`uri`] | URIs, and where a browser may be sent back to | RFC 3986, 8252, 9700 |
 
@@ -23,4 +24,5 @@ pub mod jws;
 pub mod pkce;
 pub mod request_object;
 pub mod resource;
+pub mod scope;
 pub mod uri;
