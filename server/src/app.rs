@@ -34,6 +34,7 @@ use crate::{
     live::LiveSessions,
     ops::{self, Unavailable},
     password::{Bounds, Busy, Passwords, PhcString, Verdict},
+    reach::Reach,
     store::{Leasing, Store, StoreError},
 };
 
@@ -121,6 +122,8 @@ pub struct App {
     pub passwords: Passwords,
     /// Attempt limits.
     pub attempts: Attempts,
+    /// Asks servers that clients name.
+    pub reach: Reach,
     /// Opens the keys at rest.
     pub master: Arc<MasterKey>,
     /// Whoever changes keys, or reads keys or clients anew, has the turn.
@@ -207,6 +210,7 @@ impl App {
             live: LiveSessions::new(config.limits.live_sessions_max, config.lifetimes.access_token),
             passwords: passwords(&config)?,
             attempts: Attempts::new(config.limits.quotas(), &SecretBytes::random(&mut Os)),
+            reach: Reach::new(&config.outbound),
             master: Arc::new(master),
             key_turn: tokio::sync::Mutex::default(),
             keys: RwLock::new(Arc::new(Keys::new(ring, verifier))),

@@ -1,5 +1,5 @@
-//! Symbolon, the server: `cli`, `http` and `jobs` translate; `ops` are the acts; `store`, `mail` and `password` reach
-//! the world; `symbolon-core` decides.
+//! Symbolon, the server: `cli`, `http` and `jobs` translate; `ops` are the acts; `store`, `mail`, `password` and `reach`
+//! reach the world; `symbolon-core` decides.
 
 pub mod app;
 pub mod attempts;
@@ -13,6 +13,7 @@ pub mod live;
 pub mod ops;
 pub mod os;
 pub mod password;
+pub mod reach;
 pub mod store;
 pub mod telemetry;
 pub mod ui;

@@ -13,7 +13,8 @@ use super::{
     reader::{Layers, Reader, written},
     secret_from,
     sections::{
-        Brand as BrandSection, Client as ClientSection, Keys, Password, Register, Revocation, Top,
+        Brand as BrandSection, Client as ClientSection, Keys, Outbound, Password, Register,
+        Revocation, Top,
     },
 };
 use crate::{
@@ -49,6 +50,7 @@ fn config<'n>(
     let password = password(reader);
     let limits = Limits::read(reader, &["limits"]);
     let revocation = Revocation::read(reader, &["revocation"]);
+    let outbound = Outbound::read(reader, &["outbound"]);
     let registration = Register::read(reader, &["registration"]);
     let (settings, brand) = brand(reader, &["brand"], None, read).unzip();
     let public_url = top
@@ -84,6 +86,7 @@ fn config<'n>(
         password: password?,
         limits: limits?,
         revocation: revocation?,
+        outbound: outbound?,
         registration: registration?.mode,
         brand: brand?,
         client_brands,

@@ -47,7 +47,7 @@ pub use self::{
     error::{ConfigError, Origin},
     reference::reference,
     section::{Section, Setting},
-    sections::{Limits, Listen, Log, Revocation, Timings},
+    sections::{Limits, Listen, Log, Outbound, Revocation, Timings},
     value::{FromValue, Shape, span},
 };
 use crate::{
@@ -78,6 +78,8 @@ pub struct Config {
     pub limits: Limits,
     /// How soon everybody knows of an end.
     pub revocation: Revocation,
+    /// How servers are asked that clients name.
+    pub outbound: Outbound,
     /// Who may make an account.
     pub registration: Registration,
     /// Whose pages these are.

@@ -141,6 +141,18 @@ section! {
         followers_max: usize = "10000", in "1" ..= "1000000";
     }
 
+    /// Requests to servers that clients name: receivers of logout tokens, key sets.
+    pub struct Outbound {
+        /// Addresses that may be reached though they are not public, as addresses or networks: a receiver in the same
+        /// network, or on this machine. Plain `http` goes to these alone. None by default, because whoever registers a
+        /// client could otherwise have this server ask what only it can reach.
+        allowed_networks: Vec<Network> = "[]";
+        /// The authorities that are trusted over TLS, PEM. By default those of the system.
+        ca_file: Option<PathBuf>;
+        /// How long a request may take, from looking up the name to the last byte of the answer.
+        timeout: Duration = r#""5s""#, in r#""100ms""# ..= r#""1m""#;
+    }
+
     /// Who may make an account.
     pub struct Register {
         /// `closed`: administrators add users. `invitation`: who has one (`symbolon user invite`). `open`: everybody;
@@ -215,6 +227,7 @@ table! {
     Password at ["password"];
     Limits at ["limits"];
     Revocation at ["revocation"];
+    Outbound at ["outbound"];
     Register at ["registration"];
     Brand at ["brand"];
     Client at ["client", "*"];

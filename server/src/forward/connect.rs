@@ -1,10 +1,9 @@
 //! Connections to the server: over TLS where its URL says `https`.
 
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
+    io,
+    path::Path,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -14,30 +13,12 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection, HttpConnector},
     rt::TokioIo,
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tower::Service;
 
-/// The authorities that Debian and its relatives trust.
-const SYSTEM_CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
-
-/// Why no connection over TLS can be made.
-#[derive(Debug, thiserror::Error)]
-pub enum NoTrust {
-    /// The file of the authorities cannot be read.
-    #[error("{0}: {1}")]
-    File(PathBuf, io::Error),
-    /// There is no certificate in it that can be used.
-    #[error("{0}: there is no certificate of an authority in it")]
-    Empty(PathBuf),
-    /// The crypto library refused.
-    #[error(transparent)]
-    Tls(#[from] rustls::Error),
-}
+use crate::reach::trust::{NoTrust, trusting};
 
 /// Makes connections. Cheap to clone.
 #[derive(Clone)]
@@ -62,26 +43,11 @@ impl Connector {
         http.set_nodelay(true);
         http.enforce_http(false);
         let tls = match server.starts_with("https://") {
-            true => Some(trusting(ca_file.unwrap_or(Path::new(SYSTEM_CA_FILE)))?),
+            true => Some(trusting(ca_file)?),
             false => None,
         };
         Ok(Self { http, tls })
     }
-}
-
-fn trusting(ca_file: &Path) -> Result<TlsConnector, NoTrust> {
-    let pem = fs::read(ca_file).map_err(|error| NoTrust::File(ca_file.to_owned(), error))?;
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok));
-    if roots.is_empty() {
-        return Err(NoTrust::Empty(ca_file.to_owned()));
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 impl Service<Uri> for Connector {
