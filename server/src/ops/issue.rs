@@ -65,7 +65,7 @@ pub fn issued(
     // No token outlives its session.
     let expires_at = (now + app.config.lifetimes.access_token).min(session.limits.ends_at);
     let roles = user.roles.iter().cloned().collect();
-    Ok(Issued { at: now, expires_at, audience, scope, roles })
+    Ok(Issued { at: now, expires_at, audience, scope, roles, key: None })
 }
 
 /// The session cookie of a session that has one.
@@ -173,6 +173,7 @@ async fn access(
         auth_time: stronger.map(|login| login.at),
         acr: stronger.map(|login| login.assurance.as_str().into()),
         amr: Vec::new(),
+        key: issued.key,
     };
     sign(app, client.algorithm, now, |key| claims.issue(client.token_type, key)).await
 }
