@@ -103,12 +103,7 @@ pub fn answer(refused: &Refused, login: Option<&str>) -> Response {
         headers.insert(LOGIN, url);
     }
     if let Why::Guard(refusal) = why {
-        if let Some(challenge) = refusal.challenge() {
-            headers.insert(WWW_AUTHENTICATE, challenge);
-        }
-        if let Refusal::Unavailable { retry_after_secs } = refusal {
-            headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_secs));
-        }
+        headers.extend(refusal.headers());
     }
     response
 }
