@@ -31,7 +31,9 @@ impl Authority for InProcess {
                 .await
                 .map_err(refusal)
                 .and_then(|known| of_browser(&known).map(Arc::new)),
-            Carried::Bearer(text) | Carried::TokenCookie(text) => of_token(&self.0, text, now),
+            Carried::Bearer(text) | Carried::TokenCookie(text) | Carried::Dpop(text) => {
+                of_token(&self.0, text, now)
+            }
         }
     }
 }
@@ -64,6 +66,7 @@ fn of_session(known: &Known) -> Claims {
         roles: login.map(|login| Arc::clone(&login.roles)).unwrap_or_default(),
         assurance: login.map(|login| login.assurance),
         auth_time: login.map(|login| login.at),
+        key: None,
     }
 }
 

@@ -108,8 +108,8 @@ impl From<clients::Refused> for Problem {
                 Self::from(problem::NOT_FOUND).detail("there is no such client")
             }
             clients::Refused::Declared => problem::DECLARED.into(),
-            clients::Refused::Public => {
-                Self::from(problem::CLIENT_KIND).detail("a public client has no secret")
+            refused @ (clients::Refused::NoSecret | clients::Refused::Keys) => {
+                Self::from(problem::CLIENT_KIND).detail(refused.to_string())
             }
             clients::Refused::Unavailable(error) => error.into(),
         }

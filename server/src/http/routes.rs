@@ -23,7 +23,7 @@ pub enum Access {
     Session,
     /// Who has logged in.
     Login,
-    /// Clients that authenticate with HTTP Basic.
+    /// Clients that authenticate.
     Client,
     /// Clients that authenticate with HTTP Basic, and who carries a live half.
     ClientOrSession,
@@ -110,7 +110,7 @@ fn enter(http: &Http, path: &str, access: Access, route: Method) -> Method {
     let optional = || Guard::optional(rules.clone(), InProcess(http.app.clone()));
     let required = || Guard::required(rules.clone(), InProcess(http.app.clone()));
     let route = match access {
-        // A client authenticates in its handler: `Authenticated` is the extractor of such routes.
+        // A client authenticates in its handler: `Authenticated` is the extractor for HTTP Basic, `Parameters` reads every way.
         Access::Public | Access::Client => route,
         Access::Anyone => route.layer(optional()),
         Access::Session => route.layer(required()),

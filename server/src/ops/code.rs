@@ -6,6 +6,7 @@ use symbolon_core::{
     family::{Binding, NewFamily, Whence},
     handle::HandleKey,
     id::KeyId,
+    oauth::jwk::Thumbprint,
     secret::SecretText,
     session::{Device, Reason, Session},
     time::Time,
@@ -14,7 +15,7 @@ use symbolon_core::{
 
 use super::{
     TRIES_MAX, Unavailable, check, end,
-    issue::{self, NoAudience, Tokens},
+    issue::{self, NoToken, Tokens},
 };
 use crate::{
     app::{App, Os},
@@ -36,7 +37,7 @@ pub enum Refused {
     Code(#[from] code::Refused),
     /// The client gets no tokens.
     #[error(transparent)]
-    Audience(#[from] NoAudience),
+    Audience(#[from] NoToken),
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -99,6 +100,8 @@ pub struct Holder<'a> {
     pub client: &'a Client,
     /// What it showed besides its name.
     pub shown: Binding,
+    /// The key that the access token shall be bound to.
+    pub key: Option<Thumbprint>,
     /// Where the request came from.
     pub device: &'a Device,
 }
@@ -117,10 +120,11 @@ pub async fn for_tokens(
     (redirect_uri, verifier): (&str, &SecretText),
     now: Time,
 ) -> Result<Tokens, Refused> {
-    let Holder { client, shown, device } = holder;
+    let Holder { client, shown, key: bound_to, device } = holder;
     let presented = Presented { client: &client.id, redirect_uri, verifier };
     let gives = |key, code: &Code, parent: &Session, user: &User| {
-        let issued = issue::issued(app, client, None, code.scope.clone(), (parent, user), now)?;
+        let issued =
+            issue::issued(app, client, None, code.scope.clone(), (parent, user), bound_to, now)?;
         let whence = Whence::new(device.address, &device.user_agent);
         let client = client.id.clone();
         Ok(Gives::Tokens(NewFamily { client, key, binding: shown, issued, whence }))

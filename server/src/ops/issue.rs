@@ -8,6 +8,7 @@ use symbolon_core::{
     handle::{FamilyNumber, HandleKey, Name},
     id::{KeyId, SessionId, TokenId},
     keys::{Algorithm, SigningKey},
+    oauth::jwk::Thumbprint,
     scope,
     secret::SecretText,
     session::Session,
@@ -36,36 +37,50 @@ pub struct Tokens {
     pub session: SessionId,
     /// What the access token may be used for, separated by spaces; empty for nothing in particular.
     pub scope: Box<str>,
+    /// Whether the access token is bound to a key.
+    pub bound: bool,
 }
 
-/// The client asked for an audience that it does not have, or has none at all.
+/// Why the client gets no such token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the client has no such audience")]
-pub struct NoAudience;
+pub enum NoToken {
+    /// It asked for an audience that it does not have, or has none at all.
+    #[error("the client has no such audience")]
+    Audience,
+    /// Its tokens must be bound to a key, and there is none.
+    #[error("the client takes only access tokens that are bound to a key")]
+    Unbound,
+}
 
 /// What an access token says that is issued to `client` for `user` at `now`, under `session` or a session that lives as
-/// long. The clock must have been read before the proof of life.
+/// long; `key` is what it is bound to. The clock must have been read before the proof of life.
 ///
 /// # Errors
-/// [`NoAudience`].
+/// [`NoToken`].
 pub fn issued(
     app: &App,
     client: &Client,
     audience: Option<&str>,
     scope: Box<str>,
     (session, user): (&Session, &User),
+    key: Option<Thumbprint>,
     now: Time,
-) -> Result<Issued, NoAudience> {
+) -> Result<Issued, NoToken> {
+    if client.dpop_bound_access_tokens && key.is_none() {
+        return Err(NoToken::Unbound);
+    }
     let for_userinfo = || scope::has(&scope, scope::OPENID).then(|| userinfo(app));
     let audience = match (client.audience(audience), audience) {
         (Some(own), _) => own.into(),
-        (None, None) => for_userinfo().ok_or(NoAudience)?.into(),
-        (None, Some(asked)) => for_userinfo().filter(|own| own == asked).ok_or(NoAudience)?.into(),
+        (None, None) => for_userinfo().ok_or(NoToken::Audience)?.into(),
+        (None, Some(asked)) => {
+            for_userinfo().filter(|own| own == asked).ok_or(NoToken::Audience)?.into()
+        }
     };
     // No token outlives its session.
     let expires_at = (now + app.config.lifetimes.access_token).min(session.limits.ends_at);
     let roles = user.roles.iter().cloned().collect();
-    Ok(Issued { at: now, expires_at, audience, scope, roles, key: None })
+    Ok(Issued { at: now, expires_at, audience, scope, roles, key })
 }
 
 /// The session cookie of a session that has one.
@@ -144,6 +159,7 @@ fn tokens(session: &Session, issued: &Issued, access: SecretText, now: Time) -> 
         session_ends_at: session.limits.ends_at,
         session: session.id,
         scope: issued.scope.clone(),
+        bound: issued.key.is_some(),
     }
 }
 

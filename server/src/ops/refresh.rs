@@ -4,6 +4,7 @@ use symbolon_core::{
     client::Client,
     family::{Binding, Whence},
     handle::{Handle, InvalidHandle, Kind},
+    oauth::jwk::Thumbprint,
     refresh::{self, Presented, Refresh},
     secret::SecretText,
     session::{Device, Lapse},
@@ -25,6 +26,8 @@ pub struct Use<'a> {
     pub client: &'a Client,
     /// What the client showed besides.
     pub shown: Binding,
+    /// The key that the next access token shall be bound to.
+    pub key: Option<Thumbprint>,
     /// What the next access token shall be good for; `None`: all that the client may do.
     pub scope: Option<&'a str>,
     /// Where the request came from.
@@ -45,7 +48,7 @@ pub enum Refused {
     Scope,
     /// The client lost its audience since.
     #[error(transparent)]
-    Audience(#[from] issue::NoAudience),
+    Audience(#[from] issue::NoToken),
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -108,7 +111,7 @@ fn decide(
     let user = live.user.as_ref().ok_or(check::Refused::Lapsed(Lapse::User))?;
     let audience = Some(family.issued.audience.as_ref());
     let scope = family.scope_of(used.scope).ok_or(Refused::Scope)?;
-    let issued = issue::issued(app, used.client, audience, scope, (session, user), now)?;
+    let issued = issue::issued(app, used.client, audience, scope, (session, user), used.key, now)?;
     let active = keys
         .ring
         .handle_key(now)

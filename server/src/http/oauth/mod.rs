@@ -9,44 +9,36 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 use symbolon_core::{
-    client::ClientId,
+    family::Binding,
     id::{EntryId, SessionId, TokenId, UserId},
     keys::Algorithm,
-    secret::SecretText,
+    oauth::jwk::SignatureAlgorithm,
     time::Time,
 };
 
-use super::{
-    Http,
-    confirm::Confirm,
-    input::{self, Authenticated, Form},
-    output,
-    problem::Problem,
-};
+use self::{error::OauthError, parameters::Parameters};
+use super::{Http, confirm::Confirm, output};
 use crate::{
     app::now,
     ops::{self, introspect::Active},
 };
 
-/// A question about a half (RFC 7662, section 2.1).
-#[derive(Debug, Deserialize)]
-pub struct Question {
-    token: SecretText,
-    // A hint that is not needed: every half says what it is.
-    #[serde(rename = "token_type_hint", default)]
-    _hint: Option<String>,
-}
-
-/// What a half proves now.
+/// What a half proves now (RFC 7662, section 2.1), told to a client that has authenticated. No hint is needed: every half
+/// says what it is.
 pub async fn introspect(
     State(http): State<Http>,
-    Authenticated(asker): Authenticated,
-    Form(question): Form<Question>,
-) -> Result<Response, Problem> {
-    let active = ops::introspect::introspect(&http.app, &asker, &question.token, now()).await?;
+    headers: HeaderMap,
+    parameters: Parameters,
+) -> Result<Response, OauthError> {
+    let (asker, shown) = parameters.client(&headers, &http).await?;
+    if shown == Binding::None {
+        return Err(OauthError::invalid_client(false));
+    }
+    let token = parameters.require("token", "token is missing")?;
+    let active = ops::introspect::introspect(&http.app, &asker, token, now()).await?;
     Ok(match &active {
         None => output::json(HeaderMap::new(), json!({ "active": false })),
         Some(active) => output::json(HeaderMap::new(), Told::new(&http, active)),
@@ -82,6 +74,9 @@ struct Told<'a> {
     jti: Option<TokenId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     aud: Option<&'a [String]>,
+    /// The key that the token is bound to (RFC 9449, section 6.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Value>,
 }
 
 impl<'a> Told<'a> {
@@ -95,7 +90,11 @@ impl<'a> Told<'a> {
             roles: &active.roles,
             iat: active.issued_at.secs(),
             exp: active.expires_at.secs(),
-            token_type: if token.is_some() { "Bearer" } else { "session" },
+            token_type: match (token, active.key) {
+                (None, _) => "session",
+                (Some(_), None) => "Bearer",
+                (Some(_), Some(_)) => "DPoP",
+            },
             revoked_by: &active.revoked_by,
             sub: active.user,
             username: active.username.as_deref(),
@@ -105,30 +104,28 @@ impl<'a> Told<'a> {
             acr: active.user.map(|_| active.assurance.as_str()),
             jti: token.map(|(id, _)| *id),
             aud: token.map(|(_, audiences)| audiences.as_slice()),
+            cnf: active.key.map(|key| json!({ "jkt": key })),
         }
     }
 }
 
-/// A half that shall be void (RFC 7009, section 2.1).
-#[derive(Debug, Deserialize)]
-pub struct Revocation {
-    token: SecretText,
-    #[serde(rename = "token_type_hint", default)]
-    _hint: Option<String>,
-    client_id: Option<ClientId>,
-}
-
-/// Revokes an access token, or the login behind a refresh token (RFC 7009). What proves nothing is revoked already.
+/// Revokes an access token, or the login behind a refresh token (RFC 7009). What proves nothing is revoked already. Who
+/// says nothing of itself means the default client.
 pub async fn revoke(
     confirm: Confirm,
     State(http): State<Http>,
     headers: HeaderMap,
-    Form(revocation): Form<Revocation>,
-) -> Result<Response, Problem> {
-    let (client, _) = input::client(&headers, revocation.client_id.as_ref(), &http)?;
-    ops::end::half(&http.app, &client, &revocation.token, now()).await?;
+    parameters: Parameters,
+) -> Result<Response, OauthError> {
+    let client =
+        match http.app.client(&http.default_client).filter(|_| parameters.names_nobody(&headers)) {
+            Some(client) => client,
+            None => parameters.client(&headers, &http).await?.0,
+        };
+    let token = parameters.require("token", "token is missing")?;
+    ops::end::half(&http.app, &client, token, now()).await?;
     // The standard asks for 200.
-    confirm.answer(&http.app, HeaderMap::new(), Some(json!({}))).await
+    Ok(confirm.answer(&http.app, HeaderMap::new(), Some(json!({}))).await.into_response())
 }
 
 /// The public keys (RFC 7517). Copies may be kept for less time than a new key is published before it signs.
@@ -144,17 +141,23 @@ pub async fn jwks(State(http): State<Http>) -> Response {
     response
 }
 
+/// How clients prove who they are; the last does not.
+const METHODS: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+
 /// What a resource server needs to know (RFC 8414).
 pub async fn metadata(State(http): State<Http>) -> Response {
     let issuer = http.app.config.public_url.issuer();
+    let algorithms = SignatureAlgorithm::ALL.map(SignatureAlgorithm::name);
     axum::Json(json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/oauth2/authorize"),
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
-        "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
+        "introspection_endpoint_auth_methods_supported": METHODS[..3],
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
-        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
+        "revocation_endpoint_auth_methods_supported": METHODS,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         "access_token_signing_alg_values_supported": Algorithm::ALL.map(Algorithm::name),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
@@ -162,7 +165,9 @@ pub async fn metadata(State(http): State<Http>) -> Response {
         "authorization_response_iss_parameter_supported": true,
         "request_uri_parameter_supported": false,
         "token_endpoint": format!("{issuer}/oauth2/token"),
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "token_endpoint_auth_methods_supported": METHODS,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "dpop_signing_alg_values_supported": algorithms,
         "grant_types_supported": token::GRANTS,
         "ui_locales_supported": ["ko", "en"],
     }))

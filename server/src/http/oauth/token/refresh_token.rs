@@ -11,9 +11,9 @@ use crate::{
 };
 
 pub(super) async fn grant(asked: &Asked<'_>) -> Result<Tokens, OauthError> {
-    let Asked { http, client, shown, device, parameters } = *asked;
+    let Asked { http, client, shown, key, device, parameters } = *asked;
     let token = parameters.require("refresh_token", "refresh_token is missing")?;
-    let used = Use { token, client, shown, scope: parameters.get("scope"), device };
+    let used = Use { token, client, shown, key, scope: parameters.get("scope"), device };
     ops::refresh::refresh(&http.app, used, now()).await.map_err(|refused| match refused {
         Refused::Unavailable(error) | Refused::Check(check::Refused::Unavailable(error)) => {
             error.into()
