@@ -17,6 +17,8 @@ pub enum Act {
     LoggedIn,
     /// A visitor's session was opened.
     VisitorOpened,
+    /// A machine client's session was opened.
+    MachineOpened,
     /// A session was ended.
     SessionEnded(Reason),
     /// All sessions of a user, or all but one, were ended.
@@ -51,6 +53,7 @@ impl Act {
             Self::NameTaken => "user.name_taken",
             Self::LoggedIn => "session.logged_in",
             Self::VisitorOpened => "session.visitor_opened",
+            Self::MachineOpened => "session.machine_opened",
             Self::SessionEnded(_) => "session.ended",
             Self::SessionsEnded(_) => "user.sessions_ended",
             Self::TokenEnded => "token.ended",

@@ -10,6 +10,7 @@ use crate::{
     id::{EntryId, Text, UserId},
     keys::Algorithm,
     oauth::{
+        grant::GrantType,
         jwk::{InvalidKeys, PublicKeys},
         uri::Uri,
     },
@@ -206,6 +207,10 @@ impl<'de> serde::Deserialize<'de> for JwksUri {
     }
 }
 
+fn grant_types() -> Vec<GrantType> {
+    GrantType::DEFAULT.into()
+}
+
 const fn rs256() -> Algorithm {
     Algorithm::Rs256
 }
@@ -241,6 +246,9 @@ pub struct Client {
     /// The scopes that it may ask for, besides the [standard](scope::STANDARD) ones.
     #[serde(default)]
     pub scopes: Vec<Scope>,
+    /// The grants that it may use at the token endpoint.
+    #[serde(default = "grant_types")]
+    pub grant_types: Vec<GrantType>,
     /// How its access tokens are signed.
     #[serde(default)]
     pub algorithm: Algorithm,
@@ -303,6 +311,20 @@ impl Client {
         let both = self.jwks.is_some() && self.jwks_uri.is_some();
         let public = matches!(self.kind, ClientKind::Public);
         !(both || public && self.has_keys())
+    }
+
+    /// The scope of a client that acts for itself: without a wish all of its own. `None` if it asks for more; a login,
+    /// which the standard scopes are about, it has none.
+    pub fn scope_of_machine(&self, asked: Option<&str>) -> Option<Box<str>> {
+        let own: Vec<&str> = self.scopes.iter().map(Scope::as_str).collect();
+        let Some(asked) = asked else { return Some(own.join(" ").into()) };
+        let may = |name: &str| own.contains(&name);
+        asked.split_ascii_whitespace().all(may).then(|| scope::only(asked, may))
+    }
+
+    /// Whether it may use a grant.
+    pub fn may_use(&self, grant: GrantType) -> bool {
+        self.grant_types.contains(&grant)
     }
 
     /// Whether pages of this origin belong to the client.

@@ -153,6 +153,9 @@ impl Lifetimes {
     }
 }
 
+/// A century: longer than any server runs.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// The session cookie that is current.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cookie {
@@ -317,6 +320,13 @@ impl Session {
         Self::open(opening, Some(login), lifetimes, now, rng)
     }
 
+    /// The session of a machine client, which acts for itself. It is opened and ended and never runs out.
+    pub fn machine(client: ClientId, device: Device, now: Time, rng: &mut impl CryptoRng) -> Self {
+        let opening = Opening { client, parent: None, device };
+        let limits = Limits { idle: FOREVER, ends_at: now + FOREVER };
+        Self::with(opening, None, limits, now, rng)
+    }
+
     /// The session of an app that a browser session authorises. It proves what the parent proved, is where the parent
     /// is, and lives no longer. Whoever opens it gives it a cookie or tokens of its own.
     pub fn child(
@@ -326,20 +336,9 @@ impl Session {
         now: Time,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        Self {
-            id: SessionId::random(rng),
-            version: Version::FIRST,
-            parent: Some(parent.id),
-            client,
-            login: Some(login),
-            device: parent.device.clone(),
-            opened_at: now,
-            seen_at: now,
-            limits: parent.limits,
-            salt: Salt::random(rng),
-            cookie: None,
-            families: Families::default(),
-        }
+        let device = parent.device.clone();
+        let opening = Opening { client, parent: Some(parent.id), device };
+        Self::with(opening, Some(login), parent.limits, now, rng)
     }
 
     fn open(
@@ -349,12 +348,23 @@ impl Session {
         now: Time,
         rng: &mut impl CryptoRng,
     ) -> Self {
+        let limits = lifetimes.limits(login.as_ref(), now);
+        Self::with(opening, login, limits, now, rng)
+    }
+
+    fn with(
+        opening: Opening,
+        login: Option<Login>,
+        limits: Limits,
+        now: Time,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
         Self {
             id: SessionId::random(rng),
             version: Version::FIRST,
             parent: opening.parent,
             client: opening.client,
-            limits: lifetimes.limits(login.as_ref(), now),
+            limits,
             login,
             device: opening.device,
             opened_at: now,

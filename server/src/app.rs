@@ -33,6 +33,7 @@ use crate::{
     config::Config,
     key_sets::KeySets,
     live::LiveSessions,
+    machines::Machines,
     ops::{self, Unavailable},
     password::{Bounds, Busy, Passwords, PhcString, Verdict},
     reach::Reach,
@@ -120,6 +121,8 @@ pub struct App {
     pub store: Store,
     /// Sessions that were proven lately.
     pub live: LiveSessions,
+    /// Sessions of machines that were proven a moment ago.
+    pub machines: Machines,
     /// The password hash.
     pub passwords: Passwords,
     /// Attempt limits.
@@ -214,6 +217,7 @@ impl App {
         let ring = KeyRing::open(&[], &master, &key_policy(&config)).map_err(key_error)?;
         let app = Arc::new(Self {
             live: LiveSessions::new(config.limits.live_sessions_max, config.lifetimes.access_token),
+            machines: Machines::new(config.revocation.lease),
             passwords: passwords(&config)?,
             attempts: Attempts::new(config.limits.quotas(), &SecretBytes::random(&mut Os)),
             reach: Reach::new(&config.outbound),
@@ -305,11 +309,12 @@ impl App {
         let clients = self.clients();
         let audiences = clients.values().flat_map(|client| &client.audiences).map(String::as_str);
         let issuer = self.config.public_url.issuer();
+        let userinfo = ops::issue::userinfo(self);
         let rules = Rules {
             types: vec![TokenType::AtJwt, TokenType::Jwt],
             leeway: LEEWAY,
             lifetime_max: self.config.lifetimes.access_token_max(),
-            ..Rules::new(issuer, audiences.chain([issuer]))
+            ..Rules::new(issuer, audiences.chain([issuer, userinfo.as_str()]))
         };
         let verifier = Verifier::new(rules, ring.verifying_keys(now()).cloned());
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) =

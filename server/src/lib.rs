@@ -11,6 +11,7 @@ pub mod jobs;
 pub mod key_sets;
 pub mod listen;
 pub mod live;
+pub mod machines;
 pub mod ops;
 pub mod os;
 pub mod password;

@@ -13,6 +13,7 @@
 //! | [`dpop`] | a request proves that it has the key of its token | RFC 9449 |
 //! | [`once`] | what may be used once | RFC 7523, 9449 |
 //! | [`request_object`] | an authorization request that its client signed | RFC 9101 |
+//! | [`grant`] | in exchange for what there are tokens | RFC 6749, 7591 |
 //! | [`pkce`] | the challenge of a request | RFC 7636, 9700 |
 //! | [`scope`] | what is asked for | RFC 6749, section 3.3 |
 //! | [`resource`] | for whom it is asked | RFC 8707 |
@@ -20,6 +21,7 @@
 
 pub mod assertion;
 pub mod dpop;
+pub mod grant;
 pub mod jwk;
 pub mod jws;
 pub mod once;

@@ -40,6 +40,9 @@ CREATE INDEX sessions_of_user ON sessions (user_id, opened_at) WHERE ended_at IS
 CREATE INDEX sessions_of_parent ON sessions (parent) WHERE parent IS NOT NULL;
 -- A client has one session under a browser session.
 CREATE UNIQUE INDEX children ON sessions (parent, client) WHERE parent IS NOT NULL AND ended_at IS NULL;
+-- A machine, which is neither a user nor a visitor with a cookie, has one session.
+CREATE UNIQUE INDEX machines ON sessions (client)
+    WHERE user_id IS NULL AND parent IS NULL AND cookie_generation IS NULL AND ended_at IS NULL;
 CREATE INDEX sessions_by_end ON sessions (ends_at);
 CREATE INDEX tombstones_by_age ON sessions (ended_at) WHERE ended_at IS NOT NULL;
 

@@ -270,6 +270,9 @@ pub(super) enum ClientCommand {
         /// A scope that it may ask for, besides openid and profile (repeat for more)
         #[arg(long = "scope")]
         scopes: Vec<String>,
+        /// A grant that it may use (repeat for more): authorization_code, refresh_token, client_credentials
+        #[arg(long = "grant-type", default_values = ["authorization_code", "refresh_token"])]
+        grant_types: Vec<String>,
         /// How its access tokens are signed: ES256, EdDSA or RS256
         #[arg(long, default_value = "ES256")]
         algorithm: String,
@@ -316,6 +319,7 @@ impl ClientCommand {
                 origins,
                 redirect_uris,
                 scopes,
+                grant_types,
                 algorithm,
                 id_token_algorithm,
                 token_type,
@@ -326,7 +330,8 @@ impl ClientCommand {
                 let body = json!({
                     "id": id, "kind": format!("{kind:?}").to_lowercase(), "first_party": first_party,
                     "audiences": audiences, "origins": origins, "redirect_uris": redirect_uris,
-                    "scopes": scopes, "id_token_algorithm": id_token_algorithm,
+                    "scopes": scopes, "grant_types": grant_types,
+                    "id_token_algorithm": id_token_algorithm,
                     "algorithm": algorithm, "token_type": token_type, "browser": browser,
                 });
                 check_client(&body)?;

@@ -6,6 +6,7 @@ use symbolon_core::{
     client::{BrowserAccess, ClientId, ClientJwks, ClientKind, JwksUri},
     keys::Algorithm,
     limit::Quota,
+    oauth::grant::GrantType,
     scope::Scope,
     token::TokenType,
 };
@@ -193,6 +194,8 @@ section! {
         redirect_uris: Vec<RedirectUri> = "[]";
         /// The scopes that it may ask for, besides `openid` and `profile`.
         scopes: Vec<Scope> = "[]";
+        /// The grants that it may use; a machine that acts for itself uses `client_credentials`.
+        grant_types: Vec<GrantType> = r#"["authorization_code", "refresh_token"]"#;
         /// How its access tokens are signed. Every library knows ES256.
         algorithm: Algorithm = r#""ES256""#;
         /// How its ID tokens are signed. Every OpenID Connect library knows RS256.

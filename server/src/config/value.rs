@@ -8,7 +8,7 @@ use symbolon_core::{
     csrf::Origin,
     keys::Algorithm,
     limit::Quota,
-    oauth::jwk::InvalidKeys,
+    oauth::{grant::GrantType, jwk::InvalidKeys},
     scope::Scope,
     session::Assurance,
     token::TokenType,
@@ -163,6 +163,7 @@ named! {
     Algorithm: "ES256" | "EdDSA" | "RS256";
     TokenType: "at+jwt" | "JWT";
     Headers: "x-original" | "x-forwarded" | "request";
+    GrantType: "authorization_code" | "refresh_token" | "client_credentials";
     Access: "login" | "session" | "public";
     Assurance: "aal1" | "aal2";
 }
@@ -342,6 +343,12 @@ impl FromValue for JwksUri {
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, Self::NAME)?.parse().map_err(|why: InvalidJwksUri| why.to_string())
     }
+}
+
+impl Item for GrantType {
+    const LIST: &'static str =
+        "a list of `authorization_code`, `refresh_token` and `client_credentials`";
+    const LIST_EXAMPLE: &'static str = r#"["client_credentials"]"#;
 }
 
 impl Item for Scope {

@@ -29,8 +29,9 @@ pub struct TokenAnswer {
     token_type: &'static str,
     /// Seconds until the access token expires.
     expires_in: u64,
-    /// Seconds until the login ends in any case.
-    authorization_expires_in: u64,
+    /// Seconds until the login ends in any case. Absent where nobody has logged in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization_expires_in: Option<u64>,
     /// What the access token may be used for.
     #[serde(skip_serializing_if = "str::is_empty")]
     scope: String,
@@ -53,7 +54,7 @@ impl TokenAnswer {
             id_token: tokens.id_token.as_ref().map(|token| token.expose().to_owned()),
             token_type: if tokens.bound { "DPoP" } else { "Bearer" },
             expires_in: tokens.expires_in.as_secs(),
-            authorization_expires_in: tokens.session_ends_at.since(now).as_secs(),
+            authorization_expires_in: tokens.login_ends_at.map(|end| end.since(now).as_secs()),
             scope: tokens.scope.to_string(),
             sid: tokens.session.to_string(),
         }
@@ -106,7 +107,7 @@ pub fn set_tokens(
         set(http, Cookie::Access, &tokens.access, Some(tokens.expires_in))?,
     );
     if let Some(refresh) = &tokens.refresh {
-        let age = Some(tokens.session_ends_at.since(now));
+        let age = tokens.login_ends_at.map(|end| end.since(now));
         headers.append(header::SET_COOKIE, set(http, Cookie::Refresh, refresh, age)?);
     }
     Ok(csrf::token(tokens.access.expose()))

@@ -8,7 +8,7 @@ use symbolon_core::{
     handle::{FamilyNumber, HandleKey, Name},
     id::{KeyId, SessionId, TokenId},
     keys::{Algorithm, SigningKey},
-    oauth::jwk::Thumbprint,
+    oauth::{grant::GrantType, jwk::Thumbprint},
     scope,
     secret::SecretText,
     session::Session,
@@ -31,8 +31,8 @@ pub struct Tokens {
     pub id_token: Option<SecretText>,
     /// How long the access token is good for.
     pub expires_in: Duration,
-    /// When the login ends in any case.
-    pub session_ends_at: Time,
+    /// When the login ends in any case; a machine has none.
+    pub login_ends_at: Option<Time>,
     /// The session whose halves they are.
     pub session: SessionId,
     /// What the access token may be used for, separated by spaces; empty for nothing in particular.
@@ -83,6 +83,27 @@ pub fn issued(
     Ok(Issued { at: now, expires_at, audience, scope, roles, key })
 }
 
+/// What an access token says that is issued to a machine for itself; without `audience` for its first one. Its session
+/// does not run out.
+///
+/// # Errors
+/// [`NoToken`].
+pub fn issued_to_machine(
+    app: &App,
+    client: &Client,
+    audience: Option<&str>,
+    scope: Box<str>,
+    key: Option<Thumbprint>,
+    now: Time,
+) -> Result<Issued, NoToken> {
+    if client.dpop_bound_access_tokens && key.is_none() {
+        return Err(NoToken::Unbound);
+    }
+    let audience = client.audience(audience).ok_or(NoToken::Audience)?.into();
+    let expires_at = now + app.config.lifetimes.access_token;
+    Ok(Issued { at: now, expires_at, audience, scope, roles: Vec::new(), key })
+}
+
 /// The session cookie of a session that has one.
 ///
 /// # Errors
@@ -126,11 +147,15 @@ pub async fn family(
     let family = session.families.get(number).ok_or_else(|| {
         Unavailable::Key(format!("session {} has no family {}", session.id, number.0))
     })?;
-    let refresh = mint(app, session, &family.handle(session.id), family.key, &family.client, now)?;
+    let refresh = if client.may_use(GrantType::RefreshToken) {
+        let name = family.handle(session.id);
+        Some(mint(app, session, &name, family.key, &family.client, now)?)
+    } else {
+        None
+    };
     let token = session.token_of(family);
     let access = access(app, session, &family.issued, token, client, now).await?;
     let id_token = id_token(app, session, &family.issued, &access, client, nonce, now).await?;
-    let refresh = Some(refresh);
     Ok(Tokens { refresh, id_token, ..tokens(session, &family.issued, access, now) })
 }
 
@@ -156,7 +181,7 @@ fn tokens(session: &Session, issued: &Issued, access: SecretText, now: Time) -> 
         refresh: None,
         id_token: None,
         expires_in: issued.expires_at.since(now),
-        session_ends_at: session.limits.ends_at,
+        login_ends_at: session.login.as_ref().map(|_| session.limits.ends_at),
         session: session.id,
         scope: issued.scope.clone(),
         bound: issued.key.is_some(),

@@ -13,6 +13,7 @@ pub mod introspect;
 pub mod issue;
 pub mod keys;
 pub mod login;
+pub mod machine;
 pub mod password;
 pub mod refresh;
 pub mod register;

@@ -30,6 +30,8 @@ pub struct Use<'a> {
     pub key: Option<Thumbprint>,
     /// What the next access token shall be good for; `None`: all that the client may do.
     pub scope: Option<&'a str>,
+    /// For which of the client's resource servers the next access token shall be; `None`: for the same as before.
+    pub resource: Option<&'a str>,
     /// Where the request came from.
     pub device: &'a Device,
 }
@@ -46,7 +48,7 @@ pub enum Refused {
     /// The client asks for more than it may do.
     #[error("the scope is more than was granted")]
     Scope,
-    /// The client lost its audience since.
+    /// The client has no such audience, or lost it since.
     #[error(transparent)]
     Audience(#[from] issue::NoToken),
     /// Not now.
@@ -109,7 +111,7 @@ fn decide(
         .map_err(check::Refused::from)?;
     check::stands(live, now)?;
     let user = live.user.as_ref().ok_or(check::Refused::Lapsed(Lapse::User))?;
-    let audience = Some(family.issued.audience.as_ref());
+    let audience = Some(used.resource.unwrap_or(&family.issued.audience));
     let scope = family.scope_of(used.scope).ok_or(Refused::Scope)?;
     let issued = issue::issued(app, used.client, audience, scope, (session, user), used.key, now)?;
     let active = keys

@@ -364,6 +364,17 @@ impl Store {
         query.fetch_optional(&self.readers).await?.map(|row| rows::session(&row)).transpose()
     }
 
+    /// The live session of a machine client.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn machine(&self, client: &ClientId) -> Result<Option<Session>, StoreError> {
+        let query = "SELECT * FROM sessions WHERE client = $1 AND user_id IS NULL AND parent IS NULL \
+                     AND cookie_generation IS NULL AND ended_at IS NULL";
+        let query = sqlx::query(query).bind(client.as_str());
+        query.fetch_optional(&self.readers).await?.map(|row| rows::session(&row)).transpose()
+    }
+
     /// The authorization code of this digest, used or not.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ mod kill;
 #[cfg(test)]
 mod listen;
 #[cfg(test)]
+mod machines;
+#[cfg(test)]
 mod oauth;
 #[cfg(test)]
 mod prober;

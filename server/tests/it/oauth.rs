@@ -40,7 +40,7 @@ fn sent(location: &str, name: &str) -> Option<String> {
 }
 
 /// The parts of a token, its signature held against the published keys.
-async fn opened(world: &World, token: &str) -> (Value, Value) {
+pub(crate) async fn opened(world: &World, token: &str) -> (Value, Value) {
     let parts: Vec<&str> = token.split('.').collect();
     let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
     let json = |part| serde_json::from_slice::<Value>(&decode(part)).unwrap();
@@ -142,7 +142,7 @@ impl Provider {
 }
 
 #[track_caller]
-fn refused(answer: &Answer, status: u16, error: &str) {
+pub(crate) fn refused(answer: &Answer, status: u16, error: &str) {
     assert_eq!(
         (answer.status.as_u16(), answer.text_of("error").as_str()),
         (status, error),
@@ -333,6 +333,49 @@ async fn what_is_missing_or_stands_twice() {
     let no_form = ask("POST", "/oauth2/token").json(&json!({})).basic(&provider.web);
     refused(&world.send(no_form).await, 400, "invalid_request");
     provider.redeem(&code).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_refreshed_token_is_for_one_of_the_clients_resource_servers() {
+    let provider = Provider::new().await;
+    let world = &provider.world;
+    let browser = world.cookie("user").await;
+    let two = json!(["https://api.example", "https://files.example"]);
+    let more = json!({ "first_party": true, "redirect_uris": [CALLBACK], "audiences": two });
+    let two = world.add_client("two", "confidential", more).await;
+    let code = provider.code(&browser, &[("client_id", "two"), ("scope", "profile")]).await;
+    let mut answer = world.send(Provider::redemption(&code, &[]).basic(&two)).await.expect(200);
+    for (resource, audience) in [
+        ("", "https://api.example"),
+        ("https://files.example", "https://files.example"),
+        ("https://evil.example", ""),
+        (ORIGIN, ""),
+    ] {
+        let token = answer.text_of("refresh_token");
+        let refreshed = provider.refresh(&two, &token, &[("resource", resource)]).await;
+        if audience.is_empty() {
+            refused(&refreshed, 400, "invalid_target");
+        } else {
+            answer = refreshed.expect(200);
+            let (_, claims) = opened(world, &answer.text_of("access_token")).await;
+            assert_eq!(claims["aud"], audience);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_uses_the_grants_that_it_has() {
+    let provider = Provider::new().await;
+    let world = &provider.world;
+    let browser = world.cookie("user").await;
+    let more = |grants: Value| json!({ "first_party": true, "redirect_uris": [CALLBACK], "grant_types": grants });
+    let once = world.add_client("once", "confidential", more(json!(["authorization_code"]))).await;
+    let code = provider.code(&browser, &[("client_id", "once")]).await;
+    let answer = world.send(Provider::redemption(&code, &[]).basic(&once)).await.expect(200);
+    assert_eq!(answer.json()["refresh_token"], Value::Null);
+    world.add_client("none", "confidential", more(json!([]))).await;
+    let answer = provider.authorize(&browser, &[("client_id", "none")]).await.expect(303);
+    assert_eq!(sent(answer.location(), "error").as_deref(), Some("unauthorized_client"));
 }
 
 #[tokio::test]

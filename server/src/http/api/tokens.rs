@@ -95,8 +95,15 @@ async fn refresh_now(
     };
     let (client, shown) = input::client(headers, request.client_id.as_ref(), http)?;
     if let Some(token) = &request.refresh_token {
-        let used =
-            Use { token, client: &client, shown, key: None, scope: None, device: &caller.device };
+        let used = Use {
+            token,
+            client: &client,
+            shown,
+            key: None,
+            scope: None,
+            resource: None,
+            device: &caller.device,
+        };
         let tokens = ops::refresh::refresh(&http.app, used, now).await?;
         return Ok(output::json(HeaderMap::new(), TokenAnswer::new(&tokens, now)));
     }
@@ -138,7 +145,15 @@ async fn by_cookie(
 ) -> Result<Tokens, Problem> {
     let cookies = http.rules.layout().read(headers).map_err(|_| problem::MALFORMED)?;
     let token = cookies.get(Cookie::Refresh).ok_or(problem::GRANT)?;
-    let used = Use { token: &token, client, shown, key: None, scope: None, device: &caller.device };
+    let used = Use {
+        token: &token,
+        client,
+        shown,
+        key: None,
+        scope: None,
+        resource: None,
+        device: &caller.device,
+    };
     Ok(ops::refresh::refresh(&http.app, used, now()).await?)
 }
 

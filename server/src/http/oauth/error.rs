@@ -74,8 +74,8 @@ impl OauthError {
         Self { status, retry_after_secs: Some(retry_after_secs), ..told }
     }
 
-    /// The client gets no tokens for anybody.
-    pub const TARGET: Self = Self::new("invalid_target", "the client has no audience");
+    /// The client gets no tokens for that resource server, or for none at all (RFC 8707, section 2).
+    pub const TARGET: Self = Self::new("invalid_target", "the client has no such audience");
 }
 
 impl From<Unproven> for OauthError {

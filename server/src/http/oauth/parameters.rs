@@ -51,6 +51,10 @@ impl Parameters {
         let twice = |(at, (name, _)): (usize, &(String, SecretText))| {
             all[..at].iter().any(|(before, _)| before == name)
         };
+        // The one parameter that may stand twice (RFC 8707, section 2); a token is for one resource server.
+        if all.iter().filter(|(name, _)| name == "resource").count() > 1 {
+            return Err(OauthError::TARGET);
+        }
         if all.len() > PARAMETERS_MAX || all.iter().enumerate().any(twice) {
             return Err(OauthError::invalid_request(
                 "a parameter stands twice, or there are too many",

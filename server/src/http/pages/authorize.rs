@@ -22,6 +22,7 @@ use axum::{
 use symbolon_core::{
     client::{Client, ClientKind},
     code::{Challenge, Request},
+    oauth::grant::GrantType,
 };
 
 use super::{Http, Next, View, login_url, see_other};
@@ -42,8 +43,8 @@ const FAULTS: &[(Fault, IsSo)] = &[
     (("unsupported_response_type", "response_type must be code"), |it| {
         it.get("response_type") != Some("code")
     }),
-    (("unauthorized_client", "a resource server logs nobody in"), |it| {
-        it.client.kind == ClientKind::Resource
+    (("unauthorized_client", "the client logs nobody in by a code"), |it| {
+        it.client.kind == ClientKind::Resource || !it.client.may_use(GrantType::AuthorizationCode)
     }),
     (("request_not_supported", "request is not supported"), |it| it.get("request").is_some()),
     (("request_uri_not_supported", "request_uri is not supported"), |it| {

@@ -6,11 +6,13 @@
 //! | the client is who it says ([`Parameters::client`]) | `invalid_client`, 401 |
 //! | where it brings a proof of a key (DPoP), it fits this request and is new; a client whose tokens must be bound brings one | `invalid_dpop_proof`, `use_dpop_nonce` |
 //! | `grant_type` is one of [`GRANTS`] | `unsupported_grant_type` |
+//! | the client may use the grant | `unauthorized_client` |
 //! | what the grant's own file says | its error |
 //!
 //! Answers and errors are those of sections 5.1 and 5.2, and nobody keeps them.
 
 mod authorization_code;
+mod client_credentials;
 mod refresh_token;
 
 use axum::{
@@ -18,7 +20,12 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::Response,
 };
-use symbolon_core::{client::Client, family::Binding, oauth::jwk::Thumbprint, session::Device};
+use symbolon_core::{
+    client::Client,
+    family::Binding,
+    oauth::{grant::GrantType, jwk::Thumbprint},
+    session::Device,
+};
 use symbolon_guard::dpop;
 
 use super::{error::OauthError, parameters::Parameters};
@@ -33,22 +40,22 @@ use crate::{
 };
 
 macro_rules! grants {
-    ($($name:literal $grant:path;)*) => {
-        /// The grants that are on, as the metadata names them.
-        pub const GRANTS: &[&str] = &[$($name),*];
+    ($($name:ident $grant:path;)*) => {
+        /// The grants that are on.
+        pub const GRANTS: &[GrantType] = &[$(GrantType::$name),*];
 
-        async fn grant(name: &str, asked: &Asked<'_>) -> Result<Tokens, OauthError> {
+        async fn grant(name: GrantType, asked: &Asked<'_>) -> Result<Tokens, OauthError> {
             match name {
-                $($name => $grant(asked).await,)*
-                _ => Err(OauthError::GRANT_TYPE),
+                $(GrantType::$name => $grant(asked).await,)*
             }
         }
     };
 }
 
 grants! {
-    "authorization_code" authorization_code::grant;
-    "refresh_token"      refresh_token::grant;
+    AuthorizationCode authorization_code::grant;
+    RefreshToken      refresh_token::grant;
+    ClientCredentials client_credentials::grant;
 }
 
 /// What a grant is asked with.
@@ -83,7 +90,11 @@ pub async fn token(
     let (parameters, device) = (&parameters, &caller.device);
     let asked = Asked { http: &http, client: &client, shown, key, device, parameters };
     let name = parameters.require("grant_type", "grant_type is missing")?;
-    let tokens = grant(name.expose(), &asked).await?;
+    let name: GrantType = name.expose().parse().map_err(|_| OauthError::GRANT_TYPE)?;
+    if !client.may_use(name) {
+        return Err(OauthError::unauthorized_client("the client's grant_types have no such grant"));
+    }
+    let tokens = grant(name, &asked).await?;
     let mut headers = HeaderMap::new();
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     Ok(output::json(headers, TokenAnswer::new(&tokens, now())))

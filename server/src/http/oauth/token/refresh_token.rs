@@ -13,12 +13,14 @@ use crate::{
 pub(super) async fn grant(asked: &Asked<'_>) -> Result<Tokens, OauthError> {
     let Asked { http, client, shown, key, device, parameters } = *asked;
     let token = parameters.require("refresh_token", "refresh_token is missing")?;
-    let used = Use { token, client, shown, key, scope: parameters.get("scope"), device };
+    let (scope, resource) = (parameters.get("scope"), parameters.get("resource"));
+    let used = Use { token, client, shown, key, scope, resource, device };
     ops::refresh::refresh(&http.app, used, now()).await.map_err(|refused| match refused {
         Refused::Unavailable(error) | Refused::Check(check::Refused::Unavailable(error)) => {
             error.into()
         }
         Refused::Scope => OauthError::SCOPE,
+        Refused::Audience(_) => OauthError::TARGET,
         refused => {
             tracing::debug!(reason = %refused, "a refresh token proves nothing");
             OauthError::INVALID_GRANT
