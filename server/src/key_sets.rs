@@ -161,3 +161,72 @@ impl Held {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::{Router, routing::get};
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Outbound;
+
+    const KEYS: [&str; 2] = [
+        "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        "6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw",
+    ];
+
+    /// Answers the first key until the second one is put there.
+    #[tokio::test]
+    async fn when_a_set_is_fetched_again() {
+        let (asked, which) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (count, key) = (Arc::clone(&asked), Arc::clone(&which));
+        let answer = move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            let x = KEYS[key.load(Ordering::SeqCst)];
+            let jwks = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": x, "x": x }] });
+            async move { jwks.to_string() }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = format!("http://{}/jwks", listener.local_addr().unwrap());
+        let router = Router::new().route("/jwks", get(answer));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+
+        let reach = Reach::new(&Outbound {
+            allowed_networks: vec!["127.0.0.1".parse().unwrap()],
+            ca_file: None,
+            timeout: Duration::from_secs(60),
+        });
+        let client = json!({ "id": "app", "kind": "confidential", "jwks_uri": at });
+        let client: Client = serde_json::from_value(client).unwrap();
+        let sets = KeySets::default();
+        let at = |secs: u64| Tick::from_nanos(secs * 1_000_000_000);
+        let kid = |keys: &PublicKeys| keys.iter().next().unwrap().kid().unwrap().to_owned();
+
+        let first = sets.get(&client, None, &reach, at(1000)).await.unwrap();
+        which.store(1, Ordering::SeqCst);
+        // What is asked with, whether a key is missed, what is known then, and how often was asked.
+        for (secs, missed, known, times) in [
+            (1001, false, 0, 1),
+            (1029, true, 0, 1),
+            (1599, false, 0, 1),
+            (1599, true, 1, 2),
+            (1600, true, 1, 2),
+            (2198, false, 1, 2),
+            (2200, false, 1, 3),
+        ] {
+            let stale = missed.then_some(&first);
+            let keys = sets.get(&client, stale, &reach, at(secs)).await.unwrap();
+            let found = (kid(&keys), asked.load(Ordering::SeqCst));
+            assert_eq!(found, (KEYS[known].to_owned(), times), "{secs} {missed}");
+        }
+        // Another place is another set.
+        let moved = client.jwks_uri.as_ref().unwrap().as_str().replace("/jwks", "/gone");
+        let moved = Client { jwks_uri: Some(moved.parse().unwrap()), ..client };
+        let gone = |secs| sets.get(&moved, None, &reach, at(secs));
+        assert!(matches!(gone(2201).await, Err(NoKeys::Status(_))));
+        assert!(matches!(gone(2230).await, Err(NoKeys::Lately)));
+        assert!(matches!(gone(2231).await, Err(NoKeys::Status(_))));
+    }
+}

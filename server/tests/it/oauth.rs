@@ -10,14 +10,14 @@ use crate::world::{Answer, Ask, ORIGIN, World, ask};
 const CALLBACK: &str = "https://web.example/callback";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
-type Client = (String, String);
-type Fields<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Client = (String, String);
+pub(crate) type Fields<'a> = &'a [(&'a str, &'a str)];
 
 /// A server with clients of each kind.
-struct Provider {
-    world: World,
+pub(crate) struct Provider {
+    pub(crate) world: World,
     /// Keeps a secret.
-    web: Client,
+    pub(crate) web: Client,
     /// Keeps none.
     spa: Client,
 }
@@ -57,7 +57,7 @@ pub(crate) async fn opened(world: &World, token: &str) -> (Value, Value) {
 }
 
 impl Provider {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let world = World::new().await;
         let more =
             |uri: &str| json!({ "first_party": true, "redirect_uris": [uri], "scopes": ["cart"] });
@@ -82,14 +82,14 @@ impl Provider {
         self.world.send(ask("GET", &format!("/oauth2/authorize?{query}")).cookie(cookie)).await
     }
 
-    async fn code(&self, cookie: &str, changes: Fields<'_>) -> String {
+    pub(crate) async fn code(&self, cookie: &str, changes: Fields<'_>) -> String {
         let answer = self.authorize(cookie, changes).await.expect(303);
         let code = sent(answer.location(), "code").unwrap_or_else(|| panic!("{answer:?}"));
         self.world.issued.lock().unwrap().push(code.clone());
         code
     }
 
-    fn redemption(code: &str, changes: Fields<'_>) -> Ask {
+    pub(crate) fn redemption(code: &str, changes: Fields<'_>) -> Ask {
         let fields = [
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -103,7 +103,7 @@ impl Provider {
         self.world.send(Self::redemption(code, &[]).basic(&self.web)).await
     }
 
-    async fn tokens(&self, cookie: &str) -> Answer {
+    pub(crate) async fn tokens(&self, cookie: &str) -> Answer {
         self.redeem(&self.code(cookie, &[]).await).await.expect(200)
     }
 
@@ -126,7 +126,7 @@ impl Provider {
         self.world.send(request).await
     }
 
-    async fn introspect(&self, token: &str) -> Value {
+    pub(crate) async fn introspect(&self, token: &str) -> Value {
         let about = ask("POST", "/oauth2/introspect").basic(&self.web).form(&[("token", token)]);
         self.world.send(about).await.expect(200).json()
     }
