@@ -113,7 +113,7 @@ pub(crate) fn session_layer(table: &mut Table) -> Result<()> {
     for (figure, name, value) in [
         ("session layer, warm, session cookie", header::COOKIE, cookie),
         (
-            "the same, access token (its signature is verified each time)",
+            "the same, access token that was verified before",
             header::AUTHORIZATION,
             format!("Bearer {token}"),
         ),

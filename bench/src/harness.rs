@@ -7,6 +7,7 @@ use std::{
 };
 
 use rustix::{
+    param::clock_ticks_per_second,
     thread::{CpuSet, sched_setaffinity},
     time::{ClockId, clock_gettime},
 };
@@ -107,6 +108,16 @@ pub(crate) fn micros_each<const N: usize>(
         }
     }
     all
+}
+
+/// The CPU time of another process, in steps of 10 ms.
+pub(crate) fn cpu_of(process: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name of the program is in parentheses and may hold anything.
+    let (_, fields) = stat.rsplit_once(')').ok_or("no fields")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    let ticks = ticks.sum::<std::result::Result<u64, _>>()?;
+    Ok(Duration::from_secs(ticks) / u32::try_from(clock_ticks_per_second())?)
 }
 
 /// The memory of a process that is in RAM.

@@ -4,11 +4,14 @@
 //!
 //! `cargo run --release -p symbolon-bench` measures everything; more words choose figures: `… -- session token`.
 
+mod crowd;
 mod decide;
+mod following;
 mod harness;
 mod load;
 mod memory;
 mod process;
+mod revocation;
 mod table;
 mod traffic;
 mod world;
@@ -21,21 +24,26 @@ type Figure = fn(&mut Table) -> Result<()>;
 const FIGURES: &[(&str, Figure)] = &[
     ("size", decide::token_size),
     ("token", decide::token_verification),
+    ("following", following::verification),
     ("layer", decide::session_layer),
     ("rings", decide::rings),
     ("session", traffic::session_check),
+    ("guarded", following::guarded),
     ("introspection", traffic::introspection),
     ("refresh", traffic::refresh),
     ("login", traffic::login),
     ("memory", memory::all),
+    ("revocation", revocation::revocation),
+    ("weight", revocation::weight),
     ("start", process::start),
 ];
 
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        // The two kinds of processes that this one starts.
+        // The kinds of processes that this one starts.
         ["load"] => return load::serve(),
+        ["follow"] => return revocation::follow(),
         ["weigh", what] => return memory::weigh(what),
         _ => {}
     }

@@ -8,12 +8,14 @@ use symbolon::{
 };
 use symbolon_core::{
     client::ClientId,
+    follower::{Answer, ENTRIES_MAX, Follower},
     handle::{HandleKey, Unchecked},
-    id::{EntryId, KeyId, SessionId, UserId},
+    id::{AnswerId, EntryId, KeyId, LogId, SessionId, UserId},
+    log::Cursor,
     revocation::Ended,
     secret::{SecretBytes, SecretText},
     session::{Assurance, Device, Lifetimes, Login, Method, Opening, Session, Version},
-    time::Time,
+    time::{Tick, Time},
     user::{Epoch, User},
 };
 
@@ -34,13 +36,22 @@ pub(crate) fn all(table: &mut Table) -> Result<()> {
         budget: "≤ 400 bytes",
         how: "the growth of a process that fills `LiveSessions` with 100 000 logins of as many users (user agent of 111 bytes, one role, a password hash), by those",
     })?;
-    let entry = per_thing("entries")?;
-    table.row(&Row {
-        figure: "memory of 1 M revocations",
-        measured: format!("{:.1} MB ({entry:.1} bytes each)", entry * ENTRIES as f64 / 1e6),
-        budget: "≤ 24 MB",
-        how: "the growth of a process that adds 1 000 000 random ids to `revocation::Ended`",
-    })?;
+    for (figure, what, how) in [
+        (
+            "memory of 1 M revocations in a follower",
+            "follower",
+            "the growth of a process whose `follower::Follower` hears answers with 1 000 000 random ids, 4096 each",
+        ),
+        (
+            "memory of 1 M revocations in the set alone",
+            "entries",
+            "the growth of a process that adds 1 000 000 random ids to `revocation::Ended`",
+        ),
+    ] {
+        let entry = per_thing(what)?;
+        let measured = format!("{:.1} MB ({entry:.1} bytes each)", entry * ENTRIES as f64 / 1e6);
+        table.row(&Row { figure, measured, budget: "≤ 24 MB", how })?;
+    }
     Ok(())
 }
 
@@ -52,7 +63,11 @@ fn per_thing(what: &str) -> Result<f64> {
 /// The side of the process that grows: prints bytes per thing.
 pub(crate) fn weigh(what: &str) -> Result<()> {
     let before = resident_bytes("self")?;
-    let (grown, count) = if what == "sessions" { sessions()? } else { entries()? };
+    let (grown, count) = match what {
+        "sessions" => sessions()?,
+        "follower" => follower()?,
+        _ => entries()?,
+    };
     let bytes = grown.saturating_sub(before) as f64 / count as f64;
     writeln!(std::io::stdout(), "{bytes}")?;
     Ok(())
@@ -128,4 +143,22 @@ fn entries() -> Result<(u64, usize)> {
         ended.insert(EntryId::random(&mut Os), NOW);
     }
     Ok((resident_bytes("self")?, ended.len()))
+}
+
+fn follower() -> Result<(u64, usize)> {
+    let mut follower = Follower::new(&mut Os);
+    while follower.len() < ENTRIES {
+        let question = follower.ask(Tick::default(), Vec::new(), &mut Os);
+        follower.hear(Answer {
+            question: question.question,
+            answer: AnswerId::random(&mut Os),
+            cursor: Cursor::start(LogId::from_bytes([1; 16])),
+            ended: (0..ENTRIES_MAX).map(|_| EntryId::random(&mut Os)).collect(),
+            more: true,
+            lease_ms: 0,
+            now_ms: NOW,
+            entry_life_ms: 420_000,
+        })?;
+    }
+    Ok((resident_bytes("self")?, follower.len()))
 }

@@ -50,11 +50,13 @@ pub(crate) fn start(table: &mut Table) -> Result<()> {
 }
 
 /// Builds the binary with the cargo that runs us, or takes the one beside us.
-fn build() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
     let built = Command::new(cargo)
-        .args(["build", "--release", "--quiet", "-p", "symbolon", "--manifest-path"])
+        // Both, so that they share what they are made of.
+        .args(["build", "--release", "--quiet", "-p", "symbolon", "-p", "symbolon-bench"])
+        .arg("--manifest-path")
         .arg(manifest)
         .status()?;
     if !built.success() {
@@ -63,7 +65,7 @@ fn build() -> Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name("symbolon"))
 }
 
-fn command(binary: &Path, data: &Path, port: u16) -> Command {
+pub(crate) fn command(binary: &Path, data: &Path, port: u16) -> Command {
     let mut command = Command::new(binary);
     for setting in [
         format!("data_dir={}", data.display()),
@@ -77,11 +79,11 @@ fn command(binary: &Path, data: &Path, port: u16) -> Command {
 }
 
 /// A running server, killed with its value.
-struct Server(Child);
+pub(crate) struct Server(pub(crate) Child);
 
 impl Server {
     /// Starts it and waits for its first answer. Returns the seconds that took.
-    fn start(command: &mut Command, port: u16) -> Result<(Self, f64)> {
+    pub(crate) fn start(command: &mut Command, port: u16) -> Result<(Self, f64)> {
         let begin = clock();
         let mut server = Self(command.spawn()?);
         while !is_healthy(port) {

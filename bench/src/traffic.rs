@@ -19,27 +19,27 @@ use crate::{
     harness::{Result, Rounds, clock, process_cpu, thread_cpu},
     load::{Done, Job, Load},
     table::{Row, Table},
-    world::{ORIGIN, World, bare, login as log_in},
+    world::{ORIGIN, World, bare, basic, login as log_in},
 };
 
-const ROUNDS: usize = 11;
-const ROUND_MS: u64 = 250;
-const CONNECTIONS: usize = 32;
+pub(crate) const ROUNDS: usize = 11;
+pub(crate) const ROUND_MS: u64 = 250;
+pub(crate) const CONNECTIONS: usize = 32;
 /// A durable rotation at Rauthy takes as long as so many bare axum answers: it made 780 a second on one core of a machine
 /// on which such an answer took 7.3 µs.
 const RAUTHY_BARE_ANSWERS: f64 = 1e6 / 780.0 / 7.3;
-const SESSION: &str = "/api/v1/session";
+pub(crate) const SESSION: &str = "/api/v1/session";
 
 /// What a job came to, round by round.
 #[derive(Default)]
-struct Measured {
+pub(crate) struct Measured {
     per_sec: Rounds,
     cpu_us: Rounds,
 }
 
 impl Measured {
     /// The rate as a share of another's, the rates, and the same of CPU time.
-    fn beside(&self, bare: &Self) -> String {
+    pub(crate) fn beside(&self, bare: &Self) -> String {
         format!(
             "{} % ({:.0} : {:.0} requests/s); CPU {:.1} : {:.1} µs, so {} % by CPU",
             self.per_sec.over(&bare.per_sec).times(100.0),
@@ -53,7 +53,10 @@ impl Measured {
 }
 
 /// Runs the jobs in turn, round by round, after one round that warms up.
-fn alternate<const N: usize>(load: &mut Load, mut jobs: [Job; N]) -> Result<[Measured; N]> {
+pub(crate) fn alternate<const N: usize>(
+    load: &mut Load,
+    mut jobs: [Job; N],
+) -> Result<[Measured; N]> {
     let mut all = [(); N].map(|()| Measured::default());
     for round in 0..=ROUNDS {
         for (job, measured) in jobs.iter_mut().zip(&mut all) {
@@ -70,18 +73,18 @@ fn alternate<const N: usize>(load: &mut Load, mut jobs: [Job; N]) -> Result<[Mea
     Ok(all)
 }
 
-fn job(address: SocketAddr, requests: Vec<String>) -> Job {
+pub(crate) fn job(address: SocketAddr, requests: Vec<String>) -> Job {
     Job { address, for_ms: ROUND_MS, pause_ms: 0, requests, refresh: None }
 }
 
-fn get_session(header: &str) -> String {
+pub(crate) fn get_session(header: &str) -> String {
     format!(
         "GET {SESSION} HTTP/1.1\r\nhost: localhost:8080\r\nuser-agent: bench\r\n{header}\r\n\r\n"
     )
 }
 
 /// The requests of some sessions, by cookie.
-fn sessions(world: &World, count: usize) -> Result<Vec<String>> {
+pub(crate) fn sessions(world: &World, count: usize) -> Result<Vec<String>> {
     let cookies = (0..count).map(|_| world.login("session")?.0.ok_or("no cookie".into()));
     cookies.map(|cookie: Result<String>| Ok(get_session(&format!("cookie: {}", cookie?)))).collect()
 }
@@ -145,7 +148,7 @@ pub(crate) fn session_check(table: &mut Table) -> Result<()> {
 pub(crate) fn introspection(table: &mut Table) -> Result<()> {
     const PATH: &str = "/oauth2/introspect";
     let world = World::on_one_core()?;
-    let basic = world.add_resource_server()?;
+    let basic = basic(&world.add_resource_server()?);
     let token = world.login("token")?.1["access_token"].as_str().ok_or("no token")?.to_owned();
     let cookie = world.login("session")?.0.ok_or("no cookie")?;
     let cookie = cookie.split_once('=').ok_or("no cookie")?.1.to_owned();

@@ -4,6 +4,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use axum::{
@@ -29,7 +30,14 @@ use tower::ServiceExt;
 use crate::harness::{Result, pin};
 
 pub(crate) const ORIGIN: &str = "http://localhost:8080";
+/// The client of an API.
+pub(crate) const CLIENT: &str = "bench-api";
 const PASSWORD: &str = "correct horse battery staple";
+
+/// The `Authorization` header of that client.
+pub(crate) fn basic(secret: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{CLIENT}:{secret}")))
+}
 
 /// A folder beside the executable (not in /tmp, which may be memory) that goes away with its value.
 pub(crate) struct Folder(pub(crate) PathBuf);
@@ -54,27 +62,37 @@ pub(crate) struct World {
     pub(crate) app: Arc<App>,
     pub(crate) router: Router,
     pub(crate) runtime: Runtime,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl World {
     /// A server whose requests are answered on one core, core 0.
     pub(crate) fn on_one_core() -> Result<Self> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        Self::on(builder.worker_threads(1).on_thread_start(|| pin(0)).enable_all().build()?)
+        Self::on(builder.worker_threads(1).on_thread_start(|| pin(0)).enable_all().build()?, &[])
     }
 
     /// A server on all cores, as it usually runs.
     pub(crate) fn on_all_cores() -> Result<Self> {
-        Self::on(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+        Self::on(tokio::runtime::Builder::new_multi_thread().enable_all().build()?, &[])
     }
 
-    fn on(runtime: Runtime) -> Result<Self> {
+    /// A server whose passwords cost next to nothing: for figures that need many logins and measure something else.
+    pub(crate) fn of_many_logins() -> Result<Self> {
+        let settings = [
+            ("password.memory_kib", "64"),
+            ("password.iterations", "1"),
+            ("limits.sessions_per_user_max", "1000000"),
+        ];
+        Self::on(tokio::runtime::Builder::new_multi_thread().enable_all().build()?, &settings)
+    }
+
+    fn on(runtime: Runtime, settings: &[(&str, &str)]) -> Result<Self> {
         let folder = Folder::new()?;
         let data_dir = folder.0.display().to_string();
-        let flags =
-            [("data_dir", data_dir), ("public_url", ORIGIN.into()), ("log.level", "warn".into())];
-        let flags = flags.map(|(key, value)| (key.to_owned(), value)).into();
+        let flags = [("data_dir", &*data_dir), ("public_url", ORIGIN), ("log.level", "warn")];
+        let flags = flags.iter().chain(settings);
+        let flags = flags.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let sources = Sources { flags, ..Sources::default() };
         let config = Config::load(&sources, &|path| std::fs::read_to_string(path))
             .map_err(|errors| format!("{errors:?}"))?;
@@ -89,7 +107,7 @@ impl World {
             runtime.spawn(metrics.keep_small());
         }
         let router = http::router(Arc::clone(&app), metrics.clone())?;
-        let world = Self { app, router, runtime, _folder: folder };
+        let world = Self { app, router, runtime, folder };
         world.add_user("user")?;
         Ok(world)
     }
@@ -102,15 +120,22 @@ impl World {
         Ok(())
     }
 
-    /// Adds a client that may introspect. Returns its `Authorization` header.
+    /// Stops. Returns what it leaves on disk.
+    pub(crate) fn close(self) -> Folder {
+        let Self { app, router, runtime, folder } = self;
+        drop((app, router));
+        runtime.shutdown_timeout(Duration::from_secs(10));
+        folder
+    }
+
+    /// Adds an API's client, which may introspect and follow. Returns its secret.
     pub(crate) fn add_resource_server(&self) -> Result<String> {
-        let client = json!({ "id": "bench-api", "kind": "confidential", "audiences": [ORIGIN] });
+        let client = json!({ "id": CLIENT, "kind": "resource", "audiences": [ORIGIN] });
         let request = Request::post("/clients").header(header::CONTENT_TYPE, "application/json");
         let local = http::local::router(Arc::clone(&self.app));
         let answered = answer(&local, request.body(client.to_string().into())?);
         let (_, client) = self.runtime.block_on(answered)?;
-        let secret = client["client_secret"].as_str().ok_or("no secret")?;
-        Ok(format!("Basic {}", STANDARD.encode(format!("bench-api:{secret}"))))
+        Ok(client["client_secret"].as_str().ok_or("no secret")?.to_owned())
     }
 
     /// Logs in without HTTP, from some address. Returns the session cookie, if it was asked for, and the answer.

@@ -29,6 +29,8 @@ pub enum Act {
     SteppedUp,
     /// A browser session opened a session for an application, or gave it a new cookie.
     Authorized,
+    /// A user took back what an application was allowed.
+    AppForbidden,
     /// A login was handed over to another half.
     HandedOver,
     /// A refresh token was rotated after history was lost: the presented one was newer than the row.
@@ -59,6 +61,7 @@ impl Act {
             Self::TokenEnded => "token.ended",
             Self::SteppedUp => "session.stepped_up",
             Self::Authorized => "session.authorized",
+            Self::AppForbidden => "user.app_forbidden",
             Self::HandedOver => "session.handed_over",
             Self::Adopted => "session.adopted",
             Self::PasswordChanged => "user.password_changed",

@@ -9,6 +9,7 @@ use crate::{
     handle::Name,
     id::{EntryId, KeyId, SessionId, UserId},
     keys::KeyRecord,
+    oauth::pushed::{Pushed, PushedDigest},
     session::{Reason, Session, Version},
     time::Time,
     user::User,
@@ -48,6 +49,16 @@ pub enum Write {
     /// Marks an authorization code as used, and by what. Condition: it is there, unused and not expired, otherwise
     /// *conflict*.
     UseCode { digest: CodeDigest, child: SessionId },
+    /// Sets the scope that a user allows a client, all of it.
+    AllowScope { user: UserId, client: ClientId, scope: Box<str> },
+    /// Forgets what a user allows a client, with the codes that it has not redeemed, and ends its live sessions of that
+    /// user and those under them; logs each. Condition: there is something to forget, otherwise *gone*.
+    ForbidClient { user: UserId, client: ClientId },
+    /// Inserts a pushed request. Condition: its client has fewer than [`PUSHED_MAX`](crate::oauth::pushed::PUSHED_MAX),
+    /// otherwise *gone*.
+    Push(Box<Pushed>),
+    /// Uses up a pushed request. Condition: it is there and not expired, otherwise *conflict*.
+    UsePushed(PushedDigest),
     /// Inserts a client. Condition: the name is free, otherwise *conflict*.
     AddClient(Box<Client>),
     /// Replaces a client's row. Condition: it exists, otherwise *gone*.

@@ -12,7 +12,7 @@ use crate::{
     oauth::{
         grant::GrantType,
         jwk::{InvalidKeys, PublicKeys},
-        uri::Uri,
+        uri::{ApplicationType, RedirectUri, Uri},
     },
     scope::{self, Scope},
     secret::{SecretBytes, SecretText, sha256},
@@ -207,6 +207,10 @@ impl<'de> serde::Deserialize<'de> for JwksUri {
     }
 }
 
+const fn yes() -> bool {
+    true
+}
+
 fn grant_types() -> Vec<GrantType> {
     GrantType::DEFAULT.into()
 }
@@ -227,6 +231,9 @@ pub struct Client {
     pub id: ClientId,
     /// What kind of application it is.
     pub kind: ClientKind,
+    /// What people call it; its id, if it says nothing.
+    #[serde(default)]
+    pub name: Option<Box<str>>,
     /// Whether it is ours: it may take passwords itself, and no consent is asked for it.
     #[serde(default)]
     pub first_party: bool,
@@ -243,6 +250,15 @@ pub struct Client {
     /// The exact URIs that a browser may be sent back to.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
+    /// What kind of application it is, as to where a browser may be sent back to.
+    #[serde(default)]
+    pub application_type: ApplicationType,
+    /// Whether its authorization requests need a code challenge. Those of a public client always do.
+    #[serde(default = "yes")]
+    pub pkce_required: bool,
+    /// Whether its authorization requests count only when it has pushed them (RFC 9126).
+    #[serde(default)]
+    pub require_pushed_authorization_requests: bool,
     /// The scopes that it may ask for, besides the [standard](scope::STANDARD) ones.
     #[serde(default)]
     pub scopes: Vec<Scope>,
@@ -313,6 +329,19 @@ impl Client {
         !(both || public && self.has_keys())
     }
 
+    /// What people call it.
+    pub fn title(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.id.as_str())
+    }
+
+    /// Whether a browser may be sent back to this URI.
+    pub fn admits_redirect(&self, uri: &str) -> bool {
+        let admits = |own: &String| {
+            RedirectUri::parse(own, self.application_type).is_ok_and(|own| own.admits(uri))
+        };
+        self.redirect_uris.iter().any(|own| own == uri || admits(own))
+    }
+
     /// The scope of a client that acts for itself: without a wish all of its own. `None` if it asks for more; a login,
     /// which the standard scopes are about, it has none.
     pub fn scope_of_machine(&self, asked: Option<&str>) -> Option<Box<str>> {
@@ -325,6 +354,14 @@ impl Client {
     /// Whether it may use a grant.
     pub fn may_use(&self, grant: GrantType) -> bool {
         self.grant_types.contains(&grant)
+    }
+
+    /// How what it gets is signed: its access tokens, and its ID tokens where it sends users here. Keys for these are
+    /// published as soon as it is known, because verifiers that keep a copy of the key set look again only now and then.
+    pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
+        let access = (self.kind != ClientKind::Resource).then_some(self.algorithm);
+        let id = (!self.redirect_uris.is_empty()).then_some(self.id_token_algorithm);
+        access.into_iter().chain(id)
     }
 
     /// Whether pages of this origin belong to the client.

@@ -27,7 +27,8 @@ use crate::{
     client::ClientId,
     family::NewFamily,
     handle::FamilyNumber,
-    id::{KeyId, SessionId},
+    id::{KeyId, SessionId, Text},
+    oauth::pushed::PushedDigest,
     secret::{SecretBytes, SecretText, sha256},
     session::{Login, Reason, Session},
     time::Time,
@@ -103,6 +104,19 @@ impl Challenge {
     }
 }
 
+impl serde::Serialize for Challenge {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Challenge {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(text) = Text::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl FromStr for Challenge {
     type Err = InvalidChallenge;
 
@@ -122,14 +136,8 @@ pub struct Code {
     pub digest: CodeDigest,
     /// Who may redeem it.
     pub client: ClientId,
-    /// Where the browser was sent with it.
-    pub redirect_uri: Box<str>,
-    /// What the browser's verifier must fit.
-    pub challenge: Challenge,
-    /// What the client may do, separated by spaces; empty for nothing in particular.
-    pub scope: Box<str>,
-    /// What the ID token will repeat (OpenID Connect Core, section 3.1.2.1).
-    pub nonce: Option<Box<str>>,
+    /// What it was asked for.
+    pub asked: Asked,
     /// The browser session that authorised it.
     pub session: SessionId,
     /// The epoch of that session then. What ends the user's sessions ends their codes.
@@ -147,19 +155,37 @@ impl fmt::Debug for Code {
     }
 }
 
-/// What a client asks a code for. The edge has checked that the redirect URI is the client's.
-#[derive(Debug, Clone, Copy)]
+/// What of an authorization request matters when its code is redeemed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Asked {
+    /// Where the browser was sent with the code: one of the client's URIs, which the edge has checked.
+    pub redirect_uri: Box<str>,
+    /// What the browser's verifier must fit. None: the request had none, and the code is redeemed without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<Challenge>,
+    /// What of the asked scope the client [may have](crate::client::Client::scope), separated by spaces.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub scope: Box<str>,
+    /// What the ID token repeats (OpenID Connect Core, section 3.1.2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<Box<str>>,
+    /// For which resource server (RFC 8707), where it is not the client's first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<Box<str>>,
+}
+
+/// What a client asks a code for.
+#[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// The client.
     pub client: &'a ClientId,
-    /// Where the browser will be sent with the code.
-    pub redirect_uri: &'a str,
-    /// What was made of the verifier that the client keeps for this browser.
-    pub challenge: Challenge,
-    /// What of the asked scope the client [may have](crate::client::Client::scope).
-    pub scope: &'a str,
-    /// What the ID token shall repeat.
-    pub nonce: Option<&'a str>,
+    /// What it asks for.
+    pub asked: Asked,
+    /// What the user allows it from now on, all of it, if somebody was asked.
+    pub allowed: Option<Box<str>>,
+    /// The pushed request that this is: it is used up.
+    pub pushed: Option<PushedDigest>,
 }
 
 /// What a redeemed code gives to the client.
@@ -189,8 +215,9 @@ pub struct Presented<'a> {
     pub client: &'a ClientId,
     /// The redirect URI of the request (RFC 6749, section 4.1.3).
     pub redirect_uri: &'a str,
-    /// The verifier (RFC 7636, section 4.5).
-    pub verifier: &'a SecretText,
+    /// The verifier (RFC 7636, section 4.5), where there was a challenge, and only there: else who takes the challenge off
+    /// a request could redeem a code without (RFC 9700, section 4.8.2).
+    pub verifier: Option<&'a SecretText>,
 }
 
 /// Why a code is refused. To the client they are all `invalid_grant`.
@@ -232,15 +259,19 @@ impl Code {
         let code = Self {
             digest: CodeDigest::of(&text),
             client: request.client.clone(),
-            redirect_uri: request.redirect_uri.into(),
-            challenge: request.challenge,
-            scope: request.scope.into(),
-            nonce: request.nonce.map(Into::into),
+            asked: request.asked,
             session: session.id,
             epoch: login.epoch,
             expires_at: now + LIFE,
             child: None,
         };
+        if let Some(scope) = request.allowed {
+            let user = login.user;
+            change.write(Write::AllowScope { user, client: request.client.clone(), scope });
+        }
+        if let Some(digest) = request.pushed {
+            change.write(Write::UsePushed(digest));
+        }
         change.write(Write::IssueCode { code: Box::new(code), version: session.version });
         Some((change, text))
     }
@@ -252,9 +283,9 @@ impl Code {
     pub fn check(&self, presented: &Presented<'_>, now: Time) -> Result<(), Refused> {
         if self.client != *presented.client {
             Err(Refused::OtherClient)
-        } else if *self.redirect_uri != *presented.redirect_uri {
+        } else if *self.asked.redirect_uri != *presented.redirect_uri {
             Err(Refused::RedirectUri)
-        } else if !self.challenge.is_of(presented.verifier) {
+        } else if !self.fits(presented.verifier) {
             Err(Refused::Verifier)
         } else if let Some(child) = self.child {
             Err(Refused::Used(child))
@@ -262,6 +293,14 @@ impl Code {
             Err(Refused::Expired)
         } else {
             Ok(())
+        }
+    }
+
+    fn fits(&self, verifier: Option<&SecretText>) -> bool {
+        match (&self.asked.challenge, verifier) {
+            (None, None) => true,
+            (Some(challenge), Some(verifier)) => challenge.is_of(verifier),
+            _ => false,
         }
     }
 
@@ -380,11 +419,17 @@ mod tests {
         SecretText::new(text.to_owned())
     }
 
+    fn request(client: &ClientId, challenge: Challenge) -> Request<'_> {
+        let (redirect_uri, scope) = (URI.into(), "openid".into());
+        let challenge = Some(challenge);
+        let asked = Asked { redirect_uri, challenge, scope, ..Asked::default() };
+        Request { client, asked, allowed: None, pushed: None }
+    }
+
     fn code(parent: &Session) -> (Code, SecretText) {
         let challenge = Challenge::from_bytes(sha256(&[b'v'; 43]));
         let client = "shop".parse().unwrap();
-        let request =
-            Request { client: &client, redirect_uri: URI, challenge, scope: "openid", nonce: None };
+        let request = request(&client, challenge);
         let (change, text) = Code::issue(parent, request, NOW, &mut rng(2)).unwrap();
         let [Write::IssueCode { code, .. }] = &change.writes[..] else { panic!("{change:?}") };
         ((**code).clone(), text)
@@ -397,9 +442,8 @@ mod tests {
         child.parent = Some(SessionId::from_bytes([1; 16]));
         let client = "shop".parse().unwrap();
         let challenge = Challenge::from_bytes([0; 32]);
-        let request =
-            Request { client: &client, redirect_uri: URI, challenge, scope: "openid", nonce: None };
         for session in [visitor, child] {
+            let request = request(&client, challenge);
             assert!(Code::issue(&session, request, NOW, &mut rng(2)).is_none());
         }
     }
@@ -417,6 +461,8 @@ mod tests {
         let (fresh, _) = code(&parent());
         let child = SessionId::from_bytes([3; 16]);
         let used = Code { child: Some(child), ..fresh.clone() };
+        let plain = Asked { challenge: None, ..fresh.asked.clone() };
+        let plain = Code { asked: plain, ..fresh.clone() };
         let (right, wrong) = (verifier(&"v".repeat(43)), verifier(&"w".repeat(43)));
         let in_time = NOW + (LIFE - Duration::from_millis(1));
         let late = NOW + LIFE;
@@ -432,11 +478,18 @@ mod tests {
             // What does not fit ends nothing.
             (&used, "shop", URI, &wrong, NOW, Err(Refused::Verifier)),
             (&used, "blog", URI, &right, NOW, Err(Refused::OtherClient)),
+            // Neither a challenge without verifier, nor a verifier without challenge.
+            (&plain, "shop", URI, &right, NOW, Err(Refused::Verifier)),
         ] {
             let client = client.parse().unwrap();
-            let presented = Presented { client: &client, redirect_uri: uri, verifier };
+            let presented =
+                Presented { client: &client, redirect_uri: uri, verifier: Some(verifier) };
             assert_eq!(code.check(&presented, at), expected);
         }
+        let client = "shop".parse().unwrap();
+        let without = Presented { client: &client, redirect_uri: URI, verifier: None };
+        assert_eq!(fresh.check(&without, NOW), Err(Refused::Verifier));
+        assert_eq!(plain.check(&without, NOW), Ok(()));
     }
 
     #[test]

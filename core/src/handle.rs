@@ -24,6 +24,7 @@ use crate::{
     client::ClientId,
     id::{HandleId, KeyId, SessionId},
     secret::{SecretBytes, SecretText},
+    time::Time,
 };
 
 const VERSION: u8 = 1;
@@ -132,6 +133,7 @@ pub struct HandleKey {
     id: KeyId,
     proof: hmac::Key,
     tag: hmac::Key,
+    stamp: hmac::Key,
 }
 
 impl fmt::Debug for HandleKey {
@@ -141,7 +143,7 @@ impl fmt::Debug for HandleKey {
 }
 
 impl HandleKey {
-    /// Derives the two working keys from one uniformly random secret (HKDF-Expand with SHA-256, RFC 5869, whose first
+    /// Derives the working keys from one uniformly random secret (HKDF-Expand with SHA-256, RFC 5869, whose first
     /// block is one HMAC; the secret needs no extraction).
     pub fn new(id: KeyId, secret: &SecretBytes<32>) -> Self {
         let prk = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
@@ -151,6 +153,7 @@ impl HandleKey {
             id,
             proof: derive(b"symbolon handle proof\x01"),
             tag: derive(b"symbolon handle tag\x01"),
+            stamp: derive(b"symbolon request stamp\x01"),
         }
     }
 
@@ -196,6 +199,27 @@ impl HandleKey {
         text.push_str(name.kind.prefix());
         URL_SAFE_NO_PAD.encode_string(bytes, &mut text);
         SecretText::new(text)
+    }
+
+    /// Says that this server saw a request at a moment. It proves nothing about anybody.
+    pub fn stamp(&self, request: &str, at: Time) -> String {
+        let mac = URL_SAFE_NO_PAD.encode(self.stamp_of(request, at));
+        format!("{}.{mac}", at.millis())
+    }
+
+    /// The moment of a [stamp](Self::stamp) of this key, if it is one of this request.
+    pub fn stamped(&self, request: &str, stamp: &str) -> Option<Time> {
+        let (at, mac) = stamp.split_once('.')?;
+        let at = Time::from_millis(at.parse().ok()?);
+        let mac = URL_SAFE_NO_PAD.decode(mac).ok()?;
+        bool::from(mac.ct_eq(&self.stamp_of(request, at)[..])).then_some(at)
+    }
+
+    fn stamp_of(&self, request: &str, at: Time) -> [u8; 16] {
+        let mut mac = hmac::Context::with_key(&self.stamp);
+        mac.update(&at.millis().to_be_bytes());
+        mac.update(request.as_bytes());
+        truncate(&mac.sign())
     }
 
     fn proof(&self, name: &Name, client: &ClientId, salt: &Salt) -> [u8; 15] {

@@ -233,6 +233,7 @@ impl Leases {
                 confirmation.waiting.push((*id, row.until));
             }
         }
+        confirmation.waiting.sort_unstable_by_key(|(_, until)| *until);
         confirmation
     }
 
@@ -250,6 +251,15 @@ impl Leases {
         });
         let earlier = Some(confirmation.earlier_until).filter(|until| *until > now);
         confirmation.waiting.iter().map(|(_, until)| *until).chain(earlier).max()
+    }
+
+    /// What [`Self::settle`] would say, found by looking at one follower instead of all: whoever confirms looks again at
+    /// every question. `None` if that one waits no more: settle. It counts nobody.
+    pub fn keeps_waiting(&self, confirmation: &Confirmation, now: Tick) -> Option<Tick> {
+        let Confirmation { sequence, earlier_until, waiting, .. } = confirmation;
+        let (id, until) = waiting.last()?;
+        let done = self.rows.get(id).is_some_and(|row| row.acknowledges(*sequence));
+        (!done && *until > now).then(|| *until.max(earlier_until))
     }
 
     /// A follower of this client decides by expiry alone. After a start this is said of those that an earlier process
@@ -294,6 +304,7 @@ impl Row {
 pub struct Confirmation {
     sequence: u64,
     earlier_until: Tick,
+    /// Whose lease is over last is the last.
     waiting: Vec<(FollowerId, Tick)>,
     /// How many followers have acknowledged it.
     pub acknowledged: u32,

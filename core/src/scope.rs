@@ -77,6 +77,17 @@ pub fn only(list: &str, may: impl Fn(&str) -> bool) -> Box<str> {
     given.join(" ").into()
 }
 
+/// Whether everything of one list stands in the other, too.
+///
+/// ```
+/// # use symbolon_core::scope::is_within;
+/// assert!(is_within("openid", "profile openid"));
+/// assert!(!is_within("openid cart", "openid"));
+/// ```
+pub fn is_within(list: &str, other: &str) -> bool {
+    list.split_ascii_whitespace().all(|name| has(other, name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -489,6 +489,28 @@ impl Session {
         change
     }
 
+    /// Its user logs in again in the same browser: one login goes on, with its id and the apps under it, as if it began
+    /// now. The cookie's generation moves, the old half dies. Returns it as it is after the change.
+    ///
+    /// `login` is of the same user.
+    #[must_use]
+    pub fn log_in_again(
+        mut self,
+        login: Login,
+        lifetimes: &Lifetimes,
+        key: KeyId,
+        now: Time,
+    ) -> (Change, Self) {
+        let mut change = Change::at(now);
+        self.limits = lifetimes.limits(Some(&login), now);
+        self.login = Some(login);
+        self.seen_at = now;
+        change.end_handle(self.give_cookie(key));
+        change.record(Event::of_session(Act::LoggedIn, &self));
+        change.write(Write::SaveSession(Box::new(self.clone())));
+        (change, self)
+    }
+
     /// Notes when it was seen, by whoever says so. Nothing that is seen after it was over wakes it.
     pub fn see(&mut self, at: Time) {
         if at.since(self.seen_at) < self.limits.idle && at < self.limits.ends_at {

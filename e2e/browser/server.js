@@ -11,10 +11,10 @@ import { setTimeout as wait } from "node:timers/promises";
 
 const DEADLINE_MS = 20_000;
 
-// Starts it and waits until it answers. Gives what its line of JSON says (`url`, `users`, `shop`) and `stop()`.
-export async function startServer(binary) {
+// Starts it, with these arguments besides, and waits until it answers. Gives what its line of JSON says (`url`, `users`, `shop`) and `stop()`.
+export async function startServer(binary, ...more) {
   const folder = await mkdtemp(join(tmpdir(), "symbolon-e2e-"));
-  const args = ["dev", "--json", "--port", String(await freePort())];
+  const args = ["dev", "--json", "--port", String(await freePort()), ...more];
   const isSetting = ([name]) => name.startsWith("SYMBOLON");
   const env = Object.fromEntries(Object.entries(process.env).filter((variable) => !isSetting(variable)));
   const child = spawn(binary, args, { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });

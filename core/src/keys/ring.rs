@@ -114,6 +114,11 @@ impl KeyRing {
         active(&self.signing, now).find(|key| key.verifying_key().algorithm() == algorithm)
     }
 
+    /// When this server saw this request, by a [stamp](HandleKey::stamp) of one of its keys.
+    pub fn stamped(&self, request: &str, stamp: &str, now: Time) -> Option<Time> {
+        known(&self.handle, now).find_map(|key| key.stamped(request, stamp))
+    }
+
     /// Every key that a token may be signed with: upcoming, active and retired ones.
     pub fn verifying_keys(&self, now: Time) -> impl Iterator<Item = &VerifyingKey> {
         known(&self.signing, now).map(SigningKey::verifying_key)

@@ -7,6 +7,7 @@
 //!
 //! | module | noun | of |
 //! |---|---|---|
+//! | [`authorization`] | an authorization request, and the steps to its answer | RFC 6749; OpenID Connect Core |
 //! | [`jwk`] | the public keys of others | RFC 7517, 7638, 8037 |
 //! | [`jws`] | a signed text, before anybody believes it | RFC 7515, 8725 |
 //! | [`assertion`] | a client proves who it is with a key | RFC 7521, 7523 |
@@ -15,18 +16,19 @@
 //! | [`request_object`] | an authorization request that its client signed | RFC 9101 |
 //! | [`grant`] | in exchange for what there are tokens | RFC 6749, 7591 |
 //! | [`pkce`] | the challenge of a request | RFC 7636, 9700 |
-//! | [`scope`] | what is asked for | RFC 6749, section 3.3 |
+//! | [`pushed`] | a request that went before its browser | RFC 9126 |
 //! | [`resource`] | for whom it is asked | RFC 8707 |
 //! | [`uri`] | URIs, and where a browser may be sent back to | RFC 3986, 8252, 9700 |
 
 pub mod assertion;
+pub mod authorization;
 pub mod dpop;
 pub mod grant;
 pub mod jwk;
 pub mod jws;
 pub mod once;
 pub mod pkce;
+pub mod pushed;
 pub mod request_object;
 pub mod resource;
-pub mod scope;
 pub mod uri;

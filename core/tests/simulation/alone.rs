@@ -127,7 +127,9 @@ proptest! {
                 Ok(_) | Err(_) => {}
             }
             let mut confirmation = leases.confirm(1, now);
+            let one = leases.keeps_waiting(&confirmation, now);
             let again = leases.settle(&mut confirmation, now);
+            prop_assert_eq!(one, again.filter(|_| confirmation.waiting() > 0));
             prop_assert!(again >= held.values().map(|(_, until)| *until).max());
             prop_assert!(confirmation.waiting() >= held.len());
             prop_assert!(leases.held(now) <= followers_max);

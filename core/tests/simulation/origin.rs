@@ -277,7 +277,10 @@ impl Origin {
         let leases = &self.serving.leases;
         let (mut look_again, mut confirmed): (Option<Tick>, _) = (None, false);
         self.confirming.retain_mut(|confirming| {
-            let Some(again) = leases.settle(&mut confirming.confirmation, now) else {
+            let Confirming { confirmation, deadline, .. } = &mut *confirming;
+            let waited_for = leases.keeps_waiting(confirmation, now).filter(|_| now < *deadline);
+            let again = waited_for.or_else(|| leases.settle(confirmation, now));
+            let Some(again) = again else {
                 let seen = &mut stage.facts.seen;
                 seen.acknowledged += u64::from(confirming.confirmation.acknowledged);
                 seen.waited_out += u64::from(confirming.confirmation.waited_out);

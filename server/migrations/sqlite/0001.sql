@@ -74,10 +74,7 @@ CREATE TABLE keys (
 CREATE TABLE codes (
     digest       BLOB   NOT NULL PRIMARY KEY,
     client       TEXT   NOT NULL,
-    redirect_uri TEXT   NOT NULL,
-    challenge    BLOB   NOT NULL,
-    scope        TEXT   NOT NULL,
-    nonce        TEXT,
+    asked        TEXT   NOT NULL, -- JSON
     session      BLOB   NOT NULL,
     epoch        BIGINT NOT NULL,
     expires_at   BIGINT NOT NULL,
@@ -85,6 +82,25 @@ CREATE TABLE codes (
 );
 CREATE INDEX codes_of_session ON codes (session, expires_at);
 CREATE INDEX codes_by_expiry ON codes (expires_at);
+
+-- Pushed authorization requests, by the SHA-256 of their random part.
+CREATE TABLE pushed (
+    digest     BLOB   NOT NULL PRIMARY KEY,
+    client     TEXT   NOT NULL,
+    form       TEXT   NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX pushed_of_client ON pushed (client);
+CREATE INDEX pushed_by_expiry ON pushed (expires_at);
+
+-- What users allow to clients that are not ours.
+CREATE TABLE allowed (
+    user_id BLOB   NOT NULL,
+    client  TEXT   NOT NULL,
+    scope   TEXT   NOT NULL,
+    since   BIGINT NOT NULL,
+    PRIMARY KEY (user_id, client)
+);
 
 CREATE TABLE invitations (
     digest     BLOB   NOT NULL PRIMARY KEY,

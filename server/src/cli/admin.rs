@@ -178,11 +178,13 @@ pub(super) enum SessionCommand {
     /// Show a session
     Show {
         /// Its id
+        #[arg(allow_hyphen_values = true)]
         sid: String,
     },
     /// End a session, with everything under it
     End {
         /// Its id
+        #[arg(allow_hyphen_values = true)]
         sid: String,
         #[command(flatten)]
         confirm: Confirming,
@@ -222,6 +224,7 @@ pub(super) enum TokenCommand {
     /// End one access token; its session goes on
     End {
         /// Its id, the `jti` claim
+        #[arg(allow_hyphen_values = true)]
         jti: String,
         #[command(flatten)]
         confirm: Confirming,
@@ -374,6 +377,7 @@ pub(super) enum KeyCommand {
     /// Declare a key lost: what was made with it is refused from now on
     Withdraw {
         /// The key's id
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         #[command(flatten)]
         confirm: Confirming,

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use symbolon_core::{
     client::{Client, ClientId, ClientKind, SecretDigest},
+    oauth::uri::ApplicationType,
     time::Time,
 };
 
@@ -14,7 +15,7 @@ use super::{
     secret_from,
     sections::{
         Brand as BrandSection, Client as ClientSection, Keys, Outbound, Password, Register,
-        Revocation, Top,
+        Revocation, ScopeWords, Top,
     },
 };
 use crate::{
@@ -29,8 +30,10 @@ const SECRET_BYTES_MIN: usize = 32;
 pub(super) fn build(layers: &mut Layers, read: ReadFile<'_>) -> Result<Config, Vec<ConfigError>> {
     let names = layers
         .names("client", "Declare fewer here, and make the others with `symbolon client add`.");
+    let scopes = layers.names("scope", "Describe fewer.");
     let mut reader = layers.reader();
-    let config = config(&mut reader, names.iter().map(String::as_str), read);
+    let names = names.iter().map(String::as_str);
+    let config = config(&mut reader, names, scopes.iter().map(String::as_str), read);
     let Reader { errors, shown, .. } = reader;
     match config {
         Some(config) if errors.is_empty() => Ok(Config { shown, ..config }),
@@ -41,6 +44,7 @@ pub(super) fn build(layers: &mut Layers, read: ReadFile<'_>) -> Result<Config, V
 fn config<'n>(
     reader: &mut Reader<'_>,
     names: impl Iterator<Item = &'n str>,
+    scopes: impl Iterator<Item = &'n str>,
     read: ReadFile<'_>,
 ) -> Option<Config> {
     // Everything is read before anything is given up, so that all errors are told.
@@ -67,6 +71,9 @@ fn config<'n>(
             clients.push(client);
         }
     }
+    let scopes: BTreeMap<_, _> = scopes
+        .filter_map(|name| Some((name.to_owned(), ScopeWords::read(reader, &["scope", name])?)))
+        .collect();
     let log = Log::read(reader, &["log"]);
     let keys = Keys::read(reader, &["keys"]);
     let (top, public_url) = (top?, public_url?);
@@ -91,6 +98,7 @@ fn config<'n>(
         brand: brand?,
         client_brands,
         clients,
+        scopes,
         log: log?,
         shown: Vec::new(),
     })
@@ -257,11 +265,15 @@ fn client(
     Some(Client {
         id: id.ok()?,
         kind: settings.kind,
+        name: settings.name.map(Into::into),
         first_party: settings.first_party,
         secret,
         audiences,
         origins: settings.origins.into_iter().map(|origin| origin.0).collect(),
         redirect_uris: settings.redirect_uris.into_iter().map(|uri| uri.0).collect(),
+        application_type: settings.application_type,
+        pkce_required: settings.pkce_required,
+        require_pushed_authorization_requests: settings.require_pushed_authorization_requests,
         scopes: settings.scopes,
         grant_types: settings.grant_types,
         algorithm: settings.algorithm,
@@ -368,11 +380,15 @@ fn default_client(id: ClientId, public_url: &PublicUrl) -> Client {
     Client {
         id,
         kind: ClientKind::Public,
+        name: None,
         first_party: true,
         secret: None,
         audiences: vec![public_url.issuer().to_owned()],
         origins: Vec::new(),
         redirect_uris: Vec::new(),
+        application_type: ApplicationType::Web,
+        pkce_required: true,
+        require_pushed_authorization_requests: false,
         scopes: Vec::new(),
         grant_types: symbolon_core::oauth::grant::GrantType::DEFAULT.into(),
         algorithm: symbolon_core::keys::Algorithm::default(),

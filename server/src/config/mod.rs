@@ -88,6 +88,8 @@ pub struct Config {
     pub client_brands: BTreeMap<ClientId, Brand>,
     /// The clients that the file declares, and the default one.
     pub clients: Vec<Client>,
+    /// What the consent page says of the scopes that are not standard.
+    pub scopes: BTreeMap<String, sections::ScopeWords>,
     /// What the server says about itself.
     pub log: Log,
     shown: Vec<Shown>,

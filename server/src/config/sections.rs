@@ -6,7 +6,7 @@ use symbolon_core::{
     client::{BrowserAccess, ClientId, ClientJwks, ClientKind, JwksUri},
     keys::Algorithm,
     limit::Quota,
-    oauth::grant::GrantType,
+    oauth::{grant::GrantType, uri::ApplicationType},
     scope::Scope,
     token::TokenType,
 };
@@ -178,6 +178,8 @@ section! {
         /// `public`: it cannot keep a secret (a SPA, a mobile app). `confidential`: its server side keeps one.
         /// `resource`: an API, which only checks tokens and asks for session data.
         kind: ClientKind;
+        /// What people call it, on the page that asks them to allow something. Its id, if nothing is said.
+        name: Option<String>;
         /// Whether it is ours: it may take passwords itself, and no consent is asked for it.
         first_party: bool = "false";
         /// SHA-256 of its secret. The secret itself stands nowhere: make one with `symbolon client add`, or from 32
@@ -192,6 +194,13 @@ section! {
         origins: Vec<ExactOrigin> = "[]";
         /// Where a browser may be sent back to, exactly.
         redirect_uris: Vec<RedirectUri> = "[]";
+        /// `native`: an app on a device, which is sent back to a loopback address on any port (RFC 8252). `web`: all others.
+        application_type: ApplicationType = r#""web""#;
+        /// Whether its authorization requests need a code challenge (PKCE). Those of a public client always do; for a
+        /// confidential one, turn it off only if its library has none.
+        pkce_required: bool = "true";
+        /// Whether its authorization requests count only when it has pushed them (RFC 9126).
+        require_pushed_authorization_requests: bool = "false";
         /// The scopes that it may ask for, besides `openid` and `profile`.
         scopes: Vec<Scope> = "[]";
         /// The grants that it may use; a machine that acts for itself uses `client_credentials`.
@@ -214,6 +223,14 @@ section! {
         dpop_bound_access_tokens: bool = "false";
         /// What a browser may do with keys of its session data: none unless declared.
         browser: BTreeMap<String, BrowserAccess>;
+    }
+
+    /// A scope of your own, by its name: what the page says that asks people to allow it.
+    pub struct ScopeWords {
+        /// What a client may do with it, such as `Read your calendar`.
+        description: String;
+        /// The same in Korean. If nothing is said, `description` stands there, too.
+        description_ko: Option<String>;
     }
 
     /// What the server says about itself, to standard error.
@@ -245,6 +262,7 @@ table! {
     Brand at ["brand"];
     Client at ["client", "*"];
     Brand at ["client", "*", "brand"];
+    ScopeWords at ["scope", "*"];
     Log at ["log"];
     Keys at ["keys"];
 }

@@ -52,7 +52,10 @@ fn everything_has_a_default() {
 
 #[test]
 fn every_setting_is_read_and_shown() {
-    let config = load("[client.shop]\nkind = 'public'\nbrand.name = 'Shop'").unwrap();
+    let config = load(
+        "[client.shop]\nkind = 'public'\nbrand.name = 'Shop'\n[scope.shop]\ndescription = 'Buy'",
+    )
+    .unwrap();
     let shown: Vec<&str> = config.shown().iter().map(|shown| shown.key.as_str()).collect();
     for section in SECTIONS {
         for setting in section.settings {

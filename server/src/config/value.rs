@@ -8,7 +8,7 @@ use symbolon_core::{
     csrf::Origin,
     keys::Algorithm,
     limit::Quota,
-    oauth::{grant::GrantType, jwk::InvalidKeys},
+    oauth::{grant::GrantType, jwk::InvalidKeys, uri::ApplicationType},
     scope::Scope,
     session::Assurance,
     token::TokenType,
@@ -160,6 +160,7 @@ named! {
     LogFormat: "text" | "json";
     Locale: "en" | "ko";
     ClientKind: "public" | "confidential" | "resource";
+    ApplicationType: "web" | "native";
     Algorithm: "ES256" | "EdDSA" | "RS256";
     TokenType: "at+jwt" | "JWT";
     Headers: "x-original" | "x-forwarded" | "request";

@@ -129,38 +129,42 @@ fn harden(headers: &mut HeaderMap, secure: bool) {
     }
 }
 
-/// CORS (the Fetch standard): exactly the origins that a client lists, for the API alone; never `*`.
+/// CORS (the Fetch standard): exactly the origins that a client lists, for the API and for what an OAuth client in the
+/// browser asks (draft-ietf-oauth-browser-based-apps); never `*`, and never the authorization endpoint, which is a page.
 struct Cors {
-    api: bool,
+    shared: bool,
     preflight: bool,
     /// Where the request comes from, if a client lists it.
     origin: Option<HeaderValue>,
-    /// Whether that client is ours. Pages of one that is not come with its token, never with the user's cookie.
-    first_party: bool,
+    /// Whether its pages may come with the user's cookie: a client of ours, to the API. All others come with a token.
+    credentials: bool,
 }
 
 impl Cors {
     fn of(http: &Http, request: &Request) -> Self {
         let headers = request.headers();
-        let api = request.uri().path().starts_with("/api/v1/");
+        let path = request.uri().path();
+        let api = path.starts_with("/api/v1/");
+        let oauth = path.starts_with("/.well-known/") || path.starts_with("/oauth2/");
+        let shared = api || (oauth && path != "/oauth2/authorize");
         let is_listed = |origin: &&str| {
-            api && http.app.clients().values().any(|client| client.owns_origin(origin))
+            shared && http.app.clients().values().any(|client| client.owns_origin(origin))
         };
         let origin = input::origin(headers).filter(is_listed);
         let preflight = request.method() == Method::OPTIONS
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        let first_party = origin.is_some_and(|origin| http.owner_of(origin).is_some());
+        let credentials = api && origin.is_some_and(|origin| http.owner_of(origin).is_some());
         let origin = origin.and_then(|text| HeaderValue::try_from(text).ok());
-        Self { api, preflight, origin, first_party }
+        Self { shared, preflight, origin, credentials }
     }
 
     fn mark(&mut self, headers: &mut HeaderMap) {
-        if self.api {
+        if self.shared {
             headers.append(header::VARY, HeaderValue::from_static("origin"));
         }
         let Some(origin) = self.origin.take() else { return };
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        if self.first_party {
+        if self.credentials {
             let yes = HeaderValue::from_static("true");
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
         }

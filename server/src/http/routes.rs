@@ -73,6 +73,8 @@ routes! {
     post   "/account/sessions/end-others"          Login           pages::account::end_others;
     post   "/account/sessions/end-all"             Login           pages::account::end_all;
     post   "/account/sessions/{sid}/end"           Login           pages::account::end_one;
+    get    "/account/apps"                         Anyone          pages::account::apps;
+    post   "/account/apps/{client}/forbid"         Login           pages::account::forbid;
 
     post   "/api/v1/login"                         Public          api::session::login;
     post   "/api/v1/logout"                        Anyone          api::session::logout;
@@ -95,6 +97,9 @@ routes! {
 
     post   "/follow"                               Client          follow::follow;
     get    "/oauth2/authorize"                     Anyone          pages::authorize::authorize;
+    post   "/oauth2/authorize"                     Public          pages::authorize::by_form;
+    post   "/oauth2/consent"                       Login           pages::consent::consent_form;
+    post   "/oauth2/par"                           Public          oauth::par::push;
     post   "/oauth2/token"                         Public          oauth::token::token;
     post   "/oauth2/introspect"                    Client          oauth::introspect;
     post   "/oauth2/revoke"                        Public          oauth::revoke;

@@ -58,7 +58,13 @@ pub async fn add(app: &App, mut client: Client, now: Time) -> Result<Option<Secr
         return Err(Refused::RemovedLately);
     }
     match commit(app, id, Write::AddClient(Box::new(client)), false, now).await? {
-        Outcome::Applied(_) => Ok(secret),
+        Outcome::Applied(_) => {
+            if let Err(error) = super::keys::rotate_due(app, now).await {
+                // The client is there. Its keys are made when they are first needed.
+                tracing::error!(%error, "keys for a new client were not made");
+            }
+            Ok(secret)
+        }
         _ => Err(Refused::Taken),
     }
 }

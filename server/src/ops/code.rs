@@ -59,16 +59,19 @@ impl From<check::Refused> for Refused {
 pub async fn issue(
     app: &App,
     cookie: &SecretText,
-    request: Request<'_>,
+    request: &Request<'_>,
     now: Time,
 ) -> Result<SecretText, Refused> {
     for _ in 0..TRIES_MAX {
         let live = check::cookie_at_store(app, cookie, now).await?;
-        let (change, code) = Code::issue(&live.session, request, now, &mut Os)
+        if let Some(pushed) = request.pushed {
+            super::push::load(app, pushed, now).await?.ok_or(Refused::Unknown)?;
+        }
+        let (change, code) = Code::issue(&live.session, request.clone(), now, &mut Os)
             .ok_or(Refused::Code(code::Refused::NoLogin))?;
         match app.store.commit(change).await.map_err(Unavailable::from)? {
             Outcome::Applied(_) => return Ok(code),
-            // The cookie may have been replaced meanwhile, or its session ended: it is asked again.
+            // The cookie may have been replaced meanwhile, its session ended, or a pushed request used: it is asked again.
             Outcome::Conflict | Outcome::Gone => {}
         }
     }
@@ -86,7 +89,7 @@ pub async fn for_cookie(
     verifier: &SecretText,
     now: Time,
 ) -> Result<(Session, SecretText), Refused> {
-    let presented = Presented { client: &client.id, redirect_uri, verifier };
+    let presented = Presented { client: &client.id, redirect_uri, verifier: Some(verifier) };
     let gives = |key, _: &Code, _: &Session, _: &User| Ok(Gives::Cookie(key));
     let (_, redeemed) = redeem(app, code, presented, gives, now).await?;
     let cookie = issue::cookie(app, &redeemed.session, now)?.ok_or(Refused::Unknown)?;
@@ -117,21 +120,28 @@ pub async fn for_tokens(
     app: &App,
     code: &SecretText,
     holder: Holder<'_>,
-    (redirect_uri, verifier): (&str, &SecretText),
+    (redirect_uri, verifier): (&str, Option<&SecretText>),
     now: Time,
 ) -> Result<Tokens, Refused> {
     let Holder { client, shown, key: bound_to, device } = holder;
     let presented = Presented { client: &client.id, redirect_uri, verifier };
     let gives = |key, code: &Code, parent: &Session, user: &User| {
-        let issued =
-            issue::issued(app, client, None, code.scope.clone(), (parent, user), bound_to, now)?;
+        let issued = issue::issued(
+            app,
+            client,
+            code.asked.resource.as_deref(),
+            code.asked.scope.clone(),
+            (parent, user),
+            bound_to,
+            now,
+        )?;
         let whence = Whence::new(device.address, &device.user_agent);
         let client = client.id.clone();
         Ok(Gives::Tokens(NewFamily { client, key, binding: shown, issued, whence }))
     };
     let (code, redeemed) = redeem(app, code, presented, gives, now).await?;
     let family = redeemed.family.ok_or(Refused::Unknown)?;
-    let nonce = code.nonce.as_deref();
+    let nonce = code.asked.nonce.as_deref();
     Ok(issue::family(app, &redeemed.session, family, client, nonce, now).await?)
 }
 

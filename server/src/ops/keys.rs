@@ -24,6 +24,8 @@ pub async fn rotate_due(app: &App, now: Time) -> Result<(), Unavailable> {
     let _turn = app.key_turn.lock().await;
     let records = app.store.keys().await?;
     let mut wanted = vec![Usage::Handle, Usage::Sign(Algorithm::default())];
+    let clients = app.clients();
+    wanted.extend(clients.values().flat_map(|client| client.algorithms()).map(Usage::Sign));
     // A usage that was wanted once has keys, and goes on having them.
     wanted.extend(records.iter().map(|record| record.usage));
     wanted.sort_unstable();
@@ -31,7 +33,8 @@ pub async fn rotate_due(app: &App, now: Time) -> Result<(), Unavailable> {
     carry_out(app, &records, &wanted, now).await
 }
 
-/// The keys, with one that signs by `algorithm` among them; a slow one is made when it is first needed.
+/// The keys, with one that signs by `algorithm` among them. It is there before the first token is
+/// ([`Client::algorithms`](symbolon_core::client::Client::algorithms)), unless making it failed then.
 ///
 /// # Errors
 /// [`Unavailable`].

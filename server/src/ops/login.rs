@@ -50,6 +50,8 @@ pub struct Attempt<'a> {
     pub username: &'a str,
     /// What was typed as the password.
     pub password: &'a SecretText,
+    /// Whether somebody who is logged in shows once more who they are: then their login goes on, and no other begins.
+    pub again: bool,
     /// Whether this device should be remembered.
     pub remember: bool,
     /// The session cookie that came with the request, whoever planted it.
@@ -92,18 +94,15 @@ pub enum Refused {
     Unavailable(#[from] Unavailable),
 }
 
-/// Logs a user in. The session always has a new id; the half that came with the request dies and never leads to it.
+/// Logs a user in. The half that came with the request dies and never leads to the new one. The session has a new id,
+/// unless the same user is asked [once more](Attempt::again).
 ///
 /// # Errors
 /// [`Refused`].
 pub async fn login(app: &Arc<App>, attempt: Attempt<'_>, now: Time) -> Result<LoggedIn, Refused> {
     let presented = presented(app, attempt.presented.as_ref(), now).await?;
     let user = authenticate(app, &attempt, presented.as_ref(), now).await?;
-    // A cookie takes the place of the cookie that was there. Tokens take only a visitor's place: the browser's own login
-    // is another session and stays.
-    let takes_place =
-        |live: &Live| matches!(attempt.deliver, Deliver::Cookie) || live.session.login.is_none();
-    let presented = presented.filter(takes_place);
+    let presented = presented.filter(|live| takes_place(&attempt, live));
     let (session, replaced) = open(app, &attempt, &user, presented, now).await?;
     let cookie = issue::cookie(app, &session, now)?;
     let tokens = match &attempt.deliver {
@@ -185,10 +184,20 @@ async fn open(
     now: Time,
 ) -> Result<(Session, Option<SessionId>), Refused> {
     for _ in 0..TRIES_MAX {
+        if let Some(text) = attempt.presented.as_ref().filter(|_| presented.is_some()) {
+            presented = self::presented(app, Some(text), now)
+                .await?
+                .filter(|live| takes_place(attempt, live));
+        }
         let session = new_session(app, attempt, user, now)?;
-        let change = decide(app, session.clone(), presented.as_ref(), now);
+        let (change, session) = decide(app, attempt.again, session, presented.as_ref(), now);
         match app.store.commit(change).await.map_err(Unavailable::from)? {
-            Outcome::Applied(_) => return Ok((session, presented.map(|live| live.session.id))),
+            Outcome::Applied(_) => {
+                app.live.forget(session.id);
+                let replaced = presented.map(|live| live.session.id);
+                let replaced = replaced.filter(|old| *old != session.id);
+                return Ok((session, replaced));
+            }
             Outcome::Conflict => {}
             // Either the presented session ended meanwhile, then it needs no end; or the user's epoch was raised while
             // the password was hashed, then this password may not count any more.
@@ -245,20 +254,41 @@ fn new_session(
     Ok(session)
 }
 
-fn decide(app: &App, session: Session, presented: Option<&Live>, now: Time) -> Change {
+/// A cookie takes the place of the cookie that was there. Tokens take only a visitor's place: the browser's own login is
+/// another session and stays.
+fn takes_place(attempt: &Attempt<'_>, presented: &Live) -> bool {
+    matches!(attempt.deliver, Deliver::Cookie) || presented.session.login.is_none()
+}
+
+/// What becomes of the new session and the one that came along. Who is asked once more goes on with the session that was
+/// theirs, with its id and the apps under it.
+fn decide(
+    app: &App,
+    again: bool,
+    session: Session,
+    presented: Option<&Live>,
+    now: Time,
+) -> (Change, Session) {
+    let user = session.login.as_ref().map(|login| login.user);
+    let of_user =
+        |live: &&Live| again && live.session.login.as_ref().map(|login| login.user) == user;
+    let (again, key) = (presented.filter(of_user), session.cookie.map(|cookie| cookie.key));
+    if let (Some(again), Some(login), Some(key)) = (again, &session.login, key) {
+        let lifetimes = app.config.lifetimes.sessions();
+        return again.session.clone().log_in_again(login.clone(), &lifetimes, key, now);
+    }
     let mut change = match presented {
         Some(old) => old.session.end(Reason::Replaced, now),
         None => Change::at(now),
     };
     change.record(Event::of_session(Act::LoggedIn, &session));
-    let (id, user) = (session.id, session.login.as_ref().map(|login| login.user));
-    change.write(Write::OpenSession(Box::new(session)));
+    change.write(Write::OpenSession(Box::new(session.clone())));
     // A visitor's cart comes along. What another user left does not.
     if let Some(visitor) = presented.filter(|live| live.session.login.is_none()) {
-        change.write(Write::CarryData { from: visitor.session.id, to: id });
+        change.write(Write::CarryData { from: visitor.session.id, to: session.id });
     }
     if let Some(user) = user {
         change.write(Write::KeepNewest { user, keep: app.config.limits.sessions_per_user_max });
     }
-    change
+    (change, session)
 }

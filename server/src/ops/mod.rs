@@ -1,5 +1,6 @@
 //! The acts, one file each: load, let core decide, commit. Nothing here knows HTTP; nothing here decides.
 
+pub mod apps;
 pub mod assertion;
 pub mod check;
 pub mod clients;
@@ -15,6 +16,7 @@ pub mod keys;
 pub mod login;
 pub mod machine;
 pub mod password;
+pub mod push;
 pub mod refresh;
 pub mod register;
 pub mod sessions;

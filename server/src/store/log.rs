@@ -185,9 +185,12 @@ impl Log {
             (acknowledges, has_all) = (Some(cursor.sequence), entries.is_empty());
         }
         let before = state.leases.hear(&Asking { acknowledges, ..asking }, now)?;
-        state.measure(before, acknowledges.unwrap_or(0), now);
+        let acknowledged = acknowledges.unwrap_or(0);
+        state.measure(before, acknowledged, now);
         drop(state);
-        self.heard.notify_waiters();
+        if acknowledged > before {
+            self.heard.notify_waiters();
+        }
         Ok(has_all)
     }
 
@@ -227,9 +230,14 @@ impl Log {
             // Whoever acknowledges between the look and the wait is not missed.
             heard.as_mut().enable();
             let now = tick();
-            let Some(later) = self.state().leases.settle(&mut confirmation, now) else {
-                return (true, confirmation);
+            let later = {
+                let leases = &self.state().leases;
+                let waited_for = leases.keeps_waiting(&confirmation, now);
+                // At the deadline everybody is counted.
+                let waited_for = waited_for.filter(|_| now < deadline);
+                waited_for.or_else(|| leases.settle(&mut confirmation, now))
             };
+            let Some(later) = later else { return (true, confirmation) };
             if now >= deadline {
                 return (false, confirmation);
             }

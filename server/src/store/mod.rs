@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::TryStreamExt;
 use sqlx::{
     Row, Sqlite, SqlitePool,
     query::Query,
@@ -30,6 +31,7 @@ use symbolon_core::{
     id::{EntryId, SessionId, UserId},
     keys::KeyRecord,
     log::{Cursor, Entry, Tag},
+    oauth::pushed::{Pushed, PushedDigest},
     revocation::Ended,
     secret::SecretText,
     session::{Device, Reason, Session},
@@ -113,6 +115,17 @@ pub enum Found {
     Live(Box<Session>, Option<Box<User>>),
     /// It was ended. Whose it was is kept, so that who ended it can ask again whether it is over.
     Ended(Reason, Option<UserId>),
+}
+
+/// What a user allows to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed {
+    /// The client.
+    pub client: ClientId,
+    /// What it may do.
+    pub scope: Box<str>,
+    /// Since when it may do some of it.
+    pub since: Time,
 }
 
 /// The embedded database of one data folder.
@@ -385,6 +398,26 @@ impl Store {
         query.fetch_optional(&self.readers).await?.map(|row| rows::code(&row)).transpose()
     }
 
+    /// The pushed request of this digest, used up or not there: `None`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn pushed(&self, digest: PushedDigest) -> Result<Option<Pushed>, StoreError> {
+        let query = "SELECT client, form, expires_at FROM pushed WHERE digest = $1";
+        let rows = self.read(sqlx::query(query).bind(&digest.as_bytes()[..])).await?;
+        rows.first().map(|row| rows::pushed(row, digest)).transpose()
+    }
+
+    /// What a user allows to clients, by their names.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn allowed(&self, user: UserId) -> Result<Vec<Allowed>, StoreError> {
+        let query = "SELECT client, scope, since FROM allowed WHERE user_id = $1 ORDER BY client";
+        let rows = self.read(sqlx::query(query).bind(&user.as_bytes()[..])).await?;
+        rows.iter().map(rows::allowed).collect()
+    }
+
     /// Where the latest sessions of a user are that count at `now`: few, so that the question takes as long for a user
     /// with many sessions as for nobody.
     ///
@@ -504,7 +537,9 @@ async fn load_ended(
     let query =
         sqlx::query("SELECT entry, at FROM revocations WHERE at >= $1").bind(since.millis());
     let mut ended = Ended::default();
-    for row in query.fetch_all(connection).await? {
+    // One row at a time: a million of them at once take ten times what is kept.
+    let mut rows = query.fetch(connection);
+    while let Some(row) = rows.try_next().await? {
         ended.insert(rows::id(&row, "entry")?, Time::from_millis(row.try_get("at")?));
     }
     Ok(ended)

@@ -6,19 +6,20 @@ use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{Row, Sqlite, query::Query, sqlite::SqliteArguments, sqlite::SqliteRow};
 use symbolon_core::{
     client::{Client, SecretDigest},
-    code::{Challenge, Code, CodeDigest},
+    code::{Code, CodeDigest},
     data::{DataVersion, Document},
     handle::{Generation, Salt},
     id::InvalidId,
     keys::KeyRecord,
     log::Entry,
+    oauth::pushed::{PUSHED_MAX, Pushed, PushedDigest},
     secret::SecretText,
     session::{Assurance, Cookie, Device, Limits, Login, Reason, Session, Version},
     time::Time,
     user::{Epoch, User},
 };
 
-use super::{Found, StoreError};
+use super::{Allowed, Found, StoreError};
 
 type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
 
@@ -33,6 +34,10 @@ pub(super) fn int(count: u64) -> i64 {
 
 fn count(row: &SqliteRow, column: &'static str) -> Result<u64, StoreError> {
     u64::try_from(row.try_get::<i64, _>(column)?).map_err(|error| damaged(column, error))
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn time(row: &SqliteRow, column: &'static str) -> Result<Time, StoreError> {
@@ -145,7 +150,7 @@ pub(super) fn insert_session(session: &Session) -> Result<Statement<'_>, StoreEr
         .bind(json(&session.device)?)
         .bind(session.opened_at.millis())
         .bind(session.seen_at.millis())
-        .bind(i64::try_from(session.limits.idle.as_millis()).unwrap_or(i64::MAX))
+        .bind(millis(session.limits.idle))
         .bind(session.limits.ends_at.millis())
         .bind(&session.salt.expose()[..])
         .bind(session.cookie.map(|cookie| i64::from(cookie.generation.0)))
@@ -156,7 +161,8 @@ pub(super) fn insert_session(session: &Session) -> Result<Statement<'_>, StoreEr
 /// What can change of a live session. Its id, parent, client, user, limits and salt cannot.
 pub(super) fn update_session(session: &Session) -> Result<Statement<'_>, StoreError> {
     let query = "UPDATE sessions SET version = version + 1, epoch = $3, auth_at = $4, methods = $5, assurance = $6, \
-                 device = $7, seen_at = MAX(seen_at, $8), cookie_generation = $9, cookie_key = $10, families = $11 \
+                 device = $7, seen_at = MAX(seen_at, $8), cookie_generation = $9, cookie_key = $10, families = $11, \
+                 remembered = $12, idle_ms = $13, ends_at = $14 \
                  WHERE id = $1 AND version = $2 AND ended_at IS NULL";
     let login = session.login.as_ref();
     Ok(sqlx::query(query)
@@ -170,7 +176,10 @@ pub(super) fn update_session(session: &Session) -> Result<Statement<'_>, StoreEr
         .bind(session.seen_at.millis())
         .bind(session.cookie.map(|cookie| i64::from(cookie.generation.0)))
         .bind(session.cookie.as_ref().map(|cookie| &cookie.key.as_bytes()[..]))
-        .bind(json(&session.families)?))
+        .bind(json(&session.families)?)
+        .bind(login.map(|login| login.remembered))
+        .bind(millis(session.limits.idle))
+        .bind(session.limits.ends_at.millis()))
 }
 
 pub(super) fn user(row: &SqliteRow) -> Result<User, StoreError> {
@@ -234,18 +243,11 @@ fn client_statement<'q>(
 }
 
 pub(super) fn code(row: &SqliteRow) -> Result<Code, StoreError> {
-    let digest = |column| {
-        <[u8; 32]>::try_from(row.try_get::<&[u8], _>(column)?)
-            .map_err(|error| damaged("codes", error))
-    };
     let client: &str = row.try_get("client")?;
     Ok(Code {
-        digest: CodeDigest::from_bytes(digest("digest")?),
+        digest: CodeDigest::from_bytes(digest(row, "codes")?),
         client: client.parse().map_err(|error| damaged("codes", error))?,
-        redirect_uri: row.try_get::<&str, _>("redirect_uri")?.into(),
-        challenge: Challenge::from_bytes(digest("challenge")?),
-        scope: row.try_get::<&str, _>("scope")?.into(),
-        nonce: row.try_get::<Option<&str>, _>("nonce")?.map(Into::into),
+        asked: parse_json(row, "asked")?,
         session: id(row, "session")?,
         epoch: Epoch(count(row, "epoch")?),
         expires_at: time(row, "expires_at")?,
@@ -253,21 +255,55 @@ pub(super) fn code(row: &SqliteRow) -> Result<Code, StoreError> {
     })
 }
 
-pub(super) fn insert_code(code: &Code, version: Version) -> Statement<'_> {
-    let query = "INSERT INTO codes (digest, client, redirect_uri, challenge, session, epoch, expires_at, \
-                 scope, nonce) SELECT $1, $2, $3, $4, $5, $6, $7, $9, $10 \
-                 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = $5 AND version = $8 AND ended_at IS NULL)";
-    sqlx::query(query)
+fn digest(row: &SqliteRow, table: &'static str) -> Result<[u8; 32], StoreError> {
+    let bytes = row.try_get::<&[u8], _>("digest")?;
+    bytes.try_into().map_err(|error| damaged(table, error))
+}
+
+/// Inserts a code while its session is alive and at this version.
+pub(super) fn insert_code(code: &Code, version: Version) -> Result<Statement<'_>, StoreError> {
+    let query = "INSERT INTO codes (digest, client, asked, session, epoch, expires_at) \
+                 SELECT $1, $2, $3, $4, $5, $6 \
+                 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = $4 AND version = $7 AND ended_at IS NULL)";
+    Ok(sqlx::query(query)
         .bind(&code.digest.as_bytes()[..])
         .bind(code.client.as_str())
-        .bind(&*code.redirect_uri)
-        .bind(&code.challenge.as_bytes()[..])
+        .bind(json(&code.asked)?)
         .bind(&code.session.as_bytes()[..])
         .bind(int(code.epoch.0))
         .bind(code.expires_at.millis())
-        .bind(int(version.0))
-        .bind(&*code.scope)
-        .bind(code.nonce.as_deref())
+        .bind(int(version.0)))
+}
+
+/// Inserts a pushed request, unless too many of its client rest.
+pub(super) fn insert_pushed(pushed: &Pushed) -> Statement<'_> {
+    let query = "INSERT INTO pushed (digest, client, form, expires_at) SELECT $1, $2, $3, $4 \
+                 WHERE (SELECT COUNT(*) FROM pushed WHERE client = $2) < $5";
+    sqlx::query(query)
+        .bind(&pushed.digest.as_bytes()[..])
+        .bind(pushed.client.as_str())
+        .bind(&*pushed.form)
+        .bind(pushed.expires_at.millis())
+        .bind(i64::from(PUSHED_MAX))
+}
+
+pub(super) fn pushed(row: &SqliteRow, digest: PushedDigest) -> Result<Pushed, StoreError> {
+    let client: &str = row.try_get("client")?;
+    Ok(Pushed {
+        digest,
+        client: client.parse().map_err(|error| damaged("pushed", error))?,
+        form: row.try_get::<&str, _>("form")?.into(),
+        expires_at: time(row, "expires_at")?,
+    })
+}
+
+pub(super) fn allowed(row: &SqliteRow) -> Result<Allowed, StoreError> {
+    let client: &str = row.try_get("client")?;
+    Ok(Allowed {
+        client: client.parse().map_err(|error| damaged("allowed", error))?,
+        scope: row.try_get::<&str, _>("scope")?.into(),
+        since: time(row, "since")?,
+    })
 }
 
 pub(super) fn key(row: &SqliteRow) -> Result<KeyRecord, StoreError> {

@@ -268,6 +268,10 @@ async fn sweep(connection: &mut SqliteConnection, sweep: &Sweep) -> Result<Outco
         .bind(SWEEP_MAX)
         .execute(&mut *connection)
         .await?;
+    let query = "DELETE FROM pushed WHERE digest IN \
+                 (SELECT digest FROM pushed WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+    let query = sqlx::query(query).bind(sweep.entries_before.millis()).bind(SWEEP_MAX);
+    query.execute(&mut *connection).await?;
     // The trail is in the order of time: only its beginning is looked at.
     let query = "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM \
                  (SELECT sequence, at FROM audit ORDER BY sequence LIMIT $2) WHERE at < $1)";
@@ -430,6 +434,26 @@ async fn write_one(
                 .bind(at.millis());
             one(query.execute(connection).await?.rows_affected(), Refused::Conflict)
         }
+        Write::AllowScope { user, client, scope } => {
+            let query = "INSERT INTO allowed (user_id, client, scope, since) VALUES ($1, $2, $3, $4) \
+                         ON CONFLICT (user_id, client) DO UPDATE SET scope = excluded.scope";
+            let query = sqlx::query(query).bind(&user.as_bytes()[..]).bind(client.as_str());
+            query.bind(&**scope).bind(at.millis()).execute(connection).await?;
+            Ok(())
+        }
+        Write::ForbidClient { user, client } => {
+            log.extend(forbid(connection, *user, client.as_str(), at).await?);
+            Ok(())
+        }
+        Write::Push(pushed) => {
+            let inserted = rows::insert_pushed(pushed).execute(connection).await?;
+            one(inserted.rows_affected(), Refused::Gone)
+        }
+        Write::UsePushed(digest) => {
+            let query = sqlx::query("DELETE FROM pushed WHERE digest = $1 AND expires_at > $2");
+            let query = query.bind(&digest.as_bytes()[..]).bind(at.millis());
+            one(query.execute(connection).await?.rows_affected(), Refused::Conflict)
+        }
         Write::AddClient(client) => insert(rows::insert_client(client)?.execute(connection).await),
         Write::SaveClient(client) => one(
             rows::update_client(client)?.execute(connection).await?.rows_affected(),
@@ -492,7 +516,7 @@ async fn issue_code(
     code: &Code,
     version: Version,
 ) -> Result<(), Refused> {
-    if rows::insert_code(code, version).execute(&mut *connection).await?.rows_affected() == 0 {
+    if rows::insert_code(code, version)?.execute(&mut *connection).await?.rows_affected() == 0 {
         let live = is_live(connection, code.session).await?;
         return Err(if live { Refused::Conflict } else { Refused::Gone });
     }
@@ -558,6 +582,30 @@ async fn end_sessions_of(
                 WHERE parent = $2 AND ended_at IS NULL";
     sqlx::query(lift).bind(&user.as_bytes()[..]).bind(except).execute(connection).await?;
     Ok(ended.into_iter().map(SessionId::entry).collect())
+}
+
+/// Ends what a user allowed a client: also what it has not redeemed yet.
+async fn forbid(
+    connection: &mut SqliteConnection,
+    user: UserId,
+    client: &str,
+    at: Time,
+) -> Result<Vec<EntryId>, Refused> {
+    let query = sqlx::query("DELETE FROM allowed WHERE user_id = $1 AND client = $2");
+    let query = query.bind(&user.as_bytes()[..]).bind(client);
+    let forgotten = query.execute(&mut *connection).await?.rows_affected();
+    let query = "DELETE FROM codes WHERE client = $2 AND child IS NULL \
+                 AND session IN (SELECT id FROM sessions WHERE user_id = $1 AND ended_at IS NULL)";
+    let query = sqlx::query(query).bind(&user.as_bytes()[..]).bind(client);
+    query.execute(&mut *connection).await?;
+    let query = "UPDATE sessions SET ended_at = $3, end_reason = $4, families = '', device = '' \
+                 WHERE ended_at IS NULL AND user_id = $1 AND client = $2 AND parent IS NOT NULL RETURNING id";
+    let query = sqlx::query(query).bind(&user.as_bytes()[..]).bind(client).bind(at.millis());
+    let ended = query.bind(Reason::EndedByUser.as_str()).fetch_all(connection).await?;
+    if forgotten == 0 && ended.is_empty() {
+        return Err(Refused::Gone);
+    }
+    Ok(ids(&ended)?.into_iter().map(SessionId::entry).collect())
 }
 
 async fn end_sessions_for(

@@ -133,6 +133,8 @@ pub enum LoginReason {
     LoginNeeded,
     /// Their session has ended.
     SessionEnded,
+    /// They are logged in, and the application wants to know that it is still them.
+    Again,
 }
 
 /// `GET /login`, and the answer to a login that failed.
@@ -149,6 +151,8 @@ pub struct Login<'a> {
     pub username: &'a str,
     /// Whether the box was ticked before.
     pub remember: bool,
+    /// Whether somebody who is logged in shows once more who they are.
+    pub again: bool,
     /// Whether one can register.
     pub registration_open: bool,
     /// Why they are here.
@@ -166,6 +170,7 @@ impl Login<'_> {
         match (self.reason, self.problems) {
             (Some(LoginReason::LoginNeeded), []) => Some(self.page.words.login_needed),
             (Some(LoginReason::SessionEnded), []) => Some(self.page.words.session_ended),
+            (Some(LoginReason::Again), []) => Some(self.page.words.login_again),
             _ => None,
         }
     }

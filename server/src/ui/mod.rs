@@ -20,6 +20,7 @@
 //! to a post can be asked again with `?ui_locales=`.
 
 mod account;
+mod apps;
 mod brand;
 mod forms;
 mod locale;
@@ -31,10 +32,11 @@ mod tests;
 mod words;
 
 pub use account::{Account, Done, Over, Session, TokenFamily};
+pub use apps::{App, Apps, Consent, FormPost, Wanted};
 pub use askama::Template;
 pub use brand::{Brand, Colour, InvalidBrand, InvalidColour, Link};
 pub use forms::{ChangePassword, Login, LoginReason, Problem, Register};
 pub use locale::{Asked, Locale};
 pub(crate) use moment::date_text;
 pub use notices::{Continue, Home, LoggedOut, Logout, Refusal, Refused, Registered};
-pub use site::{ASSET_CACHE_CONTROL, ASSET_CSP, Asset, Page, Site, csp};
+pub use site::{ASSET_CACHE_CONTROL, ASSET_CSP, Asset, Page, Site, csp, csp_sending};

@@ -17,16 +17,22 @@ pub const ASSET_CSP: &str = "default-src 'none'; style-src 'unsafe-inline'; sand
 ///
 /// The caller has validated them (the redirect URI of a registered client); what is no origin or scheme is left out
 /// here, so that nothing can be smuggled into the header.
-pub fn csp(form_origins: &[&str]) -> String {
+pub fn csp<S: AsRef<str>>(form_origins: &[S]) -> String {
     let mut policy = "default-src 'none'; style-src 'self'; img-src 'self' data:; \
                       frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
         .to_owned();
     let plain = |c: char| c.is_ascii_alphanumeric() || ":/.-+[]".contains(c);
-    for origin in form_origins.iter().filter(|it| it.contains(':') && it.chars().all(plain)) {
+    let origins = form_origins.iter().map(AsRef::as_ref);
+    for origin in origins.filter(|it| it.contains(':') && it.chars().all(plain)) {
         policy.push(' ');
         policy.push_str(origin);
     }
     policy
+}
+
+/// The same for a page that sends its form by itself, with the one script that there is.
+pub fn csp_sending<S: AsRef<str>>(form_origins: &[S]) -> String {
+    format!("{}; script-src 'self'", csp(form_origins))
 }
 
 /// A file that pages refer to.
@@ -48,6 +54,7 @@ pub struct Site {
     style: Asset,
     brand_style: Asset,
     icon: Asset,
+    send: Asset,
 }
 
 impl Site {
@@ -60,21 +67,26 @@ impl Site {
             style: asset("symbolon", "css", css),
             brand_style: asset("brand", "css", brand::stylesheet(&brand)),
             icon: asset("mark", "svg", brand::icon(&brand)),
+            send: asset("send", "js", "document.forms[0].submit();\n".to_owned()),
             brand,
         }
     }
 
     /// The files that must be served, with [`ASSET_CACHE_CONTROL`] and [`ASSET_CSP`]. Sites of several brands share
     /// some; the same path is the same content.
-    pub fn assets(&self) -> [&Asset; 3] {
-        [&self.style, &self.brand_style, &self.icon]
+    pub fn assets(&self) -> [&Asset; 4] {
+        [&self.style, &self.brand_style, &self.icon, &self.send]
     }
 }
 
 fn asset(name: &str, extension: &str, text: String) -> Asset {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     let hash = URL_SAFE_NO_PAD.encode(&digest.as_ref()[..9]);
-    let content_type = if extension == "svg" { "image/svg+xml" } else { "text/css; charset=utf-8" };
+    let content_type = match extension {
+        "svg" => "image/svg+xml",
+        "js" => "text/javascript; charset=utf-8",
+        _ => "text/css; charset=utf-8",
+    };
     let path = format!("/assets/{name}-{hash}.{extension}");
     Asset { path, content_type, bytes: text.into_bytes() }
 }
@@ -138,6 +150,10 @@ impl<'a> Page<'a> {
         self.at(&self.site.brand_style.path)
     }
 
+    pub(super) fn send(&self) -> String {
+        self.at(&self.site.send.path)
+    }
+
     pub(super) fn icon(&self) -> String {
         self.at(&self.site.icon.path)
     }
@@ -163,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_policy_takes_origins_and_nothing_else() {
-        let own = csp(&[]);
+        let own = csp::<&str>(&[]);
         assert!(own.ends_with("form-action 'self'"), "{own}");
         assert!(!own.contains("unsafe"));
         let redirects =

@@ -51,6 +51,7 @@ words! {
     have_account: "Already have an account?", "이미 계정이 있나요?";
     login_needed: "Log in to go on.", "계속하려면 로그인해 주세요.";
     session_ended: "Your session has ended. Log in to go on.", "세션이 종료됐어요. 계속하려면 다시 로그인해 주세요.";
+    login_again: "Log in once more to go on.", "계속하려면 한 번 더 로그인해 주세요.";
     registered: "Now log in", "이제 로그인해 주세요";
     registered_body: "If that username was free, the account exists now and you can log in.", "사용할 수 있는 아이디였다면 계정이 만들어졌어요. 바로 로그인할 수 있어요.";
     registered_taken: "If it was taken, nothing has changed.", "이미 쓰이고 있는 아이디였다면 달라진 것은 없어요.";
@@ -87,6 +88,27 @@ words! {
     end_others_body: "Only this session stays.", "지금 쓰는 이 세션만 남아요.";
     end_all: "End everything", "모두 종료";
     end_all_body: "This session too. You will have to log in again.", "지금 쓰는 이 세션도 종료돼요. 다시 로그인해야 해요.";
+
+    // Applications of others.
+    app_list: "Apps", "앱";
+    app_list_body: "What you have allowed to applications. Take it back, and they are logged out at once, in every browser.", "애플리케이션에 허용한 권한이에요. 취소하면 모든 브라우저에서 그 앱의 로그인이 바로 종료돼요.";
+    app_list_empty: "No application is allowed anything.", "권한을 허용한 애플리케이션이 없어요.";
+    app_since: "Since", "허용한 때";
+    app_may: "What it may do", "허용한 권한";
+    app_forbid: "Take back", "허용 취소";
+    app_forbidden: "The application may do nothing more.", "애플리케이션의 권한을 모두 취소했어요.";
+    consent_wants: "It wants to:", "요청하는 권한:";
+    consent_goes_to: "Then you go to", "다음에 이동할 곳:";
+    consent_back: "You can take this back at any time on your account page.", "계정 페이지에서 언제든지 취소할 수 있어요.";
+    allow: "Allow", "허용";
+    deny: "Do not allow", "허용하지 않기";
+    switch_account: "Use another account", "다른 계정 사용";
+    scope_openid: "Know that it is you", "본인 확인하기";
+    scope_profile: "See your name and profile", "이름과 프로필 보기";
+    scope_email: "See your e-mail address", "이메일 주소 보기";
+    scope_address: "See your postal address", "우편 주소 보기";
+    scope_phone: "See your telephone number", "전화번호 보기";
+    scope_offline_access: "Stay connected when you have logged out", "로그아웃한 뒤에도 연결 유지하기";
 
     // Password.
     change_password: "Change password", "비밀번호 변경";
@@ -158,6 +180,18 @@ impl Words {
 
     pub(super) fn log_in_to(&self, brand: &str) -> String {
         say!(self, "Log in to {brand}", "{brand} 로그인")
+    }
+
+    pub(super) fn consent_title(&self, client: &str) -> String {
+        say!(self, "Give {client} access?", "{client}에 권한을 허용할까요?")
+    }
+
+    pub(super) fn choose_title(&self, client: &str) -> String {
+        say!(self, "Go on to {client}?", "{client} 앱으로 계속할까요?")
+    }
+
+    pub(super) fn logged_in_as(&self, user: &str) -> String {
+        say!(self, "You are logged in as {user}.", "{user}\u{a0}님으로 로그인되어 있어요.")
     }
 
     pub(super) fn hello(&self, name: &str) -> String {

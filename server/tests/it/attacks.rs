@@ -196,11 +196,26 @@ async fn origins_are_exact() {
             "{other}"
         );
     }
+    // An OAuth client in the browser asks these, without the user's cookie.
+    for (method, path) in [
+        ("GET", "/.well-known/openid-configuration"),
+        ("GET", "/.well-known/jwks.json"),
+        ("POST", "/oauth2/token"),
+        ("POST", "/oauth2/revoke"),
+    ] {
+        for (origin, may) in [(listed, true), ("https://evil.example", false)] {
+            let headers = world.send(ask(method, path).header("origin", origin)).await.headers;
+            assert_eq!(headers.contains_key("access-control-allow-origin"), may, "{path}");
+            assert!(!headers.contains_key("access-control-allow-credentials"), "{path}");
+        }
+    }
     // Pages are nobody's API.
-    let page = ask("OPTIONS", "/account")
-        .header("origin", listed)
-        .header("access-control-request-method", "POST");
-    assert!(!world.send(page).await.headers.contains_key("access-control-allow-origin"));
+    for path in ["/account", "/oauth2/authorize"] {
+        let page = ask("OPTIONS", path)
+            .header("origin", listed)
+            .header("access-control-request-method", "POST");
+        assert!(!world.send(page).await.headers.contains_key("access-control-allow-origin"));
+    }
 }
 
 #[tokio::test]

@@ -33,3 +33,27 @@ async fn all_users_are_listed_however_many_there_are() {
     let through_the_server = names().into_iter().filter(|name| name.contains('@'));
     assert!(through_the_server.eq(here), "a server answers as the folder does");
 }
+
+/// One id of 64 begins like a flag.
+#[tokio::test]
+async fn an_id_may_begin_with_a_hyphen() {
+    let folder = Folder::new();
+    run(&folder.0, &["user", "add", "user@example.com"], PASSWORD);
+    for command in [
+        &["session", "show", "-AAAAAAAAAAAAAAAAAAAAA"][..],
+        &["session", "end", "-AAAAAAAAAAAAAAAAAAAAA", "--confirm=1s"],
+        &["token", "end", "--confirm=1s", "-AAAAAAAAAAAAAAAAAAAAA"],
+        &["key", "withdraw", "-AAAAAAAAAAAAAAAAAAAAA"],
+    ] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_symbolon"))
+            .args(command)
+            .env_clear()
+            .env("SYMBOLON_DATA_DIR", &folder.0)
+            .output()
+            .unwrap();
+        let says = String::from_utf8_lossy(&output.stderr);
+        // 2 is what a command line is answered that cannot be read.
+        assert_ne!(output.status.code(), Some(2), "{command:?}: {says}");
+        assert!(!says.contains("unexpected argument"), "{command:?}: {says}");
+    }
+}

@@ -512,3 +512,20 @@ async fn a_login_on_the_way_to_a_client_looks_like_that_client() {
     let style = branded.text.split("href=\"").find(|part| part.contains("/assets/brand-")).unwrap();
     world.send(ask("GET", style.split('"').next().unwrap())).await.expect(200);
 }
+
+/// Verifiers that keep a copy of the key set look again only now and then: a key is there before the first token.
+#[tokio::test]
+async fn keys_are_published_before_a_client_gets_its_first_token() {
+    let world = World::new().await;
+    let uris = json!(["https://app.example/in"]);
+    for (id, fields, algorithm) in [
+        ("plain", json!({}), "ES256"),
+        ("edwards", json!({ "algorithm": "EdDSA" }), "EdDSA"),
+        ("oidc", json!({ "redirect_uris": uris }), "RS256"),
+    ] {
+        world.add_client(id, "confidential", fields).await;
+        let jwks = world.send(ask("GET", "/.well-known/jwks.json")).await.expect(200).json();
+        let keys = jwks["keys"].as_array().unwrap();
+        assert_eq!(keys.iter().filter(|key| key["alg"] == algorithm).count(), 1, "{jwks}");
+    }
+}

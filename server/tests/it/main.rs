@@ -8,6 +8,8 @@ mod assertion;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod authorize;
+#[cfg(test)]
 mod cached;
 #[cfg(test)]
 mod cli;

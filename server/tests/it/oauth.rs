@@ -312,7 +312,7 @@ async fn what_is_missing_or_stands_twice() {
         (("grant_type", "implicit"), "unsupported_grant_type"),
         (("code", ""), "invalid_request"),
         (("redirect_uri", ""), "invalid_request"),
-        (("code_verifier", ""), "invalid_request"),
+        (("code_verifier", ""), "invalid_grant"),
     ] {
         let request = Provider::redemption(&code, &[changes]).basic(&provider.web);
         refused(&world.send(request).await, 400, error);

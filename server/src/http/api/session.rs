@@ -123,6 +123,7 @@ pub async fn login(
         client,
         username: &body.username,
         password: &body.password,
+        again: false,
         remember: body.remember,
         presented: http.session_cookie(&headers)?,
         device: caller.device,

@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
+use symbolon_core::oauth::authorization::Fault;
 use symbolon_guard::dpop::{NONCE, Unproven};
 
 use super::super::problem::Problem;
@@ -76,6 +77,22 @@ impl OauthError {
 
     /// The client gets no tokens for that resource server, or for none at all (RFC 8707, section 2).
     pub const TARGET: Self = Self::new("invalid_target", "the client has no such audience");
+
+    /// Too many pushed requests of this client wait for their browsers (RFC 9126, section 2.3).
+    pub const TOO_MANY: Self = Self {
+        error: "temporarily_unavailable",
+        says: "too many pushed requests of this client wait",
+        status: StatusCode::TOO_MANY_REQUESTS,
+        basic: false,
+        retry_after_secs: Some(60),
+        nonce: None,
+    };
+}
+
+impl From<Fault> for OauthError {
+    fn from(fault: Fault) -> Self {
+        Self::new(fault.error, fault.says)
+    }
 }
 
 impl From<Unproven> for OauthError {

@@ -1,7 +1,9 @@
 //! What the standards ask for: tokens, introspection, keys, metadata.
 
 pub mod error;
+pub mod par;
 pub mod parameters;
+pub mod request;
 pub mod token;
 
 use axum::{

@@ -89,6 +89,13 @@ impl Parameters {
             && ["client_id", "client_secret", "client_assertion"].into_iter().all(silent)
     }
 
+    /// As a form again, without some.
+    pub fn without(&self, names: &[&str]) -> String {
+        let kept = self.0.iter().filter(|(name, _)| !names.contains(&name.as_str()));
+        let kept: Vec<_> = kept.map(|(name, value)| (name, value.expose())).collect();
+        serde_urlencoded::to_string(kept).unwrap_or_default()
+    }
+
     /// The client that asks, and what it showed: its secret by HTTP Basic (`client_secret_basic`) or in the form
     /// (`client_secret_post`), or an assertion (`private_key_jwt`), never two of them; a public client names itself
     /// (`none`). RFC 6749, section 2.3; RFC 7521, section 4.2.

@@ -28,7 +28,7 @@ use crate::{
         problem::{self, Problem},
     },
     ops::{self, password::Refused, sessions::Tree},
-    ui::{self, Done, Over, TokenFamily},
+    ui::{self, Done, Over, TokenFamily, Wanted},
 };
 
 /// `GET /account`.
@@ -39,7 +39,7 @@ pub async fn account(State(http): State<Http>, view: View) -> Response {
 /// What was just done, from the query of the redirect: two numbers and a word, nothing that could be misused.
 fn done(view: &View) -> Option<Done> {
     let number = |name| view.param(name).and_then(|text| text.parse::<u64>().ok());
-    let over = number("ms").map_or(Over::NotYet, |ms| Over::After { ms });
+    let over = over(view);
     match view.param("done")? {
         "ended" => Some(Done::Ended(over)),
         "others" => Some(Done::OthersEnded { count: number("count")?, over }),
@@ -48,13 +48,18 @@ fn done(view: &View) -> Option<Done> {
     }
 }
 
-/// Back to the account page, which says what was done and how long it took until it was over everywhere.
-fn back(http: &Http, what: &str, over: Over, set: HeaderMap) -> Response {
+fn over(view: &View) -> Over {
+    let ms = view.param("ms").and_then(|text| text.parse().ok());
+    ms.map_or(Over::NotYet, |ms| Over::After { ms })
+}
+
+/// Back to a page of the account, which says what was done and how long it took until it was over everywhere.
+fn back(http: &Http, page: &str, what: &str, over: Over, set: HeaderMap) -> Response {
     let ms = match over {
         Over::After { ms } => format!("&ms={ms}"),
         Over::NotYet => String::new(),
     };
-    see_other(&http.path(&format!("/account?done={what}{ms}")), set)
+    see_other(&http.path(&format!("{page}?done={what}{ms}")), set)
 }
 
 fn to_login(http: &Http, here: &str) -> Response {
@@ -141,7 +146,7 @@ pub async fn end_one(
             output::clear_all(&http, &mut set);
             return Ok(logged_out(&http, &view, false, Some(over), set));
         }
-        Ok(back(&http, "ended", over, HeaderMap::new()))
+        Ok(back(&http, "/account", "ended", over, HeaderMap::new()))
     };
     act.await.unwrap_or_else(|problem: Problem| view.refuse(&http, &problem))
 }
@@ -160,7 +165,7 @@ pub async fn end_others(
         let count =
             ops::end::sessions_of(&http.app, user, keep, Reason::EndedByUser, now()).await?;
         let over = confirm.over(&http.app).await?;
-        Ok(back(&http, &format!("others&count={count}"), over, HeaderMap::new()))
+        Ok(back(&http, "/account", &format!("others&count={count}"), over, HeaderMap::new()))
     };
     act.await.unwrap_or_else(|problem: Problem| view.refuse(&http, &problem))
 }
@@ -179,6 +184,57 @@ pub async fn end_all(
         let mut set = HeaderMap::new();
         output::clear_all(&http, &mut set);
         Ok(logged_out(&http, &view, true, Some(confirm.over(&http.app).await?), set))
+    };
+    act.await.unwrap_or_else(|problem: Problem| view.refuse(&http, &problem))
+}
+
+/// `GET /account/apps`.
+pub async fn apps(State(http): State<Http>, view: View) -> Response {
+    show_apps(&http, &view).await.unwrap_or_else(|problem| view.refuse(&http, &problem))
+}
+
+async fn show_apps(http: &Http, view: &View) -> Result<Response, Problem> {
+    let Some((identity, user)) =
+        view.identity.as_ref().and_then(|identity| Some((identity, identity.subject?)))
+    else {
+        return Ok(to_login(http, "/account/apps"));
+    };
+    let allowed = ops::apps::all(&http.app, user).await?;
+    let clients: Vec<_> = allowed.iter().map(|it| http.app.client(&it.client)).collect();
+    let described = |name| Wanted { name, described: http.app.config.scopes.get(name) };
+    let apps: Vec<_> = allowed
+        .iter()
+        .zip(&clients)
+        .map(|(it, client)| ui::App {
+            id: &it.client,
+            name: client.as_ref().map_or(it.client.as_str(), |client| client.title()),
+            may: it.scope.split_ascii_whitespace().map(described).collect(),
+            since: it.since,
+        })
+        .collect();
+    let name = entry::username(http, Some(identity)).await;
+    let page = view.page_at(http, "/account/apps", name.as_deref());
+    let csrf_token = SecretText::new(identity.csrf_token());
+    let forbidden = view.param("done").map(|_| over(view));
+    let template = ui::Apps { page: &page, csrf_token: &csrf_token, apps: &apps, forbidden };
+    Ok(view.html(http, StatusCode::OK, &template, None))
+}
+
+/// `POST /account/apps/{client}/forbid`.
+pub async fn forbid(
+    State(http): State<Http>,
+    view: View,
+    identity: Identity,
+    Path(client): Path<String>,
+    Form(button): Form<Button>,
+) -> Response {
+    let act = async {
+        let user = check(&identity, &button.csrf_token)?;
+        let client = client.parse().map_err(|_| problem::NOT_FOUND)?;
+        let confirm = Confirm::for_a_person();
+        ops::apps::forbid(&http.app, user, &client, now()).await?;
+        let over = confirm.over(&http.app).await?;
+        Ok(back(&http, "/account/apps", "forbidden", over, HeaderMap::new()))
     };
     act.await.unwrap_or_else(|problem: Problem| view.refuse(&http, &problem))
 }
@@ -253,7 +309,7 @@ pub async fn password_form(
             }
             // What ended has ended; whether it is over everywhere can only be told.
             let over = Confirm::for_a_person().over(&http.app).await.unwrap_or(Over::NotYet);
-            return back(&http, "password", over, set);
+            return back(&http, "/account", "password", over, set);
         }
         Err(Refused::Credentials) => ui::Problem::WrongCurrentPassword,
         Err(Refused::Policy(refused)) => ui::Problem::NewPassword(refused),

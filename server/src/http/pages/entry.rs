@@ -9,7 +9,7 @@ use serde::Deserialize;
 use symbolon_core::{secret::SecretText, session::Reason};
 use symbolon_guard::{Identity, Refusal};
 
-use super::{Http, Next, View, see_other};
+use super::{Http, Next, View, authorize::Onward, see_other};
 use crate::{
     app::now,
     config::Registration,
@@ -41,21 +41,26 @@ pub async fn username(http: &Http, identity: Option<&Identity>) -> Option<String
 /// `GET /login`.
 pub async fn login(State(http): State<Http>, view: View) -> Response {
     let next = view.next(&http);
-    if view.identity.as_ref().is_some_and(|identity| identity.subject.is_some()) {
+    let is_known = view.identity.as_ref().is_some_and(|identity| identity.subject.is_some());
+    let again = view.param("again").is_some();
+    if is_known && !again {
         return see_other(&destination(&http, next.as_ref()), HeaderMap::new());
     }
     let reason = match view.refusal {
         Some(Refusal::InvalidToken | Refusal::Renewed) => Some(LoginReason::SessionEnded),
+        _ if is_known => Some(LoginReason::Again),
         _ => next.as_ref().map(|_| LoginReason::LoginNeeded),
     };
-    show_login(&http, &view, &LoginForm::default(), next.as_ref(), reason, &[], StatusCode::OK)
+    let again = again.then(|| "1".to_owned());
+    let typed = LoginForm { again, ..LoginForm::default() };
+    show_login(&http, &view, &typed, next.as_ref(), reason, &[], StatusCode::OK).await
 }
 
 fn destination(http: &Http, next: Option<&Next>) -> String {
     next.map_or_else(|| http.path("/account"), |next| next.as_str().to_owned())
 }
 
-fn show_login(
+async fn show_login(
     http: &Http,
     view: &View,
     typed: &LoginForm,
@@ -65,18 +70,24 @@ fn show_login(
     status: StatusCode,
 ) -> Response {
     let (csrf_token, set) = view.form_token(http);
-    let page = view.page_towards(http, &view.here, next, None);
+    let onward = Onward::of(http, next).await;
+    let page = view.page_towards(http, &view.here, &onward, None);
+    let username = match (&*typed.username, &onward.login_hint) {
+        ("", Some(hint)) => hint,
+        (typed, _) => typed,
+    };
     let template = ui::Login {
         page: &page,
         csrf_token: &csrf_token,
         next: next.map_or("", Next::as_str),
-        username: &typed.username,
+        username,
         remember: typed.remember.is_some(),
+        again: typed.again.is_some(),
         registration_open: http.app.config.registration == Registration::Open,
         reason,
         problems,
     };
-    view.html_to(http, status, &template, set, next)
+    view.html_to(http, status, &template, set, &onward)
 }
 
 /// The login form.
@@ -91,6 +102,7 @@ pub struct LoginForm {
     #[serde(default)]
     password: SecretText,
     remember: Option<String>,
+    again: Option<String>,
 }
 
 /// `POST /login`.
@@ -111,7 +123,8 @@ pub async fn login_form(
             None,
             &[ui::Problem::FormExpired],
             status,
-        );
+        )
+        .await;
     }
     match try_login(&http, &view, caller, &form).await {
         Ok(set) => see_other(&destination(&http, next.as_ref()), set),
@@ -119,7 +132,7 @@ pub async fn login_form(
             Some(wrong) => {
                 let status =
                     StatusCode::from_u16(problem.code().status).unwrap_or(StatusCode::BAD_REQUEST);
-                show_login(&http, &view, &form, next.as_ref(), None, &[wrong], status)
+                show_login(&http, &view, &form, next.as_ref(), None, &[wrong], status).await
             }
             None => view.refuse(&http, &problem),
         },
@@ -137,6 +150,7 @@ async fn try_login(
         client: http.app.client(&http.default_client).ok_or(problem::CLIENT)?,
         username: &form.username,
         password: &form.password,
+        again: form.again.is_some(),
         remember: form.remember.is_some(),
         presented: http.session_cookie(&view.headers)?,
         device: caller.device,
@@ -173,10 +187,10 @@ pub async fn register(State(http): State<Http>, view: View) -> Response {
         next: view.next(&http).map(|next| next.as_str().to_owned()).unwrap_or_default(),
         ..RegisterForm::default()
     };
-    show_register(&http, &view, &form, &[], StatusCode::OK)
+    show_register(&http, &view, &form, &[], StatusCode::OK).await
 }
 
-fn show_register(
+async fn show_register(
     http: &Http,
     view: &View,
     typed: &RegisterForm,
@@ -185,7 +199,8 @@ fn show_register(
 ) -> Response {
     let (csrf_token, set) = view.form_token(http);
     let next = http.next(&typed.next);
-    let page = view.page_towards(http, &view.here, next.as_ref(), None);
+    let onward = Onward::of(http, next.as_ref()).await;
+    let page = view.page_towards(http, &view.here, &onward, None);
     let needs_invitation = http.app.config.registration == Registration::Invitation;
     let nothing = SecretText::default();
     let invitation = typed.invitation.as_ref().unwrap_or(&nothing);
@@ -230,7 +245,8 @@ pub async fn register_form(
             &form,
             &[ui::Problem::FormExpired],
             StatusCode::FORBIDDEN,
-        );
+        )
+        .await;
     }
     let application = Application {
         username: &form.username,
@@ -241,7 +257,8 @@ pub async fn register_form(
     let wrong = match ops::register::register(&http.app, application, now()).await {
         Ok(()) => {
             let next = http.next(&form.next);
-            let page = view.page_towards(&http, "/login", next.as_ref(), None);
+            let onward = Onward::of(&http, next.as_ref()).await;
+            let page = view.page_towards(&http, "/login", &onward, None);
             let template =
                 ui::Registered { page: &page, next: next.as_ref().map_or("", Next::as_str) };
             return view.html(&http, StatusCode::OK, &template, None);
@@ -253,7 +270,7 @@ pub async fn register_form(
         Err(Refused::Limited(limited)) => ui::Problem::TooManyAttempts(limited.retry_after),
         Err(refused) => return view.refuse(&http, &refused.into()),
     };
-    show_register(&http, &view, &form, &[wrong], StatusCode::UNPROCESSABLE_ENTITY)
+    show_register(&http, &view, &form, &[wrong], StatusCode::UNPROCESSABLE_ENTITY).await
 }
 
 /// `GET /logout`: a question, because a link alone must not log anybody out.
@@ -263,11 +280,12 @@ pub async fn logout(State(http): State<Http>, view: View) -> Response {
     };
     let name = username(&http, Some(identity)).await;
     let next = view.next(&http);
-    let page = view.page_towards(&http, &view.here, next.as_ref(), name.as_deref());
+    let onward = Onward::of(&http, next.as_ref()).await;
+    let page = view.page_towards(&http, &view.here, &onward, name.as_deref());
     let csrf_token = SecretText::new(identity.csrf_token());
     let to = next.as_ref().map_or("", Next::as_str);
     let template = ui::Logout { page: &page, csrf_token: &csrf_token, next: to };
-    view.html_to(&http, StatusCode::OK, &template, None, next.as_ref())
+    view.html_to(&http, StatusCode::OK, &template, None, &onward)
 }
 
 /// The logout form.

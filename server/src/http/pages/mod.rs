@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod authorize;
+pub mod consent;
 pub mod entry;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use symbolon_core::{
 };
 use symbolon_guard::{Identity, Refusal, Rules};
 
+use self::authorize::Onward;
 use super::{
     Http,
     next::Next,
@@ -131,19 +133,15 @@ impl View {
         Page::new(&http.pages.site, self.locale, &self.here, user)
     }
 
-    /// A page on the way to `next`: it looks like the client that `next` belongs to.
+    /// A page on the way somewhere: it looks like the client at the other end.
     fn page_towards<'a>(
         &'a self,
         http: &'a Http,
         here: &'a str,
-        next: Option<&Next>,
+        onward: &Onward,
         user: Option<&'a str>,
     ) -> Page<'a> {
-        let owner = next.and_then(|next| match next.origin() {
-            Some(origin) => http.owner_of(origin),
-            None => authorize::onward(http, next).map(|(client, _)| client.id.clone()),
-        });
-        let site = owner.and_then(|client| http.pages.of_clients.get(&client));
+        let site = onward.client.as_ref().and_then(|client| http.pages.of_clients.get(client));
         Page::new(site.unwrap_or(&http.pages.site), self.locale, here, user)
     }
 
@@ -192,10 +190,10 @@ impl View {
         template: &impl Template,
         set: Option<HeaderValue>,
     ) -> Response {
-        self.html_to(http, status, template, set, None)
+        self.html_to(http, status, template, set, &Onward::default())
     }
 
-    /// A page whose form leads to `next`: browsers check `form-action` against every hop, so the policy of this page
+    /// A page whose form leads somewhere: browsers check `form-action` against every hop, so the policy of this page
     /// admits that origin, and no other.
     fn html_to(
         &self,
@@ -203,7 +201,7 @@ impl View {
         status: StatusCode,
         template: &impl Template,
         set: Option<HeaderValue>,
-        next: Option<&Next>,
+        onward: &Onward,
     ) -> Response {
         let Ok(html) = template.render() else {
             return (StatusCode::INTERNAL_SERVER_ERROR, "the page cannot be shown\n")
@@ -211,10 +209,7 @@ impl View {
         };
         let mut response = (status, axum::response::Html(html)).into_response();
         let headers = response.headers_mut();
-        let onward = next.and_then(|next| authorize::onward(http, next));
-        let onward = onward.as_ref().map(|(_, origin)| origin.as_str());
-        let origins: Vec<&str> = next.and_then(Next::origin).into_iter().chain(onward).collect();
-        if let Ok(policy) = HeaderValue::try_from(ui::csp(&origins)) {
+        if let Ok(policy) = HeaderValue::try_from(ui::csp(&onward.origins)) {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         }
         headers.insert(header::VARY, HeaderValue::from_static("accept-language, cookie"));
@@ -275,8 +270,10 @@ const fn why(status: u16) -> ui::Refusal {
 
 /// Whether a route answers with pages.
 pub fn is_page(path: &str) -> bool {
-    matches!(path, "/" | "/login" | "/register" | "/logout" | "/oauth2/authorize")
-        || path.starts_with("/account")
+    matches!(
+        path,
+        "/" | "/login" | "/register" | "/logout" | "/oauth2/authorize" | "/oauth2/consent"
+    ) || path.starts_with("/account")
 }
 
 /// Turns a refusal for programs into what a person can use: the login, or a page that says what happened. What the guard
@@ -334,6 +331,11 @@ pub fn login_url(http: &Http, next: Option<&Next>) -> String {
         Some(query) => format!("{login}?{query}"),
         None => login,
     }
+}
+
+/// The login page for somebody who is logged in, and shall say once more who they are.
+fn login_again_url(http: &Http, next: &Next) -> String {
+    format!("{}&again=1", login_url(http, Some(next)))
 }
 
 /// `GET /`.

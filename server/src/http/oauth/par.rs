@@ -1,0 +1,55 @@
+//! `POST /oauth2/par` (RFC 9126): a client pushes its authorization request.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use symbolon_core::oauth::pushed::{LIFE, PUSHED_BYTES_MAX};
+
+use super::{
+    error::OauthError,
+    parameters::Parameters,
+    request::{self, Asked},
+};
+use crate::{
+    app::now,
+    http::Http,
+    ops::{self, push::Refused},
+};
+
+/// What a client proves itself with, and who it is: none of it belongs to the request that rests.
+const OF_THE_CLIENT: [&str; 4] =
+    ["client_secret", "client_assertion", "client_assertion_type", "client_id"];
+
+/// `POST /oauth2/par`. What is wrong with the request is said here, and not in the browser (section 2.3).
+pub async fn push(
+    State(http): State<Http>,
+    headers: HeaderMap,
+    parameters: Parameters,
+) -> Result<Response, OauthError> {
+    let (client, _) = parameters.client(&headers, &http).await?;
+    let form = parameters.without(&OF_THE_CLIENT);
+    if form.len() > PUSHED_BYTES_MAX {
+        return Err(OauthError::invalid_request("the request is too long"));
+    }
+    let read = request::Parameters::read(&form);
+    let read = read.map_err(|_| OauthError::invalid_request("the form cannot be read"))?;
+    if read.get("request_uri").is_some() {
+        return Err(OauthError::invalid_request("request_uri cannot be pushed"));
+    }
+    Asked::of_client(client.clone(), read)?.request_of_push()?;
+    let uri =
+        ops::push::push(&http.app, &client.id, form, now()).await.map_err(
+            |refused| match refused {
+                Refused::TooMany => OauthError::TOO_MANY,
+                Refused::Unavailable(error) => error.into(),
+            },
+        )?;
+    let body = json!({ "request_uri": uri, "expires_in": LIFE.as_secs() });
+    let mut response = (StatusCode::CREATED, Json(body)).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
