@@ -45,6 +45,8 @@ pub enum Act {
     KeyChanged,
     /// An invitation was made or used.
     InvitationChanged,
+    /// A client could not be told of the end of a session, and nobody tries any more.
+    LogoutNotDelivered,
 }
 
 impl Act {
@@ -69,6 +71,7 @@ impl Act {
             Self::ClientChanged => "client.changed",
             Self::KeyChanged => "key.changed",
             Self::InvitationChanged => "invitation.changed",
+            Self::LogoutNotDelivered => "client.logout_not_delivered",
         }
     }
 

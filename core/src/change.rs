@@ -15,7 +15,8 @@ use crate::{
     user::User,
 };
 
-/// One row to write, with the condition under which it may be written. No write brings an ended thing back.
+/// One row to write, with the condition under which it may be written. No write brings an ended thing back. Whatever ends
+/// a session, the clients that were told of it ([`Write::Tell`]) are due to hear of its end in the same commit.
 #[derive(Debug, Clone)]
 pub enum Write {
     /// Inserts a session. Conditions: its parent (if any) is alive; its user is not disabled and the user's epoch is
@@ -49,6 +50,14 @@ pub enum Write {
     /// Marks an authorization code as used, and by what. Condition: it is there, unused and not expired, otherwise
     /// *conflict*.
     UseCode { digest: CodeDigest, child: SessionId },
+    /// Notes that a client is told of a session, once for each of them. If the session has ended already, the client is
+    /// due to hear that now.
+    Tell { session: SessionId, client: ClientId, subject: Box<str> },
+    /// Removes that note: the client has heard of the end, or never will.
+    Told { session: SessionId, client: ClientId },
+    /// A try was in vain: there were this many, and the next is at this time. With `all` everything else that is due to
+    /// the client waits until then, too.
+    TellLater { session: SessionId, client: ClientId, tries: u32, at: Time, all: bool },
     /// Sets the scope that a user allows a client, all of it.
     AllowScope { user: UserId, client: ClientId, scope: Box<str> },
     /// Forgets what a user allows a client, with the codes that it has not redeemed, and ends its live sessions of that

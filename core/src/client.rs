@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq;
 use crate::{
     id::{EntryId, Text, UserId},
     keys::Algorithm,
+    logout_uri::{LogoutUri, PostLogoutUri},
     oauth::{
         grant::GrantType,
         jwk::{InvalidKeys, PublicKeys},
@@ -250,6 +251,21 @@ pub struct Client {
     /// The exact URIs that a browser may be sent back to.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
+    /// The exact URIs that a browser may be sent to after a logout (OpenID Connect RP-Initiated Logout 1.0, section 3.1).
+    #[serde(default)]
+    pub post_logout_redirect_uris: Vec<PostLogoutUri>,
+    /// Where its server side hears of the end of sessions (OpenID Connect Back-Channel Logout 1.0, section 2.2).
+    #[serde(default)]
+    pub backchannel_logout_uri: Option<LogoutUri>,
+    /// Whether it needs the `sid` in logout tokens. They always have it.
+    #[serde(default)]
+    pub backchannel_logout_session_required: bool,
+    /// What browsers load in a frame when they log out (OpenID Connect Front-Channel Logout 1.0, section 2).
+    #[serde(default)]
+    pub frontchannel_logout_uri: Option<LogoutUri>,
+    /// Whether it needs `iss` and `sid` with it. They are always sent.
+    #[serde(default)]
+    pub frontchannel_logout_session_required: bool,
     /// What kind of application it is, as to where a browser may be sent back to.
     #[serde(default)]
     pub application_type: ApplicationType,
@@ -327,6 +343,15 @@ impl Client {
         let both = self.jwks.is_some() && self.jwks_uri.is_some();
         let public = matches!(self.kind, ClientKind::Public);
         !(both || public && self.has_keys())
+    }
+
+    /// Whether browsers may load its logout URI in a frame: it has the origin of one of its redirect URIs (OpenID Connect
+    /// Front-Channel Logout 1.0, section 2).
+    pub fn may_be_framed(&self) -> bool {
+        let Some(uri) = &self.frontchannel_logout_uri else { return true };
+        let rest = |own: &String| own.strip_prefix(uri.origin()).map(str::to_owned);
+        let mut rests = self.redirect_uris.iter().filter_map(rest);
+        rests.any(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
     }
 
     /// What people call it.

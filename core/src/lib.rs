@@ -32,6 +32,8 @@ pub mod keys;
 pub mod lease;
 pub mod limit;
 pub mod log;
+pub mod logout_uri;
+pub mod notice;
 pub mod oauth;
 pub mod password;
 pub mod refresh;

@@ -1,4 +1,7 @@
-//! What goes on behind: writing what was seen, making keys in time, sweeping what nobody needs any more.
+//! What goes on behind: writing what was seen, making keys in time, sweeping what nobody needs any more, telling clients
+//! of logouts.
+
+pub mod deliver;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,18 +18,22 @@ const TOMBSTONE_EXTRA: Duration = Duration::from_secs(600);
 
 /// Runs the jobs until the task is dropped.
 pub async fn run(app: Arc<App>) {
+    tokio::join!(tend(&app), deliver::run(Arc::clone(&app)));
+}
+
+async fn tend(app: &App) {
     let mut second = interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks: u64 = 0;
     loop {
         second.tick().await;
-        write_seen(&app).await;
+        write_seen(app).await;
         if ticks.is_multiple_of(10) {
             // One slice of the ids each time: all of them in some 43 minutes.
-            sweep(&app, (ticks / 10) as u8, now()).await;
+            sweep(app, (ticks / 10) as u8, now()).await;
         }
         if ticks.is_multiple_of(600) {
-            rotate_keys(&app).await;
+            rotate_keys(app).await;
         }
         ticks += 1;
     }

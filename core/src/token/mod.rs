@@ -51,14 +51,18 @@
 
 mod claims;
 pub(crate) mod compact;
+mod hint;
 mod id_token;
 mod issue;
 pub(crate) mod json;
+mod logout_token;
 mod verify;
 
 pub use claims::{Audience, Claims, EmptyAudience};
+pub use hint::Hint;
 pub use id_token::IdToken;
 pub use issue::CannotIssue;
+pub use logout_token::LogoutToken;
 pub use verify::{AccessToken, Header, InvalidToken, Rules, Verifier};
 
 /// The longest token that is issued or looked at, in bytes.

@@ -83,6 +83,20 @@ CREATE TABLE codes (
 CREATE INDEX codes_of_session ON codes (session, expires_at);
 CREATE INDEX codes_by_expiry ON codes (expires_at);
 
+-- "Client C was told of session S": it got an ID token, and wants to hear of the end. A row with due_at waits to be
+-- delivered; it goes when the client has heard.
+CREATE TABLE told (
+    session  BLOB   NOT NULL,
+    client   TEXT   NOT NULL,
+    subject  TEXT   NOT NULL, -- as the client knows it
+    ended_at BIGINT,
+    due_at   BIGINT,
+    tries    BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (session, client)
+);
+CREATE INDEX told_due ON told (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX told_client ON told (client);
+
 -- Pushed authorization requests, by the SHA-256 of their random part.
 CREATE TABLE pushed (
     digest     BLOB   NOT NULL PRIMARY KEY,

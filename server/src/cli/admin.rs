@@ -11,6 +11,7 @@ use axum::{
     http::{Method, StatusCode},
 };
 use clap::{Args, Subcommand, ValueEnum};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{Arguments, Exit, out};
@@ -239,7 +240,8 @@ impl TokenCommand {
 }
 
 /// What kind of application a client is.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
     /// It cannot keep a secret: a SPA, a mobile app
     Public,
@@ -249,46 +251,64 @@ pub(super) enum Kind {
     Resource,
 }
 
+/// A client to add. Its members are those of the client that will be stored.
+#[derive(Debug, Args, Serialize)]
+pub(super) struct NewClient {
+    /// The client id
+    id: String,
+    /// What kind of application it is
+    #[arg(long, value_enum)]
+    kind: Kind,
+    /// It is ours: it may take passwords
+    #[arg(long)]
+    first_party: bool,
+    /// An audience of its tokens (repeat for more; the first is the default)
+    #[arg(long = "audience")]
+    audiences: Vec<String>,
+    /// An exact origin of its pages (repeat for more)
+    #[arg(long = "origin")]
+    origins: Vec<String>,
+    /// An exact redirect URI (repeat for more)
+    #[arg(long = "redirect-uri")]
+    redirect_uris: Vec<String>,
+    /// An exact URI that a browser may be sent to after a logout (repeat for more)
+    #[arg(long = "post-logout-redirect-uri")]
+    post_logout_redirect_uris: Vec<String>,
+    /// Where its server side hears that a session is over
+    #[arg(long)]
+    backchannel_logout_uri: Option<String>,
+    /// What browsers load in a hidden frame when they log out
+    #[arg(long)]
+    frontchannel_logout_uri: Option<String>,
+    /// A scope that it may ask for, besides openid and profile (repeat for more)
+    #[arg(long = "scope")]
+    scopes: Vec<String>,
+    /// A grant that it may use (repeat for more): authorization_code, refresh_token, client_credentials
+    #[arg(long = "grant-type", default_values = ["authorization_code", "refresh_token"])]
+    grant_types: Vec<String>,
+    /// How its access tokens are signed: ES256, EdDSA or RS256
+    #[arg(long, default_value = "ES256")]
+    algorithm: String,
+    /// How its ID tokens are signed: RS256, ES256 or EdDSA
+    #[arg(long, default_value = "RS256")]
+    id_token_algorithm: String,
+    /// The `typ` of its access tokens: at+jwt or JWT
+    #[arg(long, default_value = "at+jwt")]
+    token_type: String,
+    /// A key of its session data that a browser reaches, as KEY=read or KEY=write (repeat for more)
+    #[arg(long = "browser", value_parser = super::key_value)]
+    #[serde(serialize_with = "as_map")]
+    browser: Vec<(String, String)>,
+}
+
+fn as_map<S: Serializer>(pairs: &[(String, String)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(pairs.iter().map(|(key, value)| (key, value)))
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum ClientCommand {
     /// Add a client; its secret is printed once
-    Add {
-        /// The client id
-        id: String,
-        /// What kind of application it is
-        #[arg(long, value_enum)]
-        kind: Kind,
-        /// It is ours: it may take passwords
-        #[arg(long)]
-        first_party: bool,
-        /// An audience of its tokens (repeat for more; the first is the default)
-        #[arg(long = "audience")]
-        audiences: Vec<String>,
-        /// An exact origin of its pages (repeat for more)
-        #[arg(long = "origin")]
-        origins: Vec<String>,
-        /// An exact redirect URI (repeat for more)
-        #[arg(long = "redirect-uri")]
-        redirect_uris: Vec<String>,
-        /// A scope that it may ask for, besides openid and profile (repeat for more)
-        #[arg(long = "scope")]
-        scopes: Vec<String>,
-        /// A grant that it may use (repeat for more): authorization_code, refresh_token, client_credentials
-        #[arg(long = "grant-type", default_values = ["authorization_code", "refresh_token"])]
-        grant_types: Vec<String>,
-        /// How its access tokens are signed: ES256, EdDSA or RS256
-        #[arg(long, default_value = "ES256")]
-        algorithm: String,
-        /// How its ID tokens are signed: RS256, ES256 or EdDSA
-        #[arg(long, default_value = "RS256")]
-        id_token_algorithm: String,
-        /// The `typ` of its access tokens: at+jwt or JWT
-        #[arg(long, default_value = "at+jwt")]
-        token_type: String,
-        /// A key of its session data that a browser reaches, as KEY=read or KEY=write (repeat for more)
-        #[arg(long = "browser", value_parser = super::key_value)]
-        browser: Vec<(String, String)>,
-    },
+    Add(Box<NewClient>),
     /// List clients
     List,
     /// Show a client
@@ -314,29 +334,8 @@ impl ClientCommand {
     pub(super) fn call(&self) -> Result<Call, Exit> {
         let of = |id: &str, rest: &str| format!("/clients/{}{rest}", part(id));
         Ok(match self {
-            Self::Add {
-                id,
-                kind,
-                first_party,
-                audiences,
-                origins,
-                redirect_uris,
-                scopes,
-                grant_types,
-                algorithm,
-                id_token_algorithm,
-                token_type,
-                browser,
-            } => {
-                let browser: serde_json::Map<_, _> =
-                    browser.iter().map(|(key, access)| (key.clone(), json!(access))).collect();
-                let body = json!({
-                    "id": id, "kind": format!("{kind:?}").to_lowercase(), "first_party": first_party,
-                    "audiences": audiences, "origins": origins, "redirect_uris": redirect_uris,
-                    "scopes": scopes, "grant_types": grant_types,
-                    "id_token_algorithm": id_token_algorithm,
-                    "algorithm": algorithm, "token_type": token_type, "browser": browser,
-                });
+            Self::Add(new) => {
+                let body = json!(new);
                 check_client(&body)?;
                 Call::new(Method::POST, "/clients", Some(body))
             }

@@ -262,7 +262,7 @@ fn client(
         }
         _ => settings.audiences,
     };
-    Some(Client {
+    let client = Client {
         id: id.ok()?,
         kind: settings.kind,
         name: settings.name.map(Into::into),
@@ -271,6 +271,11 @@ fn client(
         audiences,
         origins: settings.origins.into_iter().map(|origin| origin.0).collect(),
         redirect_uris: settings.redirect_uris.into_iter().map(|uri| uri.0).collect(),
+        post_logout_redirect_uris: settings.post_logout_redirect_uris,
+        backchannel_logout_uri: settings.backchannel_logout_uri,
+        backchannel_logout_session_required: settings.backchannel_logout_session_required,
+        frontchannel_logout_uri: settings.frontchannel_logout_uri,
+        frontchannel_logout_session_required: settings.frontchannel_logout_session_required,
         application_type: settings.application_type,
         pkce_required: settings.pkce_required,
         require_pushed_authorization_requests: settings.require_pushed_authorization_requests,
@@ -287,7 +292,14 @@ fn client(
         declared: true,
         // The store knows.
         added_at: Time::from_millis(0),
-    })
+    };
+    if !client.may_be_framed() {
+        let cause = "it has not the scheme, host and port of one of the redirect_uris";
+        let fix = "Give a URI of the application's own pages.";
+        reader.refuse(&join(&at, "frontchannel_logout_uri"), cause, fix);
+        return None;
+    }
+    Some(client)
 }
 
 /// The digest of a client's secret: none for a public client, one for all others.
@@ -386,6 +398,11 @@ fn default_client(id: ClientId, public_url: &PublicUrl) -> Client {
         audiences: vec![public_url.issuer().to_owned()],
         origins: Vec::new(),
         redirect_uris: Vec::new(),
+        post_logout_redirect_uris: Vec::new(),
+        backchannel_logout_uri: None,
+        backchannel_logout_session_required: false,
+        frontchannel_logout_uri: None,
+        frontchannel_logout_session_required: false,
         application_type: ApplicationType::Web,
         pkce_required: true,
         require_pushed_authorization_requests: false,

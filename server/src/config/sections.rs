@@ -6,6 +6,7 @@ use symbolon_core::{
     client::{BrowserAccess, ClientId, ClientJwks, ClientKind, JwksUri},
     keys::Algorithm,
     limit::Quota,
+    logout_uri::{LogoutUri, PostLogoutUri},
     oauth::{grant::GrantType, uri::ApplicationType},
     scope::Scope,
     token::TokenType,
@@ -194,6 +195,17 @@ section! {
         origins: Vec<ExactOrigin> = "[]";
         /// Where a browser may be sent back to, exactly.
         redirect_uris: Vec<RedirectUri> = "[]";
+        /// Where a browser may be sent to after a logout, exactly.
+        post_logout_redirect_uris: Vec<PostLogoutUri> = "[]";
+        /// Where its server side hears that a session is over (OpenID Connect Back-Channel Logout): it is told again
+        /// and again, for up to a week, until it says 200. See `outbound`.
+        backchannel_logout_uri: Option<LogoutUri>;
+        /// Whether it needs `sid` in logout tokens, which always have it.
+        backchannel_logout_session_required: bool = "false";
+        /// What browsers load in a hidden frame when they log out (OpenID Connect Front-Channel Logout).
+        frontchannel_logout_uri: Option<LogoutUri>;
+        /// Whether it needs `iss` and `sid` with it, which are always sent.
+        frontchannel_logout_session_required: bool = "false";
         /// `native`: an app on a device, which is sent back to a loopback address on any port (RFC 8252). `web`: all others.
         application_type: ApplicationType = r#""web""#;
         /// Whether its authorization requests need a code challenge (PKCE). Those of a public client always do; for a

@@ -8,6 +8,7 @@ use symbolon_core::{
     csrf::Origin,
     keys::Algorithm,
     limit::Quota,
+    logout_uri::{LogoutUri, PostLogoutUri},
     oauth::{grant::GrantType, jwk::InvalidKeys, uri::ApplicationType},
     scope::Scope,
     session::Assurance,
@@ -133,6 +134,8 @@ parsed! {
     Scope: "a scope", "cart:read";
     Network: "an IP address or a network", "10.0.0.0/8";
     ClientId: "a client id", "shop";
+    LogoutUri: "a logout URI", "https://shop.example/logout";
+    PostLogoutUri: "a URI for after a logout", "https://shop.example/goodbye";
     Colour: "a colour", "#0e6b5c";
     LogLevel: "a level, or levels by module", "info,symbolon=debug";
     RulePath: "a path", "/admin";
@@ -416,6 +419,11 @@ impl FromValue for RedirectUri {
         }
         Ok(Self(uri.to_owned()))
     }
+}
+
+impl Item for PostLogoutUri {
+    const LIST: &'static str = "a list of URIs";
+    const LIST_EXAMPLE: &'static str = r#"["https://shop.example/goodbye"]"#;
 }
 
 impl Item for RedirectUri {

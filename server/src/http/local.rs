@@ -111,7 +111,7 @@ impl From<clients::Refused> for Problem {
             refused @ clients::Refused::NoSecret => {
                 Self::from(problem::CLIENT_KIND).detail(refused.to_string())
             }
-            refused @ clients::Refused::Keys => {
+            refused @ (clients::Refused::Keys | clients::Refused::Frame) => {
                 Self::from(problem::MALFORMED).detail(refused.to_string())
             }
             clients::Refused::Unavailable(error) => error.into(),

@@ -100,6 +100,9 @@ routes! {
     post   "/oauth2/authorize"                     Public          pages::authorize::by_form;
     post   "/oauth2/consent"                       Login           pages::consent::consent_form;
     post   "/oauth2/par"                           Public          oauth::par::push;
+    get    "/oauth2/logout"                        Anyone          pages::logout::logout;
+    post   "/oauth2/logout"                        Public          pages::logout::by_form;
+    post   "/oauth2/logout/confirm"                Anyone          pages::logout::confirm_form;
     post   "/oauth2/token"                         Public          oauth::token::token;
     post   "/oauth2/introspect"                    Client          oauth::introspect;
     post   "/oauth2/revoke"                        Public          oauth::revoke;

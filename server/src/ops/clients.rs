@@ -29,6 +29,11 @@ pub enum Refused {
     /// The configuration declares it.
     #[error("the configuration declares this client; change it there")]
     Declared,
+    /// What it loads in frames is not of its own pages.
+    #[error(
+        "frontchannel_logout_uri must have the scheme, host and port of one of its redirect_uris"
+    )]
+    Frame,
     /// It has no secret.
     #[error("a public client, and one that proves itself with a key, has no secret")]
     NoSecret,
@@ -53,6 +58,9 @@ pub async fn add(app: &App, mut client: Client, now: Time) -> Result<Option<Secr
     client.secret = secret.as_ref().map(SecretDigest::of);
     client.declared = false;
     client.added_at = now;
+    if !client.may_be_framed() {
+        return Err(Refused::Frame);
+    }
     let id = client.id.clone();
     if app.store.is_ended(&[id.entry()]) {
         return Err(Refused::RemovedLately);

@@ -89,7 +89,8 @@ pub async fn for_cookie(
     verifier: &SecretText,
     now: Time,
 ) -> Result<(Session, SecretText), Refused> {
-    let presented = Presented { client: &client.id, redirect_uri, verifier: Some(verifier) };
+    let verifier = Some(verifier);
+    let presented = Presented { client: &client.id, redirect_uri, verifier, key: None };
     let gives = |key, _: &Code, _: &Session, _: &User| Ok(Gives::Cookie(key));
     let (_, redeemed) = redeem(app, code, presented, gives, now).await?;
     let cookie = issue::cookie(app, &redeemed.session, now)?.ok_or(Refused::Unknown)?;
@@ -124,7 +125,7 @@ pub async fn for_tokens(
     now: Time,
 ) -> Result<Tokens, Refused> {
     let Holder { client, shown, key: bound_to, device } = holder;
-    let presented = Presented { client: &client.id, redirect_uri, verifier };
+    let presented = Presented { client: &client.id, redirect_uri, verifier, key: bound_to };
     let gives = |key, code: &Code, parent: &Session, user: &User| {
         let issued = issue::issued(
             app,

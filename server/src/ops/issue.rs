@@ -8,12 +8,13 @@ use symbolon_core::{
     handle::{FamilyNumber, HandleKey, Name},
     id::{KeyId, SessionId, TokenId},
     keys::{Algorithm, SigningKey},
+    notice::Notice,
     oauth::{grant::GrantType, jwk::Thumbprint},
     scope,
     secret::SecretText,
     session::Session,
     time::Time,
-    token::{Audience, CannotIssue, Claims, IdToken},
+    token::{Audience, CannotIssue, Claims, IdToken, LogoutToken},
     user::User,
 };
 
@@ -248,6 +249,8 @@ async fn id_token(
     else {
         return Ok(None);
     };
+    // Whoever is told of a session hears of its end. The note comes first: no ID token leaves without it.
+    super::tell::note(app, session.id, client, &login.user.to_string(), now).await?;
     let token = IdToken {
         issuer: app.config.public_url.issuer(),
         client: &client.id,
@@ -258,6 +261,27 @@ async fn id_token(
         nonce,
     };
     sign(app, client.id_token_algorithm, now, |key| token.issue(access, key)).await.map(Some)
+}
+
+/// What tells a client that a login is over.
+///
+/// # Errors
+/// [`Unavailable::Key`].
+pub(super) async fn logout_token(
+    app: &App,
+    notice: &Notice,
+    client: &Client,
+    now: Time,
+) -> Result<SecretText, Unavailable> {
+    let token = LogoutToken {
+        issuer: app.config.public_url.issuer(),
+        client: &client.id,
+        subject: &notice.subject,
+        session: notice.session,
+        id: TokenId::random(&mut crate::app::Os),
+        issued_at: now,
+    };
+    sign(app, client.id_token_algorithm, now, |key| token.issue(key)).await
 }
 
 /// Signs by an algorithm. A key that is slow to make is made when it is first needed.

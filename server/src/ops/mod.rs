@@ -20,6 +20,7 @@ pub mod push;
 pub mod refresh;
 pub mod register;
 pub mod sessions;
+pub mod tell;
 pub mod users;
 pub mod visitor;
 

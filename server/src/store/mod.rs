@@ -4,6 +4,8 @@
 mod log;
 mod rows;
 mod schema;
+mod sweep;
+mod told;
 mod writer;
 
 use std::{
@@ -38,7 +40,7 @@ use symbolon_core::{
     time::Time,
     user::{User, Username},
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::os::tick;
 
@@ -135,6 +137,7 @@ pub struct Store {
     writer: mpsc::Sender<writer::Job>,
     log: Arc<Log>,
     broken: watch::Receiver<Option<StoreError>>,
+    due: Arc<Notify>,
     // Held for as long as the store is open: one server per data folder.
     _lock: File,
 }
@@ -187,8 +190,10 @@ impl Store {
             .connect_lazy_with(options.read_only(true));
         let (writer, jobs) = mpsc::channel(QUEUE_MAX);
         let (report, broken) = watch::channel(None);
-        tokio::spawn(writer::run(connection, jobs, Arc::clone(&log), report));
-        Ok(Self { readers, writer, log, broken, _lock: lock })
+        let due = Arc::new(Notify::new());
+        let published = writer::Published { log: Arc::clone(&log), due: Arc::clone(&due) };
+        tokio::spawn(writer::run(connection, jobs, published, report));
+        Ok(Self { readers, writer, log, broken, due, _lock: lock })
     }
 
     /// Applies a change whole or not at all. When this returns [`Outcome::Applied`], it is durable, and every id that
@@ -252,7 +257,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         let lease_max = self.log.longest();
-        let sweep = writer::Sweep { entries_before, sessions_before, slice, lease_max };
+        let sweep = sweep::Sweep { entries_before, sessions_before, slice, lease_max };
         let job = writer::Job::sweep(sweep, reply);
         self.writer.send(job).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)??;
@@ -396,6 +401,16 @@ impl Store {
         let query =
             sqlx::query("SELECT * FROM codes WHERE digest = $1").bind(&digest.as_bytes()[..]);
         query.fetch_optional(&self.readers).await?.map(|row| rows::code(&row)).transpose()
+    }
+
+    /// The live sessions under a browser session, the oldest first, up to `most`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn children(&self, parent: SessionId, most: u32) -> Result<Vec<Session>, StoreError> {
+        let query = "SELECT * FROM sessions WHERE parent = $1 AND ended_at IS NULL ORDER BY opened_at LIMIT $2";
+        let query = sqlx::query(query).bind(&parent.as_bytes()[..]).bind(i64::from(most));
+        self.read(query).await?.iter().map(rows::session).collect()
     }
 
     /// The pushed request of this digest, used up or not there: `None`.

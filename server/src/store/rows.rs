@@ -12,6 +12,7 @@ use symbolon_core::{
     id::InvalidId,
     keys::KeyRecord,
     log::Entry,
+    notice::Notice,
     oauth::pushed::{PUSHED_MAX, Pushed, PushedDigest},
     secret::SecretText,
     session::{Assurance, Cookie, Device, Limits, Login, Reason, Session, Version},
@@ -328,6 +329,17 @@ pub(super) fn insert_key(key: &KeyRecord) -> Statement<'_> {
         .bind(key.created_at.millis())
         .bind(key.activates_at.millis())
         .bind(key.withdrawn_at.map(Time::millis))
+}
+
+pub(super) fn notice(row: &SqliteRow) -> Result<Notice, StoreError> {
+    let client: &str = row.try_get("client")?;
+    Ok(Notice {
+        session: id(row, "session")?,
+        client: client.parse().map_err(|error| damaged("told", error))?,
+        subject: row.try_get::<&str, _>("subject")?.into(),
+        ended_at: time(row, "ended_at")?,
+        tries: u32::try_from(count(row, "tries")?).unwrap_or(u32::MAX),
+    })
 }
 
 pub(super) fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {

@@ -1,7 +1,7 @@
 //! The one writer. It takes every change that waits, applies them in one transaction, and acknowledges each only when
 //! that transaction is durable: many logins share one `fsync`.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use rand_core::Rng;
 use sqlx::{Executor, SqliteConnection, sqlite::SqliteRow};
@@ -15,9 +15,15 @@ use symbolon_core::{
     time::Time,
     user::User,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::{Outcome, StoreError, log::Log, rows};
+use super::{
+    Outcome, StoreError,
+    log::Log,
+    rows,
+    sweep::{Sweep, sweep},
+    told,
+};
 
 /// The most changes in one transaction.
 const BATCH_MAX: usize = 256;
@@ -76,23 +82,19 @@ impl Job {
     }
 }
 
-/// What nobody needs any more.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sweep {
-    /// Log entries of before then.
-    pub(super) entries_before: Time,
-    /// Sessions that ended or ran out before then.
-    pub(super) sessions_before: Time,
-    /// The first byte of the ids among which sessions are looked for that were silent too long.
-    pub(super) slice: u8,
-    /// No longer lease than this can be out any more.
-    pub(super) lease_max: Option<Duration>,
+/// Where others learn what has become durable.
+pub(super) struct Published {
+    pub(super) log: Arc<Log>,
+    /// That a client is due to hear of the end of a session.
+    pub(super) due: Arc<Notify>,
 }
 
 /// The entries that a transaction adds to the log.
-struct Added {
+pub(super) struct Added {
     head: u64,
     entries: Vec<(Entry, Time)>,
+    /// Whether it made a client due to hear of an end.
+    pub(super) made_due: bool,
 }
 
 impl Added {
@@ -113,16 +115,20 @@ impl Added {
 pub(super) async fn run(
     mut connection: SqliteConnection,
     mut jobs: mpsc::Receiver<Job>,
-    log: Arc<Log>,
+    published: Published,
     broken: watch::Sender<Option<StoreError>>,
 ) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let mut added = Added { head: log.head().sequence, entries: Vec::new() };
+        let Published { log, due } = &published;
+        let mut added = Added { head: log.head().sequence, entries: Vec::new(), made_due: false };
         match apply(&mut connection, &batch, &mut added).await {
             Ok(outcomes) => {
                 // Durable first, then visible to every check and follower, then acknowledged.
                 log.publish(&added.entries);
+                if added.made_due {
+                    due.notify_one();
+                }
                 for (job, outcome) in batch.drain(..).zip(outcomes) {
                     // A caller that has gone away gets no answer; the change stands.
                     let _ = job.reply.send(Ok(outcome));
@@ -184,7 +190,7 @@ async fn apply_all(
         let outcome = match &job.work {
             Work::Change(change) => apply_change(connection, change, added).await?,
             Work::Touch(seen) => touch(connection, seen).await?,
-            Work::Sweep(what) => sweep(connection, what).await?,
+            Work::Sweep(what) => sweep(connection, what, added).await?,
             Work::Trusting(client, at) => trusting(connection, client, *at).await?,
             Work::Stop(error) => return Err(error.clone()),
         };
@@ -221,84 +227,6 @@ async fn trusting(
                  ON CONFLICT (client) DO UPDATE SET seen_at = max(seen_at, excluded.seen_at)";
     sqlx::query(query).bind(client).bind(at.millis()).execute(connection).await?;
     Ok(Outcome::Applied(Vec::new()))
-}
-
-/// How long the audit trail goes back.
-const AUDIT_KEPT: Duration = Duration::from_hours(24 * 400);
-
-/// The most rows of each kind that one sweep removes, so that nobody waits long behind it.
-const SWEEP_MAX: i64 = 2000;
-
-async fn sweep(connection: &mut SqliteConnection, sweep: &Sweep) -> Result<Outcome, StoreError> {
-    if let Some(lease) = sweep.lease_max {
-        let query = "UPDATE leases SET longest_ms = $1 WHERE longest_ms > $1";
-        let millis = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
-        sqlx::query(query).bind(millis).execute(&mut *connection).await?;
-    }
-    let query = "DELETE FROM revocations WHERE sequence IN \
-                 (SELECT sequence FROM revocations WHERE at < $1 ORDER BY at LIMIT $2)";
-    sqlx::query(query)
-        .bind(sweep.entries_before.millis())
-        .bind(SWEEP_MAX)
-        .execute(&mut *connection)
-        .await?;
-    let query = "DELETE FROM sessions WHERE id IN \
-                 (SELECT id FROM sessions WHERE ended_at < $1 OR ends_at < $1 LIMIT $2) RETURNING id";
-    let mut rows = sqlx::query(query)
-        .bind(sweep.sessions_before.millis())
-        .bind(SWEEP_MAX)
-        .fetch_all(&mut *connection)
-        .await?;
-    rows.extend(sweep_silent(connection, sweep).await?);
-    for id in ids(&rows)? {
-        let query =
-            sqlx::query("DELETE FROM session_data WHERE session = $1").bind(&id.as_bytes()[..]);
-        query.execute(&mut *connection).await?;
-    }
-    let query =
-        sqlx::query("DELETE FROM trusting WHERE seen_at < $1").bind(sweep.entries_before.millis());
-    query.execute(&mut *connection).await?;
-    let query = sqlx::query("DELETE FROM invitations WHERE expires_at < $1")
-        .bind(sweep.entries_before.millis());
-    query.execute(&mut *connection).await?;
-    let query = "DELETE FROM codes WHERE digest IN \
-                 (SELECT digest FROM codes WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
-    sqlx::query(query)
-        .bind(sweep.entries_before.millis())
-        .bind(SWEEP_MAX)
-        .execute(&mut *connection)
-        .await?;
-    let query = "DELETE FROM pushed WHERE digest IN \
-                 (SELECT digest FROM pushed WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
-    let query = sqlx::query(query).bind(sweep.entries_before.millis()).bind(SWEEP_MAX);
-    query.execute(&mut *connection).await?;
-    // The trail is in the order of time: only its beginning is looked at.
-    let query = "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM \
-                 (SELECT sequence, at FROM audit ORDER BY sequence LIMIT $2) WHERE at < $1)";
-    let before = (sweep.entries_before - AUDIT_KEPT).millis();
-    sqlx::query(query).bind(before).bind(SWEEP_MAX).execute(&mut *connection).await?;
-    Ok(Outcome::Applied(Vec::new()))
-}
-
-/// Removes sessions that were silent too long. Every use moves that moment, so no index is in its order: it would move
-/// with every refresh. Instead one slice of the ids is looked through, which are random.
-async fn sweep_silent(
-    connection: &mut SqliteConnection,
-    sweep: &Sweep,
-) -> Result<Vec<SqliteRow>, StoreError> {
-    // `seen_at` may be behind by 1/16 of the limit. A session is not removed from over those under it: who ends it must
-    // find them.
-    let query = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions AS s WHERE id >= $1 AND id < $2 \
-                 AND ended_at IS NULL AND seen_at + idle_ms + idle_ms / 16 < $3 \
-                 AND NOT EXISTS (SELECT 1 FROM sessions AS c WHERE c.parent = s.id AND c.ended_at IS NULL) \
-                 LIMIT $4) RETURNING id";
-    let first = [sweep.slice];
-    // Longer than an id, so that every id of the slice stands before it.
-    let mut end = [0xFF; 17];
-    end[0] = sweep.slice;
-    let query = sqlx::query(query).bind(&first[..]).bind(&end[..]);
-    let query = query.bind(sweep.sessions_before.millis()).bind(SWEEP_MAX);
-    Ok(query.fetch_all(connection).await?)
 }
 
 /// Why a write was not done.
@@ -360,6 +288,7 @@ async fn write_all(
             .bind(at.millis())
             .execute(&mut *connection)
             .await?;
+        added.made_due |= told::make_due(connection, *id, at).await?;
     }
     for event in &change.events {
         audit(connection, event, change.at).await?;
@@ -462,7 +391,21 @@ async fn write_one(
         Write::RemoveClient(id) => {
             let query = sqlx::query("DELETE FROM clients WHERE id = $1").bind(id.as_str());
             one(query.execute(&mut *connection).await?.rows_affected(), Refused::Gone)?;
+            told::remove_client(connection, id).await?;
             log.extend(end_sessions_for(connection, id.as_str(), at).await?);
+            Ok(())
+        }
+        Write::Tell { session, client, subject } => {
+            let live = is_live(connection, *session).await?;
+            let ended_at = (!live).then_some(at);
+            Ok(told::insert(connection, *session, client, subject, ended_at).await?)
+        }
+        Write::Told { session, client } => Ok(told::remove(connection, *session, client).await?),
+        Write::TellLater { session, client, tries, at: later, all } => {
+            told::put_off(connection, *session, client, *tries, *later).await?;
+            if *all {
+                told::put_off_all(connection, client, (at, *later)).await?;
+            }
             Ok(())
         }
         Write::AddKey(key) => insert(rows::insert_key(key).execute(connection).await),
@@ -554,7 +497,7 @@ async fn end_tree(
     ids(&query.fetch_all(&mut *connection).await?)
 }
 
-fn ids(rows: &[SqliteRow]) -> Result<Vec<SessionId>, StoreError> {
+pub(super) fn ids(rows: &[SqliteRow]) -> Result<Vec<SessionId>, StoreError> {
     rows.iter().map(|row| rows::id(row, "id")).collect()
 }
 

@@ -10,6 +10,7 @@
 //! | `login-form` | `POST /login` | `username password remember=1? next` |
 //! | `register-form` | `POST /register` | `username new_password invitation? next` |
 //! | `logout-form` | `POST /logout` | `next` |
+//! | `logout-form` of [`LogoutAsked`] | `POST /oauth2/logout/confirm` | `client_id post_logout_redirect_uri state` |
 //! | `password-form` | `POST /account/password` | `current_password new_password` |
 //! | `end-<sid>` | `POST /account/sessions/<sid>/end` | |
 //! | `end-others` | `POST /account/sessions/end-others` | |
@@ -38,5 +39,5 @@ pub use brand::{Brand, Colour, InvalidBrand, InvalidColour, Link};
 pub use forms::{ChangePassword, Login, LoginReason, Problem, Register};
 pub use locale::{Asked, Locale};
 pub(crate) use moment::date_text;
-pub use notices::{Continue, Home, LoggedOut, Logout, Refusal, Refused, Registered};
-pub use site::{ASSET_CACHE_CONTROL, ASSET_CSP, Asset, Page, Site, csp, csp_sending};
+pub use notices::{Continue, Home, LoggedOut, Logout, LogoutAsked, Refusal, Refused, Registered};
+pub use site::{ASSET_CACHE_CONTROL, ASSET_CSP, Asset, Page, Site, csp, csp_framing, csp_sending};

@@ -37,6 +37,24 @@ pub struct Logout<'a> {
     pub next: &'a str,
 }
 
+/// `GET /oauth2/logout` without a hint of this browser's session: a link alone must not log anybody out.
+#[derive(Debug, Template)]
+#[template(path = "logout_asked.html")]
+pub struct LogoutAsked<'a> {
+    /// Who looks, and where.
+    pub page: &'a Page<'a>,
+    /// The form's CSRF token.
+    pub csrf_token: &'a SecretText,
+    /// The id of the application that asks; may be empty.
+    pub client: &'a str,
+    /// What people call it, if there is one.
+    pub title: Option<&'a str>,
+    /// Where to go after logout; may be empty. The route that takes the form validates it.
+    pub back: &'a str,
+    /// What goes there with the browser; may be empty.
+    pub state: &'a str,
+}
+
 /// After a logout.
 #[derive(Debug, Template)]
 #[template(path = "logged_out.html")]
@@ -47,6 +65,10 @@ pub struct LoggedOut<'a> {
     pub everywhere: bool,
     /// How far that has come, if something was ended.
     pub over: Option<Over>,
+    /// Where the application is that asked for it: a URI that it has registered.
+    pub back: Option<&'a str>,
+    /// What applications load to hear of it: URIs that they have registered.
+    pub frames: &'a [String],
 }
 
 impl LoggedOut<'_> {

@@ -30,6 +30,13 @@ pub fn csp<S: AsRef<str>>(form_origins: &[S]) -> String {
     policy
 }
 
+/// The same for a page that loads applications of these origins in frames.
+pub fn csp_framing(frame_origins: &[&str]) -> String {
+    // The same characters are let through, in the same way.
+    let (own, with) = (csp::<&str>(&[]), csp(frame_origins));
+    format!("{own}; frame-src{}", &with[own.len()..])
+}
+
 /// The same for a page that sends its form by itself, with the one script that there is.
 pub fn csp_sending<S: AsRef<str>>(form_origins: &[S]) -> String {
     format!("{}; script-src 'self'", csp(form_origins))
@@ -189,6 +196,14 @@ mod tests {
         {
             assert_eq!(csp(&[bad]), own, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn frames_are_of_the_named_origins_and_no_others() {
+        let own = csp::<&str>(&[]);
+        let two = ["https://shop.example", "https://blog.example:8443"];
+        assert_eq!(csp_framing(&two), format!("{own}; frame-src {}", two.join(" ")));
+        assert_eq!(csp_framing(&["*", "a:b; x"]), format!("{own}; frame-src"));
     }
 
     #[test]

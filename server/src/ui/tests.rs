@@ -118,7 +118,14 @@ fn pages(site: &Site, locale: Locale, texts: Texts) -> Vec<(&'static str, String
         let sessions = &trees(texts);
         Account { page: within, csrf_token, now: NOW, sessions, done }.render().unwrap()
     };
-    let logged_out = |everywhere, over| LoggedOut { page: out, everywhere, over }.render().unwrap();
+    let logged_out = |everywhere, over, back, frames: &[String]| {
+        LoggedOut { page: out, everywhere, over, back, frames }.render().unwrap()
+    };
+    let back = "https://shop.example/goodbye?a=b&state=c";
+    let asked = |client, title| {
+        LogoutAsked { page: within, csrf_token, client, title, back, state: user }.render().unwrap()
+    };
+    let frames = &[format!("{back}&iss=here"), "https://shop.example/out?sid=1".to_owned()];
     let home = |page| Home { page, registration_open: true }.render().unwrap();
     let refused = |refusal| Refused { page: out, refusal, request_id: user }.render().unwrap();
     let words = ScopeWords { description: user.to_owned(), description_ko: None };
@@ -151,8 +158,10 @@ fn pages(site: &Site, locale: Locale, texts: Texts) -> Vec<(&'static str, String
         ("register_invited", register(user, Some(code), typed)),
         ("registered", Registered { page: out, next }.render().unwrap()),
         ("logout", Logout { page: within, csrf_token, next }.render().unwrap()),
-        ("logged_out", logged_out(false, None)),
-        ("logged_out_everywhere", logged_out(true, Some(Over::After { ms: 3 }))),
+        ("logout_asked", asked("shop", Some(texts.client))),
+        ("logged_out", logged_out(false, None, None, &[])),
+        ("logged_out_everywhere", logged_out(true, Some(Over::After { ms: 3 }), None, &[])),
+        ("logged_out_frames", logged_out(false, None, Some(back), frames)),
         ("account", account(None)),
         ("account_ended", account(Some(Done::Ended(Over::After { ms: 3 })))),
         ("password", password(&[])),
@@ -251,7 +260,7 @@ fn every_address_is_ours_and_below_the_base_path() {
         for attr in ["href", "action", "src"] {
             for url in attribute(&html, attr) {
                 let local = url.starts_with(&below) && !url.starts_with("//");
-                let brand_link = attr == "href" && url.starts_with("https://shop.example/");
+                let brand_link = attr != "action" && url.starts_with("https://shop.example/");
                 assert!(local || brand_link || url.starts_with('#'), "{name}: {attr}={url}");
             }
         }

@@ -64,6 +64,7 @@ words! {
     logged_out: "You are logged out", "로그아웃했어요";
     logged_out_here: "The session on this device has ended.", "이 기기의 세션을 종료했어요.";
     logged_out_everywhere: "Every session of your account has ended, on every device.", "모든 기기에서 계정의 세션을 종료했어요.";
+    logged_out_back: "Back to the application", "애플리케이션으로 돌아가기";
     log_in_again: "Log in again", "다시 로그인";
 
     // Devices and sessions.
@@ -196,6 +197,10 @@ impl Words {
 
     pub(super) fn hello(&self, name: &str) -> String {
         say!(self, "Hello, {name}", "안녕하세요, {name}\u{a0}님")
+    }
+
+    pub(super) fn logout_asked(&self, client: &str) -> String {
+        say!(self, "{client} asks you to log out.", "{client} 앱에서 로그아웃을 요청했어요.")
     }
 
     pub(super) fn generation(&self, number: u64) -> String {

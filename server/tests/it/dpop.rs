@@ -250,3 +250,54 @@ async fn the_key_of_a_client_that_authenticates() {
     let third = refresh(&again.text_of("refresh_token"), Some(&other)).await.expect(200);
     assert_eq!(claims(&third.text_of("access_token"))["cnf"]["jkt"], other.thumbprint());
 }
+
+/// Whoever steals a code can do nothing with it, even with the verifier (RFC 9449, section 10).
+#[tokio::test]
+async fn theft_of_a_code_without_its_key() {
+    let provider = Provider::new().await;
+    let (world, key, thief) = (&provider.world, Key::new(), Key::new());
+    let browser = world.cookie("user").await;
+    let thumbprint = key.thumbprint();
+    let code = provider.code(&browser, &[&SPA[..], &[("dpop_jkt", &thumbprint)]].concat()).await;
+    let redeem = || Provider::redemption(&code, &SPA);
+    refused(&world.send(redeem()).await, 400, "invalid_grant");
+    let by_thief = redeem().header("dpop", &thief.at_token());
+    refused(&world.send(by_thief).await, 400, "invalid_grant");
+    world.send(redeem().header("dpop", &key.at_token())).await.expect(200);
+    let wrong = provider.authorize(&browser, &[("dpop_jkt", "short")]).await.expect(303);
+    assert!(wrong.location().contains("error=invalid_request"), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn a_pushed_request_is_bound_by_its_proof() {
+    let provider = Provider::new().await;
+    let (world, key, thief) = (&provider.world, Key::new(), Key::new());
+    let browser = world.cookie("user").await;
+    let challenge = crate::oauth::s256(crate::oauth::VERIFIER);
+    let fields = [
+        ("response_type", "code"),
+        ("client_id", "spa"),
+        ("redirect_uri", SPA[1].1),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+        ("scope", "cart"),
+    ];
+    let (other, proof) =
+        (thief.thumbprint(), || key.proof(("POST", "/oauth2/par"), None, &json!({})));
+    let push = |fields: &[(&str, &str)]| ask("POST", "/oauth2/par").form(fields);
+    let both = [&fields[..], &[("dpop_jkt", &other)]].concat();
+    refused(&world.send(push(&both).header("dpop", &proof())).await, 400, "invalid_dpop_proof");
+    refused(
+        &world.send(push(&fields).header("dpop", &key.at_token())).await,
+        400,
+        "invalid_dpop_proof",
+    );
+    let pushed = world.send(push(&fields).header("dpop", &proof())).await.expect(201);
+    let uri = pushed.text_of("request_uri");
+    let query = serde_urlencoded::to_string([("client_id", "spa"), ("request_uri", &uri)]).unwrap();
+    let back = world.send(ask("GET", &format!("/oauth2/authorize?{query}")).cookie(&browser)).await;
+    let code = crate::oauth::sent(back.expect(303).location(), "code").unwrap();
+    let redeem = |key: &Key| Provider::redemption(&code, &SPA).header("dpop", &key.at_token());
+    refused(&world.send(redeem(&thief)).await, 400, "invalid_grant");
+    world.send(redeem(&key)).await.expect(200);
+}

@@ -10,6 +10,8 @@ mod attacks;
 #[cfg(test)]
 mod authorize;
 #[cfg(test)]
+mod backchannel;
+#[cfg(test)]
 mod cached;
 #[cfg(test)]
 mod cli;
@@ -46,6 +48,8 @@ mod process;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod receiver;
+#[cfg(test)]
 mod replaced;
 #[cfg(test)]
 mod revocation;
@@ -53,6 +57,8 @@ mod revocation;
 mod revoked;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod rp_logout;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]

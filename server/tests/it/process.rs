@@ -166,7 +166,20 @@ impl Http {
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let body = body.map(ToString::to_string).unwrap_or_default();
+        self.answered(request, body.map(ToString::to_string).unwrap_or_default()).await
+    }
+
+    pub(crate) async fn form(&self, path: &str, fields: &[(&str, String)]) -> Option<Answer> {
+        let request = Request::post(format!("{}{path}", self.url))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        self.answered(request, serde_urlencoded::to_string(fields).unwrap()).await
+    }
+
+    async fn answered(
+        &self,
+        request: axum::http::request::Builder,
+        body: String,
+    ) -> Option<Answer> {
         let response = self.client.request(request.body(Full::from(body)).unwrap()).await.ok()?;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.ok()?.to_bytes();

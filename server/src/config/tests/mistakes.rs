@@ -206,6 +206,25 @@ fn each_mistake_names_its_key_and_how_to_mend_it() {
             "client.a",
             "nobody could log in",
         ),
+        (
+            "[client.a]\nkind = 'public'\nbackchannel_logout_uri = 'https://user@shop.example/'",
+            "config_invalid_value",
+            "client.a.backchannel_logout_uri",
+            "without user and fragment",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nredirect_uris = ['https://shop.example/in']\n\
+             frontchannel_logout_uri = 'https://shop.example.evil.example/out'",
+            "config_invalid_value",
+            "client.a.frontchannel_logout_uri",
+            "of one of the redirect_uris",
+        ),
+        (
+            "[client.a]\nkind = 'public'\npost_logout_redirect_uris = ['javascript:alert(1)']",
+            "config_invalid_value",
+            "client.a.post_logout_redirect_uris",
+            "a scheme with a dot in it",
+        ),
         ("[client.a]\nkind = 'machine'", "config_invalid_value", "client.a.kind", "`resource`"),
         ("[client.A]\nkind = 'public'", "config_invalid_value", "client.A", "a client id is"),
         (

@@ -17,9 +17,11 @@ use symbolon_core::{
     family::Binding,
     id::{EntryId, SessionId, TokenId, UserId},
     keys::Algorithm,
-    oauth::jwk::SignatureAlgorithm,
+    oauth::jwk::{SignatureAlgorithm, Thumbprint},
     time::Time,
 };
+
+use symbolon_guard::dpop;
 
 use self::{error::OauthError, parameters::Parameters};
 use super::{Http, confirm::Confirm, output};
@@ -141,6 +143,17 @@ pub async fn jwks(State(http): State<Http>) -> Response {
         headers.insert(header::CACHE_CONTROL, value);
     }
     response
+}
+
+/// The key that a `POST` proves its sender to hold (RFC 9449), if it brings a proof.
+fn proven_key(
+    http: &Http,
+    headers: &HeaderMap,
+    path: &str,
+) -> Result<Option<Thumbprint>, OauthError> {
+    let url = format!("{}{path}", http.app.config.public_url.issuer());
+    let request = dpop::Request { headers, method: "POST", url: &url, token: None };
+    Ok(http.rules.proofs().key(&request, now())?)
 }
 
 /// How clients prove who they are; the last does not.

@@ -6,15 +6,19 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
-use symbolon_core::{secret::SecretText, session::Reason};
+use symbolon_core::secret::SecretText;
 use symbolon_guard::{Identity, Refusal};
 
-use super::{Http, Next, View, authorize::Onward, see_other};
+use super::{
+    Http, Next, View,
+    authorize::Onward,
+    logout::{self as ending, Ended},
+    see_other,
+};
 use crate::{
     app::now,
     config::Registration,
     http::{
-        confirm::Confirm,
         input::{Caller, Form},
         output,
         problem::{self, Problem},
@@ -307,26 +311,17 @@ pub async fn logout_form(
     if http.rules.check_origin(&Method::POST, &view.headers).is_err() {
         return view.refuse(&http, &problem::CROSS_SITE.into());
     }
-    let mut set = HeaderMap::new();
-    output::clear_all(&http, &mut set);
-    let mut over = None;
-    if let Some(identity) = &view.identity {
-        if identity.check_form_token(&form.csrf_token).is_err() {
+    let next = http.next(&form.next);
+    let ended = match &view.identity {
+        Some(identity) if identity.check_form_token(&form.csrf_token).is_err() => {
             return view.refuse(&http, &problem::FORM_TOKEN.into());
         }
-        let confirm = Confirm::for_a_person();
-        let ended = ops::end::session(&http.app, identity.session, Reason::Logout, now()).await;
-        if let Err(error) = ended {
-            return view.refuse(&http, &error.into());
-        }
-        // Nobody has to wait for a page that is not shown.
-        if http.next(&form.next).is_none() {
-            over = Some(confirm.over(&http.app).await.unwrap_or(Over::NotYet));
-        }
-    }
-    match http.next(&form.next) {
-        Some(next) => see_other(next.as_str(), set),
-        None => logged_out(&http, &view, false, over, set),
+        Some(identity) => ending::end(&http, identity, next.is_some()).await,
+        None => Ok(Ended::nothing(&http)),
+    };
+    match ended {
+        Ok(ended) => ending::finish(&http, &view, None, next.as_ref().map(Next::as_str), ended),
+        Err(problem) => view.refuse(&http, &problem),
     }
 }
 
@@ -339,8 +334,8 @@ pub fn logged_out(
     set: HeaderMap,
 ) -> Response {
     let page = view.page_at(http, "/", None);
-    let mut response =
-        view.html(http, StatusCode::OK, &ui::LoggedOut { page: &page, everywhere, over }, None);
+    let template = ui::LoggedOut { page: &page, everywhere, over, back: None, frames: &[] };
+    let mut response = view.html(http, StatusCode::OK, &template, None);
     response.headers_mut().extend(set);
     response
 }

@@ -4,6 +4,7 @@ pub mod account;
 pub mod authorize;
 pub mod consent;
 pub mod entry;
+pub mod logout;
 
 use std::collections::HashMap;
 
@@ -273,7 +274,7 @@ pub fn is_page(path: &str) -> bool {
     matches!(
         path,
         "/" | "/login" | "/register" | "/logout" | "/oauth2/authorize" | "/oauth2/consent"
-    ) || path.starts_with("/account")
+    ) || ["/account", "/oauth2/logout"].iter().any(|pages| path.starts_with(pages))
 }
 
 /// Turns a refusal for programs into what a person can use: the login, or a page that says what happened. What the guard

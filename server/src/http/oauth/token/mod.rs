@@ -26,7 +26,6 @@ use symbolon_core::{
     oauth::{grant::GrantType, jwk::Thumbprint},
     session::Device,
 };
-use symbolon_guard::dpop;
 
 use super::{error::OauthError, parameters::Parameters};
 use crate::{
@@ -78,7 +77,7 @@ pub async fn token(
     parameters: Parameters,
 ) -> Result<Response, OauthError> {
     let (client, shown) = parameters.client(&headers, &http).await?;
-    let key = key(&http, &headers)?;
+    let key = super::proven_key(&http, &headers, "/oauth2/token")?;
     if client.dpop_bound_access_tokens && key.is_none() {
         return Err(OauthError::PROOF);
     }
@@ -98,11 +97,4 @@ pub async fn token(
     let mut headers = HeaderMap::new();
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     Ok(output::json(headers, TokenAnswer::new(&tokens, now())))
-}
-
-/// The key that the request proves its sender to hold.
-fn key(http: &Http, headers: &HeaderMap) -> Result<Option<Thumbprint>, OauthError> {
-    let url = format!("{}/oauth2/token", http.app.config.public_url.issuer());
-    let request = dpop::Request { headers, method: "POST", url: &url, token: None };
-    Ok(http.rules.proofs().key(&request, now())?)
 }
