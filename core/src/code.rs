@@ -28,7 +28,7 @@ use crate::{
     family::NewFamily,
     handle::FamilyNumber,
     id::{KeyId, SessionId, Text},
-    oauth::pushed::PushedDigest,
+    oauth::{jwk::Thumbprint, pushed::PushedDigest},
     secret::{SecretBytes, SecretText, sha256},
     session::{Lifetimes, Login, Reason, Session},
     time::Time,
@@ -173,6 +173,9 @@ pub struct Asked {
     /// For which resource server (RFC 8707), where it is not the client's first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<Box<str>>,
+    /// The key that whoever redeems the code must prove to hold (`dpop_jkt`: RFC 9449, section 10).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Thumbprint>,
 }
 
 /// What a client asks a code for.
@@ -221,6 +224,8 @@ pub struct Presented<'a> {
     /// The verifier (RFC 7636, section 4.5), where there was a challenge, and only there: else who takes the challenge off
     /// a request could redeem a code without (RFC 9700, section 4.8.2).
     pub verifier: Option<&'a SecretText>,
+    /// The key that it proves to hold.
+    pub key: Option<Thumbprint>,
 }
 
 /// Why a code is refused. To the client they are all `invalid_grant`.
@@ -235,6 +240,9 @@ pub enum Refused {
     /// It was issued to another browser.
     #[error("the code verifier does not fit")]
     Verifier,
+    /// It is bound to another key.
+    #[error("the code is bound to a key, of which there is no proof")]
+    Key,
     /// It fits and was used before: the session that it got must end.
     #[error("the code was used before")]
     Used(SessionId),
@@ -290,6 +298,8 @@ impl Code {
             Err(Refused::RedirectUri)
         } else if !self.fits(presented.verifier) {
             Err(Refused::Verifier)
+        } else if self.asked.key.is_some() && self.asked.key != presented.key {
+            Err(Refused::Key)
         } else if let Some(child) = self.child {
             Err(Refused::Used(child))
         } else if now >= self.expires_at {
@@ -508,12 +518,16 @@ mod tests {
             (&plain, "shop", URI, &right, NOW, Err(Refused::Verifier)),
         ] {
             let client = client.parse().unwrap();
-            let presented =
-                Presented { client: &client, redirect_uri: uri, verifier: Some(verifier) };
+            let presented = Presented {
+                client: &client,
+                redirect_uri: uri,
+                verifier: Some(verifier),
+                key: None,
+            };
             assert_eq!(code.check(&presented, at), expected);
         }
         let client = "shop".parse().unwrap();
-        let without = Presented { client: &client, redirect_uri: URI, verifier: None };
+        let without = Presented { client: &client, redirect_uri: URI, verifier: None, key: None };
         assert_eq!(fresh.check(&without, NOW), Err(Refused::Verifier));
         assert_eq!(plain.check(&without, NOW), Ok(()));
     }

@@ -11,6 +11,7 @@ use super::json::{MEMBERS_MAX, Unambiguous};
 use crate::{
     client::ClientId,
     id::{SessionId, Text, TokenId, UserId},
+    oauth::jwk::Thumbprint,
     time::Time,
 };
 
@@ -46,6 +47,9 @@ pub struct Claims {
     pub acr: Option<Box<str>>,
     /// How the user logged in (RFC 8176).
     pub amr: Vec<Box<str>>,
+    /// The key whose holder alone may use the token (`cnf.jkt`: RFC 9449, section 6.1). Whoever verifies such a token
+    /// asks for a [proof](crate::oauth::dpop) besides.
+    pub key: Option<Thumbprint>,
 }
 
 impl Claims {
@@ -149,6 +153,15 @@ struct Written<'a> {
     acr: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     amr: &'a [Box<str>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
+}
+
+/// How a token is bound (RFC 7800). Another way than by a key's thumbprint is not known here, and refused.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Confirmation {
+    jkt: Thumbprint,
 }
 
 impl Serialize for Claims {
@@ -172,6 +185,7 @@ impl Serialize for Claims {
             auth_time: self.auth_time.map(Time::secs),
             acr: self.acr.as_deref(),
             amr: &self.amr,
+            cnf: self.key.map(|jkt| Confirmation { jkt }),
         };
         written.serialize(serializer)
     }
@@ -194,6 +208,7 @@ struct Read<'de> {
     auth_time: Option<i64>,
     acr: Option<Box<str>>,
     amr: Option<Vec<Box<str>>>,
+    cnf: Option<Confirmation>,
     /// The names that are not known here.
     others: Vec<Text<'de>>,
 }
@@ -217,10 +232,10 @@ impl<'de> Read<'de> {
             "auth_time" => once(&mut self.auth_time, map),
             "acr" => once(&mut self.acr, map),
             "amr" => once(&mut self.amr, map),
+            "cnf" => once(&mut self.cnf, map),
             "nonce" | "at_hash" | "c_hash" | "events" => {
                 Err(Error::custom("a claim of another kind of token"))
             }
-            "cnf" => Err(Error::custom("bound to a key, which nobody here checks")),
             _ if self.others.len() == MEMBERS_MAX => Err(Error::custom("too many members")),
             _ if self.others.contains(&name) => Err(Error::custom("a member stands twice")),
             _ => {
@@ -251,6 +266,7 @@ impl<'de> Read<'de> {
             auth_time: self.auth_time.map(Time::from_secs),
             acr: self.acr,
             amr: self.amr.unwrap_or_default(),
+            key: self.cnf.map(|cnf| cnf.jkt),
         })
     }
 }

@@ -51,6 +51,7 @@ pub(crate) fn claims() -> Claims {
         auth_time: None,
         acr: None,
         amr: Vec::new(),
+        key: None,
     }
 }
 

@@ -25,7 +25,7 @@ pub struct TokenAnswer {
     /// What a client of OpenID Connect is told about the login, where the scope has `openid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     id_token: Option<String>,
-    /// Always `Bearer`.
+    /// `Bearer`, or `DPoP` where it is bound to a key.
     token_type: &'static str,
     /// Seconds until the access token expires.
     expires_in: u64,
@@ -52,7 +52,7 @@ impl TokenAnswer {
             access_token: tokens.access.expose().to_owned(),
             refresh_token: tokens.refresh.as_ref().map(|refresh| refresh.expose().to_owned()),
             id_token: tokens.id_token.as_ref().map(|token| token.expose().to_owned()),
-            token_type: "Bearer",
+            token_type: if tokens.bound { "DPoP" } else { "Bearer" },
             expires_in: tokens.expires_in.as_secs(),
             authorization_expires_in: tokens.login_ends_at.map(|end| end.since(now).as_secs()),
             scope: tokens.scope.to_string(),

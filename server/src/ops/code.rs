@@ -6,6 +6,7 @@ use symbolon_core::{
     family::{Binding, NewFamily, Whence},
     handle::HandleKey,
     id::KeyId,
+    oauth::jwk::Thumbprint,
     scope,
     secret::SecretText,
     session::{Device, Reason, Session},
@@ -15,7 +16,7 @@ use symbolon_core::{
 
 use super::{
     TRIES_MAX, Unavailable, check, end,
-    issue::{self, NoAudience, Tokens},
+    issue::{self, NoToken, Tokens},
 };
 use crate::{
     app::{App, Os},
@@ -37,7 +38,7 @@ pub enum Refused {
     Code(#[from] code::Refused),
     /// The client gets no tokens.
     #[error(transparent)]
-    Audience(#[from] NoAudience),
+    Audience(#[from] NoToken),
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -89,7 +90,8 @@ pub async fn for_cookie(
     verifier: &SecretText,
     now: Time,
 ) -> Result<(Session, SecretText), Refused> {
-    let presented = Presented { client: &client.id, redirect_uri, verifier: Some(verifier) };
+    let verifier = Some(verifier);
+    let presented = Presented { client: &client.id, redirect_uri, verifier, key: None };
     let gives = |key, _: &Code, _: &Rows| Ok(Gives::Cookie(key));
     let (_, redeemed) = redeem(app, code, presented, gives, now).await?;
     let cookie = issue::cookie(app, &redeemed.session, now)?.ok_or(Refused::Unknown)?;
@@ -103,6 +105,8 @@ pub struct Holder<'a> {
     pub client: &'a Client,
     /// What it showed besides its name.
     pub shown: Binding,
+    /// The key that the access token shall be bound to.
+    pub key: Option<Thumbprint>,
     /// Where the request came from.
     pub device: &'a Device,
 }
@@ -121,8 +125,8 @@ pub async fn for_tokens(
     (redirect_uri, verifier): (&str, Option<&SecretText>),
     now: Time,
 ) -> Result<Tokens, Refused> {
-    let Holder { client, shown, device } = holder;
-    let presented = Presented { client: &client.id, redirect_uri, verifier };
+    let Holder { client, shown, key: bound_to, device } = holder;
+    let presented = Presented { client: &client.id, redirect_uri, verifier, key: bound_to };
     let gives = |key, code: &Code, rows: &Rows| {
         let (asked, lifetimes) = (&code.asked, app.config.lifetimes.sessions());
         let offline = scope::has(&asked.scope, scope::OFFLINE);
@@ -132,7 +136,8 @@ pub async fn for_tokens(
             _ => rows.parent.limits.ends_at,
         };
         let (resource, scope) = (asked.resource.as_deref(), asked.scope.clone());
-        let issued = issue::issued(app, client, resource, scope, (ends_at, &rows.user), now)?;
+        let issued =
+            issue::issued(app, client, resource, scope, (ends_at, &rows.user), bound_to, now)?;
         let whence = Whence::new(device.address, &device.user_agent);
         let new = NewFamily { client: client.id.clone(), key, binding: shown, issued, whence };
         Ok(if offline {

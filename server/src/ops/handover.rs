@@ -16,7 +16,7 @@ use symbolon_core::{
 
 use super::{
     TRIES_MAX, Unavailable, check,
-    issue::{self, NoAudience, Tokens},
+    issue::{self, NoToken, Tokens},
 };
 use crate::{app::App, live::Live, store::Outcome};
 
@@ -39,7 +39,7 @@ pub enum Refused {
     Limited(#[from] Limited),
     /// The client has no such audience.
     #[error(transparent)]
-    Audience(#[from] NoAudience),
+    Audience(#[from] NoToken),
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -92,8 +92,8 @@ pub async fn to_tokens(
         }
         let (mut session, user) =
             (live.session.clone(), live.user.as_ref().ok_or(Refused::NoLogin)?);
-        let issued =
-            issue::issued(app, client, audience, "".into(), (session.limits.ends_at, user), now)?;
+        let ends_at = session.limits.ends_at;
+        let issued = issue::issued(app, client, audience, "".into(), (ends_at, user), None, now)?;
         let binding = match ask {
             Ask::Access => {
                 return Ok((issue::access_only(app, &session, &issued, client, now).await?, None));

@@ -6,6 +6,7 @@ use symbolon_core::{
     client::{Client, ClientId, ClientKind},
     handle::Kind,
     id::{EntryId, SessionId, TokenId, UserId},
+    oauth::jwk::Thumbprint,
     secret::SecretText,
     session::Assurance,
     time::Time,
@@ -41,6 +42,8 @@ pub struct Active {
     pub expires_at: Time,
     /// The access token's id and audiences; `None` for a session cookie.
     pub token: Option<(TokenId, Vec<String>)>,
+    /// The key that the token is bound to.
+    pub key: Option<Thumbprint>,
     /// The ids that end it when the revocation log names one of them.
     pub revoked_by: Vec<EntryId>,
 }
@@ -97,6 +100,7 @@ async fn cookie(
         issued_at: known.opened_at,
         expires_at: known.limits.ends_at.min(known.seen_at() + known.limits.idle),
         token: None,
+        key: None,
         revoked_by,
     }))
 }
@@ -118,6 +122,7 @@ fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Acti
         issued_at: claims.iat,
         expires_at: claims.exp,
         token: Some((claims.jti, claims.aud.iter().map(str::to_owned).collect())),
+        key: claims.key,
         revoked_by: verified.entries.to_vec(),
         client: claims.client_id.clone(),
     })

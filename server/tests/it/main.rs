@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod assertion;
+#[cfg(test)]
 mod attacks;
 #[cfg(test)]
 mod authorize;
@@ -18,6 +20,8 @@ mod codes;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod dpop;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod flows;
@@ -27,6 +31,8 @@ mod followers;
 mod forward;
 #[cfg(test)]
 mod jobs;
+#[cfg(test)]
+mod keys;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]

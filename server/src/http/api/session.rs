@@ -249,7 +249,7 @@ pub async fn session(identity: Identity) -> Response {
         auth_time: identity.auth_time.map(Time::secs),
         carried_by: match identity.half() {
             Some(Half::TokenCookie) => "token-cookie",
-            Some(Half::Bearer) => "token",
+            Some(Half::Bearer | Half::Dpop) => "token",
             _ => "session",
         },
         csrf_token: identity.csrf_token(),
@@ -402,7 +402,7 @@ pub async fn end_sessions(
     };
     let ended = ops::end::sessions_of(&http.app, user, keep, Reason::EndedByUser, now()).await?;
     let mut set = HeaderMap::new();
-    if keep.is_none() && identity.half() != Some(Half::Bearer) {
+    if keep.is_none() && !matches!(identity.half(), Some(Half::Bearer | Half::Dpop)) {
         output::clear_all(&http, &mut set);
     }
     confirm.answer(&http.app, set, Some(json!(Ended { ended }))).await
