@@ -106,6 +106,7 @@ fn a_login(number: usize, client: &ClientId) -> Result<(Session, User)> {
             "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned(),
         ),
         roles: ["editor".parse()?].into(),
+        profile: symbolon_core::profile::Profile::default(),
         epoch: Epoch(1),
         disabled_at: None,
         added_at: NOW,

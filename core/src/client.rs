@@ -287,6 +287,9 @@ pub struct Client {
     /// How its ID tokens are signed. Every OpenID Connect library knows RS256 (OpenID Connect Core, section 15.1).
     #[serde(default = "rs256")]
     pub id_token_algorithm: Algorithm,
+    /// How userinfo answers are signed for it. `None`: they are plain JSON (OpenID Connect Core, section 5.3.2).
+    #[serde(default)]
+    pub userinfo_algorithm: Option<Algorithm>,
     /// The `typ` of its access tokens.
     #[serde(default)]
     pub token_type: TokenType,
@@ -381,12 +384,12 @@ impl Client {
         self.grant_types.contains(&grant)
     }
 
-    /// How what it gets is signed: its access tokens, and its ID tokens where it sends users here. Keys for these are
+    /// How what it gets is signed: its access tokens, its userinfo answers, and its ID tokens where it sends users here. Keys for these are
     /// published as soon as it is known, because verifiers that keep a copy of the key set look again only now and then.
     pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
         let access = (self.kind != ClientKind::Resource).then_some(self.algorithm);
         let id = (!self.redirect_uris.is_empty()).then_some(self.id_token_algorithm);
-        access.into_iter().chain(id)
+        access.into_iter().chain(id).chain(self.userinfo_algorithm)
     }
 
     /// Whether pages of this origin belong to the client.

@@ -394,6 +394,7 @@ mod tests {
             name: "user".parse().unwrap(),
             password: SecretText::default(),
             roles: BTreeSet::new(),
+            profile: crate::profile::Profile::default(),
             epoch: Epoch(epoch),
             disabled_at: None,
             added_at: NOW,

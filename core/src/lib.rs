@@ -36,6 +36,7 @@ pub mod logout_uri;
 pub mod notice;
 pub mod oauth;
 pub mod password;
+pub mod profile;
 pub mod refresh;
 pub mod revocation;
 pub mod scope;

@@ -18,7 +18,7 @@ pub struct InvalidScope;
 pub const OPENID: &str = "openid";
 
 /// The scopes that every client may ask for (OpenID Connect Core, section 5.4).
-pub const STANDARD: [&str; 2] = [OPENID, "profile"];
+pub const STANDARD: [&str; 5] = [OPENID, "profile", "email", "address", "phone"];
 
 impl Scope {
     /// The name as text.

@@ -54,6 +54,9 @@ pub enum Assurance {
 }
 
 impl Assurance {
+    /// Every level there is, the lowest first.
+    pub const ALL: [Self; 2] = [Self::Aal1, Self::Aal2];
+
     /// The `acr` value.
     pub const fn as_str(self) -> &'static str {
         match self {

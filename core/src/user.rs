@@ -6,6 +6,7 @@ use crate::{
     audit::{Act, Event},
     change::{Change, Write},
     id::{KeyId, UserId},
+    profile::Profile,
     secret::SecretText,
     session::{Reason, Session, Version},
     time::Time,
@@ -125,6 +126,8 @@ pub struct User {
     pub password: SecretText,
     /// What the user may do, by name.
     pub roles: BTreeSet<Role>,
+    /// What applications are told about the user, as far as their scopes ask for it.
+    pub profile: Profile,
     /// Sessions begun under a lower epoch do not count.
     pub epoch: Epoch,
     /// Since when the user may not log in.

@@ -56,6 +56,7 @@ mod id_token;
 mod issue;
 pub(crate) mod json;
 mod logout_token;
+mod userinfo;
 mod verify;
 
 pub use claims::{Audience, Claims, EmptyAudience};
@@ -63,6 +64,7 @@ pub use hint::Hint;
 pub use id_token::IdToken;
 pub use issue::CannotIssue;
 pub use logout_token::LogoutToken;
+pub use userinfo::UserInfo;
 pub use verify::{AccessToken, Header, InvalidToken, Rules, Verifier};
 
 /// The longest token that is issued or looked at, in bytes.

@@ -7,6 +7,7 @@ CREATE TABLE users (
     name        TEXT   NOT NULL UNIQUE,
     password    TEXT   NOT NULL,
     roles       TEXT   NOT NULL, -- JSON array
+    profile     TEXT   NOT NULL, -- JSON object
     epoch       BIGINT NOT NULL,
     disabled_at BIGINT,
     added_at    BIGINT NOT NULL

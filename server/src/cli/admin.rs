@@ -14,6 +14,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use symbolon_core::profile::Profile;
+
 use super::{Arguments, Exit, out};
 use crate::{
     app::{App, StartError},
@@ -115,6 +117,13 @@ pub(super) enum UserCommand {
         /// The roles, all of them
         roles: Vec<String>,
     },
+    /// Set what applications are told about a user: all of it
+    Profile {
+        /// The login name
+        name: String,
+        /// Standard claims, such as email=user@example.com email_verified=true address.country=KR
+        claims: Vec<String>,
+    },
     /// Set a new password, read from standard input, and end all sessions
     Password {
         /// The login name
@@ -143,6 +152,10 @@ impl UserCommand {
                 Call::new(Method::POST, of(name, "/disable"), None).confirmed(confirm)
             }
             Self::Enable { name } => Call::new(Method::POST, of(name, "/enable"), None),
+            Self::Profile { name, claims } => {
+                let path = of(name, "/profile");
+                Call::new(Method::PUT, path, Some(json!(profile(claims)?)))
+            }
             Self::Roles { name, roles } => {
                 Call::new(Method::PUT, of(name, "/roles"), Some(json!(roles)))
             }
@@ -280,7 +293,7 @@ pub(super) struct NewClient {
     /// What browsers load in a hidden frame when they log out
     #[arg(long)]
     frontchannel_logout_uri: Option<String>,
-    /// A scope that it may ask for, besides openid and profile (repeat for more)
+    /// A scope that it may ask for, besides the standard ones (repeat for more)
     #[arg(long = "scope")]
     scopes: Vec<String>,
     /// A grant that it may use (repeat for more): authorization_code, refresh_token, client_credentials
@@ -292,6 +305,9 @@ pub(super) struct NewClient {
     /// How its ID tokens are signed: RS256, ES256 or EdDSA
     #[arg(long, default_value = "RS256")]
     id_token_algorithm: String,
+    /// How userinfo answers are signed, if they are
+    #[arg(long)]
+    userinfo_algorithm: Option<String>,
     /// The `typ` of its access tokens: at+jwt or JWT
     #[arg(long, default_value = "at+jwt")]
     token_type: String,
@@ -352,6 +368,14 @@ impl ClientCommand {
 }
 
 /// Says here what is wrong, in the words of the type that will be stored.
+fn profile(claims: &[String]) -> Result<Profile, Exit> {
+    let pairs = claims.iter().map(|claim| claim.split_once('=').unwrap_or((claim, "")));
+    Profile::from_pairs(pairs).map_err(|error| {
+        Exit::new(2, "invalid_claims", error.to_string(), "see `symbolon user profile --help`")
+    })
+}
+
+/// As [`profile`].
 fn check_client(body: &Value) -> Result<(), Exit> {
     let parsed = serde_json::from_value::<symbolon_core::client::Client>(body.clone());
     parsed.map(drop).map_err(|error| {

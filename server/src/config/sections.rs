@@ -213,7 +213,7 @@ section! {
         pkce_required: bool = "true";
         /// Whether its authorization requests count only when it has pushed them (RFC 9126).
         require_pushed_authorization_requests: bool = "false";
-        /// The scopes that it may ask for, besides `openid` and `profile`.
+        /// The scopes that it may ask for, besides the standard ones (`openid`, `profile`, `email`, ...).
         scopes: Vec<Scope> = "[]";
         /// The grants that it may use; a machine that acts for itself uses `client_credentials`.
         grant_types: Vec<GrantType> = r#"["authorization_code", "refresh_token"]"#;
@@ -221,6 +221,8 @@ section! {
         algorithm: Algorithm = r#""ES256""#;
         /// How its ID tokens are signed. Every OpenID Connect library knows RS256.
         id_token_algorithm: Algorithm = r#""RS256""#;
+        /// How userinfo answers are signed for it; by default they are not, and are plain JSON.
+        userinfo_algorithm: Option<Algorithm>;
         /// The `typ` of its access tokens (RFC 9068); `JWT` for libraries that refuse the other.
         token_type: TokenType = r#""at+jwt""#;
         /// The public keys that it proves itself with instead of a secret (`private_key_jwt`), as a JWK set.

@@ -15,7 +15,10 @@ use super::Http;
 use crate::{
     app::{App, now},
     live::Known,
-    ops::check::{self, Refused},
+    ops::{
+        self,
+        check::{self, Refused},
+    },
 };
 
 /// Answers the guard from the store and what is alive in memory.
@@ -32,8 +35,24 @@ impl Authority for InProcess {
                 .map_err(refusal)
                 .and_then(|known| of_browser(&known).map(Arc::new)),
             Carried::Bearer(text) | Carried::TokenCookie(text) | Carried::Dpop(text) => {
-                of_token(&self.0, text, now)
+                of_token(&self.0, text, self.0.config.public_url.issuer(), now)
             }
+        }
+    }
+}
+
+/// The server behind the guard of userinfo: access tokens that are for it, and nothing else. Such a token opens nothing
+/// more here, and no session cookie is sent by apps.
+#[derive(Debug, Clone)]
+pub struct AtUserinfo(pub Arc<App>);
+
+impl Authority for AtUserinfo {
+    async fn identify(&self, carried: &Carried, _: &Parts) -> Result<Arc<Claims>, Refusal> {
+        match carried {
+            Carried::Bearer(text) | Carried::Dpop(text) => {
+                of_token(&self.0, text, &ops::issue::userinfo(&self.0), now())
+            }
+            _ => Err(Refusal::LoginRequired),
         }
     }
 }
@@ -70,10 +89,15 @@ fn of_session(known: &Known) -> Claims {
     }
 }
 
-fn of_token(app: &App, text: &SecretText, now: Time) -> Result<Arc<Claims>, Refusal> {
+fn of_token(
+    app: &App,
+    text: &SecretText,
+    audience: &str,
+    now: Time,
+) -> Result<Arc<Claims>, Refusal> {
     let verified = check::token(app, text, now).map_err(refusal)?;
     // A token for somebody else's API is no key to this one (RFC 9068, section 4).
-    if !verified.claims.aud.contains(app.config.public_url.issuer()) {
+    if !verified.claims.aud.contains(audience) {
         return Err(Refusal::InvalidToken);
     }
     Ok(Arc::clone(&verified.identity))

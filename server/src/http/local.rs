@@ -17,6 +17,7 @@ use symbolon_core::{
     client::{Client, ClientId},
     id::{KeyId, SessionId, TokenId},
     keys::{KeyState, Usage, lives},
+    profile::Profile,
     secret::SecretText,
     session::Reason,
     time::Time,
@@ -44,6 +45,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/users/{name}/disable", post(disable_user))
         .route("/users/{name}/enable", post(enable_user))
         .route("/users/{name}/roles", put(set_roles))
+        .route("/users/{name}/profile", put(set_profile))
         .route("/users/{name}/password", post(reset_password))
         .route("/invitations", post(invite))
         .route("/sessions", get(list_sessions).delete(end_sessions))
@@ -75,7 +77,7 @@ fn none() -> HeaderMap {
 
 fn user_json(user: &User) -> Value {
     json!({
-        "username": user.name, "sub": user.id, "roles": user.roles,
+        "username": user.name, "sub": user.id, "roles": user.roles, "profile": user.profile,
         "added_at": user.added_at.secs(), "disabled_at": user.disabled_at.map(Time::secs),
     })
 }
@@ -165,6 +167,14 @@ async fn set_roles(
     Json(roles): Json<BTreeSet<Role>>,
 ) -> Answer {
     ok(user_json(&users::set_roles(&app, &name, &roles, now()).await?))
+}
+
+async fn set_profile(
+    State(app): Shared,
+    Path(name): Path<String>,
+    Json(profile): Json<Profile>,
+) -> Answer {
+    ok(user_json(&users::set_profile(&app, &name, &profile, now()).await?))
 }
 
 #[derive(Debug, Deserialize)]

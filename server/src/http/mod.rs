@@ -151,16 +151,20 @@ pub fn router(app: Arc<App>, metrics: Option<Metrics>) -> Result<Router, Invalid
         return Ok(routes);
     }
     // RFC 8414, section 3.1 puts the well-known path before that of the issuer; probes need not know the base path.
-    let metadata = format!("/.well-known/oauth-authorization-server{base}");
     let outside = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
-        .route(&metadata, get(oauth::metadata))
+        .route(&format!("{OAUTH}{base}"), get(oauth::metadata::metadata))
+        .route(&format!("{OPENID}{base}"), get(oauth::metadata::metadata))
         .fallback(not_found)
         .layer(layers)
         .with_state(http);
     Ok(Router::new().nest(&base, routes).merge(outside))
 }
+
+/// Where the metadata is.
+const OAUTH: &str = "/.well-known/oauth-authorization-server";
+const OPENID: &str = "/.well-known/openid-configuration";
 
 async fn not_found() -> Problem {
     problem::NOT_FOUND.into()

@@ -8,7 +8,7 @@ use symbolon_guard::{Guard, Require};
 
 use super::{
     Http, api,
-    authority::{InProcess, unless_basic},
+    authority::{AtUserinfo, InProcess, unless_basic},
     follow, health, oauth, openapi, pages,
 };
 
@@ -23,6 +23,8 @@ pub enum Access {
     Session,
     /// Who has logged in.
     Login,
+    /// Who carries an access token that is for userinfo.
+    Userinfo,
     /// Clients that authenticate.
     Client,
     /// Clients that authenticate with HTTP Basic, and who carries a live half.
@@ -104,11 +106,13 @@ routes! {
     post   "/oauth2/logout"                        Public          pages::logout::by_form;
     post   "/oauth2/logout/confirm"                Anyone          pages::logout::confirm_form;
     post   "/oauth2/token"                         Public          oauth::token::token;
+    get    "/oauth2/userinfo"                      Userinfo        oauth::userinfo::userinfo;
+    post   "/oauth2/userinfo"                      Userinfo        oauth::userinfo::userinfo;
     post   "/oauth2/introspect"                    Client          oauth::introspect;
     post   "/oauth2/revoke"                        Public          oauth::revoke;
     get    "/.well-known/jwks.json"                Public          oauth::jwks;
-    get    "/.well-known/openid-configuration"     Public          oauth::metadata;
-    get    "/.well-known/oauth-authorization-server" Public        oauth::metadata;
+    get    "/.well-known/openid-configuration"     Public          oauth::metadata::metadata;
+    get    "/.well-known/oauth-authorization-server" Public        oauth::metadata::metadata;
 }
 
 type Method = routing::MethodRouter<Http>;
@@ -123,6 +127,9 @@ fn enter(http: &Http, path: &str, access: Access, route: Method) -> Method {
         Access::Anyone => route.layer(optional()),
         Access::Session => route.layer(required()),
         Access::Login => route.layer::<_, Infallible>(Require::login()).layer(required()),
+        Access::Userinfo => {
+            route.layer(Guard::required(rules.clone(), AtUserinfo(http.app.clone())))
+        }
         Access::ClientOrSession => route.layer(from_fn_with_state(http.clone(), unless_basic)),
     };
     if pages::is_page(path) {

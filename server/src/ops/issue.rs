@@ -285,7 +285,7 @@ pub(super) async fn logout_token(
 }
 
 /// Signs by an algorithm. A key that is slow to make is made when it is first needed.
-async fn sign(
+pub(super) async fn sign(
     app: &App,
     algorithm: Algorithm,
     now: Time,

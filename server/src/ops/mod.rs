@@ -21,6 +21,7 @@ pub mod refresh;
 pub mod register;
 pub mod sessions;
 pub mod tell;
+pub mod userinfo;
 pub mod users;
 pub mod visitor;
 

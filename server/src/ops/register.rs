@@ -108,6 +108,7 @@ pub(super) fn add(name: Username, password: SecretText, now: Time) -> Change {
         name,
         password,
         roles: std::collections::BTreeSet::new(),
+        profile: symbolon_core::profile::Profile::default(),
         epoch: Epoch(1),
         disabled_at: None,
         added_at: now,

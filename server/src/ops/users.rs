@@ -6,6 +6,7 @@ use symbolon_core::{
     audit::{Act, Event},
     change::{Change, Write},
     password::{self, Password},
+    profile::Profile,
     secret::SecretText,
     session::Reason,
     time::Time,
@@ -95,6 +96,19 @@ pub async fn set_roles(
         return Err(Refused::Roles);
     }
     save(app, name, now, |user| user.roles.clone_from(roles)).await
+}
+
+/// Sets what applications are told about a user: exactly this.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn set_profile(
+    app: &App,
+    name: &str,
+    profile: &Profile,
+    now: Time,
+) -> Result<User, Refused> {
+    save(app, name, now, |user| user.profile.clone_from(profile)).await
 }
 
 /// Lets a disabled user log in again. What was ended stays ended.

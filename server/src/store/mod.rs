@@ -352,7 +352,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn session(&self, id: SessionId) -> Result<Option<Found>, StoreError> {
-        let query = "SELECT s.*, u.id AS u_id, u.version AS u_version, u.name, u.password, u.roles, u.epoch AS u_epoch, \
+        let query = "SELECT s.*, u.id AS u_id, u.version AS u_version, u.name, u.password, u.roles, u.profile, u.epoch AS u_epoch, \
                      u.disabled_at, u.added_at FROM sessions s LEFT JOIN users u ON u.id = s.user_id WHERE s.id = $1";
         let rows = self.read(sqlx::query(query).bind(&id.as_bytes()[..])).await?;
         rows.first().map(rows::found).transpose()
@@ -452,7 +452,7 @@ impl Store {
     pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         let query = concat!(
             "SELECT ",
-            "id AS u_id, version AS u_version, name, password, roles, epoch AS u_epoch, \
+            "id AS u_id, version AS u_version, name, password, roles, profile, epoch AS u_epoch, \
                      disabled_at, added_at FROM users WHERE id = $1"
         );
         let rows = self.read(sqlx::query(query).bind(&id.as_bytes()[..])).await?;
@@ -464,7 +464,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn user_by_name(&self, name: &Username) -> Result<Option<User>, StoreError> {
-        let query = "SELECT id AS u_id, version AS u_version, name, password, roles, epoch AS u_epoch, disabled_at, \
+        let query = "SELECT id AS u_id, version AS u_version, name, password, roles, profile, epoch AS u_epoch, disabled_at, \
                      added_at FROM users WHERE name = $1";
         let rows = self.read(sqlx::query(query).bind(name.as_str())).await?;
         rows.first().map(rows::user).transpose()
@@ -475,7 +475,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn users(&self, after: &str, most: u32) -> Result<Vec<User>, StoreError> {
-        let query = "SELECT id AS u_id, version AS u_version, name, password, roles, epoch AS u_epoch, disabled_at, \
+        let query = "SELECT id AS u_id, version AS u_version, name, password, roles, profile, epoch AS u_epoch, disabled_at, \
                      added_at FROM users WHERE name > $1 ORDER BY name LIMIT $2";
         let rows = self.read(sqlx::query(query).bind(after).bind(i64::from(most))).await?;
         rows.iter().map(rows::user).collect()

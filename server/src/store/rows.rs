@@ -191,25 +191,25 @@ pub(super) fn user(row: &SqliteRow) -> Result<User, StoreError> {
         name: name.parse().map_err(|error| damaged("users", error))?,
         password: SecretText::new(row.try_get("password")?),
         roles: parse_json(row, "roles")?,
+        profile: parse_json(row, "profile")?,
         epoch: Epoch(count(row, "u_epoch")?),
         disabled_at: row.try_get::<Option<i64>, _>("disabled_at")?.map(Time::from_millis),
         added_at: time(row, "added_at")?,
     })
 }
 
-pub(super) fn insert_user(user: &User) -> Statement<'_> {
-    let query = "INSERT INTO users (id, version, name, password, roles, epoch, disabled_at, added_at) \
-                 VALUES ($1, 1, $2, $3, $4, $5, $6, $7)";
-    let roles =
-        serde_json::Value::from_iter(user.roles.iter().map(symbolon_core::user::Role::as_str));
-    sqlx::query(query)
+pub(super) fn insert_user(user: &User) -> Result<Statement<'_>, StoreError> {
+    let query = "INSERT INTO users (id, version, name, password, roles, epoch, disabled_at, added_at, profile) \
+                 VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8)";
+    Ok(sqlx::query(query)
         .bind(&user.id.as_bytes()[..])
         .bind(user.name.as_str())
         .bind(user.password.expose())
-        .bind(roles.to_string())
+        .bind(json(&user.roles)?)
         .bind(int(user.epoch.0))
         .bind(user.disabled_at.map(Time::millis))
         .bind(user.added_at.millis())
+        .bind(json(&user.profile)?))
 }
 
 pub(super) fn document(row: &SqliteRow) -> Result<Document, StoreError> {

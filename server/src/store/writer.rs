@@ -17,13 +17,7 @@ use symbolon_core::{
 };
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::{
-    Outcome, StoreError,
-    log::Log,
-    rows,
-    sweep::{Sweep, sweep},
-    told,
-};
+use super::{Outcome, StoreError, log::Log, rows, sweep::Sweep, told};
 
 /// The most changes in one transaction.
 const BATCH_MAX: usize = 256;
@@ -90,11 +84,11 @@ pub(super) struct Published {
 }
 
 /// The entries that a transaction adds to the log.
-pub(super) struct Added {
+struct Added {
     head: u64,
     entries: Vec<(Entry, Time)>,
     /// Whether it made a client due to hear of an end.
-    pub(super) made_due: bool,
+    made_due: bool,
 }
 
 impl Added {
@@ -190,7 +184,10 @@ async fn apply_all(
         let outcome = match &job.work {
             Work::Change(change) => apply_change(connection, change, added).await?,
             Work::Touch(seen) => touch(connection, seen).await?,
-            Work::Sweep(what) => sweep(connection, what, added).await?,
+            Work::Sweep(what) => {
+                added.made_due |= what.run(connection).await?;
+                Outcome::Applied(Vec::new())
+            }
             Work::Trusting(client, at) => trusting(connection, client, *at).await?,
             Work::Stop(error) => return Err(error.clone()),
         };
@@ -344,7 +341,7 @@ async fn write_one(
         Write::SaveData { session, client, document } => {
             save_data(connection, *session, client.as_str(), document).await
         }
-        Write::AddUser(user) => insert(rows::insert_user(user).execute(connection).await),
+        Write::AddUser(user) => insert(rows::insert_user(user)?.execute(connection).await),
         Write::SaveUser(user) => save_user(connection, user).await,
         Write::RehashPassword { user, version, hash } => {
             let query = "UPDATE users SET password = $3, version = version + 1 WHERE id = $1 AND version = $2";
@@ -604,7 +601,8 @@ async fn save_data(
 }
 
 async fn save_user(connection: &mut SqliteConnection, user: &User) -> Result<(), Refused> {
-    let query = "UPDATE users SET version = version + 1, password = $3, roles = $4, epoch = $5, disabled_at = $6 \
+    let query = "UPDATE users SET version = version + 1, password = $3, roles = $4, epoch = $5, disabled_at = $6, \
+                 profile = $7 \
                  WHERE id = $1 AND version = $2";
     let query = sqlx::query(query)
         .bind(&user.id.as_bytes()[..])
@@ -612,6 +610,7 @@ async fn save_user(connection: &mut SqliteConnection, user: &User) -> Result<(),
         .bind(user.password.expose())
         .bind(rows::json(&user.roles)?)
         .bind(rows::int(user.epoch.0))
-        .bind(user.disabled_at.map(Time::millis));
+        .bind(user.disabled_at.map(Time::millis))
+        .bind(rows::json(&user.profile)?);
     one(query.execute(connection).await?.rows_affected(), Refused::Conflict)
 }

@@ -1,9 +1,10 @@
 //! The command line, as a process of its own.
 
+use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
 
 use crate::{
-    process::{Server, free_port, run},
+    process::{Server, free_port, refused, run},
     store::Folder,
     world::PASSWORD,
 };
@@ -16,7 +17,7 @@ async fn all_users_are_listed_however_many_there_are() {
     let mut connection = SqliteConnection::connect(&url).await.unwrap();
     // Names that must be escaped in a query are among them.
     let copies = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \
-                  INSERT INTO users SELECT randomblob(16), version, 'a+' || i || '@example.com', password, roles, epoch, \
+                  INSERT INTO users SELECT randomblob(16), version, 'a+' || i || '@example.com', password, roles, profile, epoch, \
                   disabled_at, added_at FROM users, n";
     sqlx::query(copies).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
@@ -32,6 +33,39 @@ async fn all_users_are_listed_however_many_there_are() {
     // The users of the demo come with it.
     let through_the_server = names().into_iter().filter(|name| name.contains('@'));
     assert!(through_the_server.eq(here), "a server answers as the folder does");
+}
+
+#[test]
+fn what_is_said_of_users_and_clients_is_stored() {
+    let folder = Folder::new();
+    let at = &folder.0;
+    run(at, &["user", "add", "user@example.com"], PASSWORD);
+    let claims = ["email=user@example.com", "email_verified=true", "address.country=KR"];
+    let set = [&["user", "profile", "user@example.com"], &claims[..]].concat();
+    let told = json!({
+        "email": "user@example.com", "email_verified": true, "address": { "country": "KR" },
+    });
+    assert_eq!(run(at, &set, "")["profile"], told);
+    assert_eq!(run(at, &["user", "show", "user@example.com"], "")["profile"], told);
+    let wrong = ["user", "profile", "user@example.com", "sub=admin"];
+    assert_eq!(refused(&[], at, &wrong), (2, "invalid_claims".to_owned()));
+
+    let grants =
+        ["--grant-type", "client_credentials", "--scope", "read", "--browser", "cart=read"];
+    let add = [&["client", "add", "robot", "--kind", "confidential"], &grants[..]].concat();
+    run(at, &add, "");
+    let robot = run(at, &["client", "show", "robot"], "");
+    for (member, value) in [
+        ("grant_types", json!(["client_credentials"])),
+        ("scopes", json!(["read"])),
+        ("browser", json!({ "cart": "read" })),
+        ("id_token_algorithm", json!("RS256")),
+        ("userinfo_algorithm", json!(null)),
+    ] {
+        assert_eq!(robot[member], value, "{member}");
+    }
+    let wrong = ["client", "add", "x", "--kind", "public", "--grant-type", "password"];
+    assert_eq!(refused(&[], at, &wrong), (2, "invalid_client_settings".to_owned()));
 }
 
 /// One id of 64 begins like a flag.

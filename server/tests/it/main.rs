@@ -64,6 +64,8 @@ mod secrets;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod userinfo;
+#[cfg(test)]
 mod wire;
 #[cfg(test)]
 mod world;

@@ -7,7 +7,7 @@ use symbolon_core::keys::{Jwk, VerifyingKey};
 
 use crate::world::{Answer, Ask, ORIGIN, World, ask};
 
-const CALLBACK: &str = "https://web.example/callback";
+pub(crate) const CALLBACK: &str = "https://web.example/callback";
 pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
 pub(crate) type Client = (String, String);
@@ -108,7 +108,7 @@ impl Provider {
     }
 
     /// A code and the tokens of the public client.
-    async fn tokens_of_spa(&self, cookie: &str) -> Answer {
+    pub(crate) async fn tokens_of_spa(&self, cookie: &str) -> Answer {
         let own = [("client_id", "spa"), ("redirect_uri", "https://spa.example/in")];
         let code = self.code(cookie, &own).await;
         self.world.send(Self::redemption(&code, &own)).await.expect(200)
@@ -135,7 +135,7 @@ impl Provider {
         self.introspect(token).await["active"] == true
     }
 
-    async fn log_out(&self, cookie: &str) {
+    pub(crate) async fn log_out(&self, cookie: &str) {
         let logout = ask("POST", "/api/v1/logout").cookie(cookie).by_our_page();
         self.world.send(logout).await.expect(204);
     }
@@ -165,13 +165,13 @@ async fn the_whole_walk() {
     assert_eq!(answer.headers["pragma"], "no-cache");
     let body = answer.json();
     assert_eq!(body["token_type"], "Bearer");
-    assert_eq!(body["scope"], "openid profile cart", "what there is of what was asked");
+    assert_eq!(body["scope"], "openid profile email cart", "what there is of what was asked");
     assert!(body["expires_in"].as_u64().is_some_and(|secs| (1..=3600).contains(&secs)));
     let access = answer.text_of("access_token");
     let (header, claims) = opened(world, &access).await;
     assert_eq!((&header["typ"], &header["alg"]), (&json!("at+jwt"), &json!("ES256")));
     assert_eq!(claims["aud"], json!(["https://api.example", format!("{ORIGIN}/oauth2/userinfo")]));
-    assert_eq!(claims["scope"], "openid profile cart");
+    assert_eq!(claims["scope"], "openid profile email cart");
     assert!(provider.is_active(&access).await);
 
     // The next tokens.

@@ -56,6 +56,8 @@ const EXPECTED: &[(&str, &str, [u16; 4])] = &[
     ("post",   "/oauth2/logout",                            [303, 303, 303, 303]),
     ("post",   "/oauth2/logout/confirm",                    [200, 403, 403, 200]),
     ("post",   "/oauth2/token",                             [401, 401, 401, 401]),
+    ("get",    "/oauth2/userinfo",                          [401, 401, 401, 401]),
+    ("post",   "/oauth2/userinfo",                          [401, 401, 401, 401]),
     ("post",   "/oauth2/introspect",                        [401, 401, 401, 401]),
     ("post",   "/oauth2/revoke",                            [200, 200, 200, 200]),
     ("get",    "/.well-known/jwks.json",                    [200, 200, 200, 200]),

@@ -69,6 +69,7 @@ impl World {
             name: name.parse().unwrap(),
             password: SecretText::new("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA".into()),
             roles: ["buyer".parse().unwrap()].into(),
+            profile: symbolon_core::profile::Profile::default(),
             epoch: Epoch(1),
             disabled_at: None,
             added_at: NOW,

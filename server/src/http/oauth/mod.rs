@@ -1,10 +1,12 @@
 //! What the standards ask for: tokens, introspection, keys, metadata.
 
 pub mod error;
+pub mod metadata;
 pub mod par;
 pub mod parameters;
 pub mod request;
 pub mod token;
+pub mod userinfo;
 
 use axum::{
     extract::State,
@@ -16,8 +18,7 @@ use serde_json::{Value, json};
 use symbolon_core::{
     family::Binding,
     id::{EntryId, SessionId, TokenId, UserId},
-    keys::Algorithm,
-    oauth::jwk::{SignatureAlgorithm, Thumbprint},
+    oauth::jwk::Thumbprint,
     time::Time,
 };
 
@@ -154,37 +155,4 @@ fn proven_key(
     let url = format!("{}{path}", http.app.config.public_url.issuer());
     let request = dpop::Request { headers, method: "POST", url: &url, token: None };
     Ok(http.rules.proofs().key(&request, now())?)
-}
-
-/// How clients prove who they are; the last does not.
-const METHODS: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
-
-/// What a resource server needs to know (RFC 8414).
-pub async fn metadata(State(http): State<Http>) -> Response {
-    let issuer = http.app.config.public_url.issuer();
-    let algorithms = SignatureAlgorithm::ALL.map(SignatureAlgorithm::name);
-    axum::Json(json!({
-        "issuer": issuer,
-        "authorization_endpoint": format!("{issuer}/oauth2/authorize"),
-        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
-        "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
-        "introspection_endpoint_auth_methods_supported": METHODS[..3],
-        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
-        "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
-        "revocation_endpoint_auth_methods_supported": METHODS,
-        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
-        "access_token_signing_alg_values_supported": Algorithm::ALL.map(Algorithm::name),
-        "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
-        "code_challenge_methods_supported": ["S256"],
-        "authorization_response_iss_parameter_supported": true,
-        "request_uri_parameter_supported": false,
-        "token_endpoint": format!("{issuer}/oauth2/token"),
-        "token_endpoint_auth_methods_supported": METHODS,
-        "token_endpoint_auth_signing_alg_values_supported": algorithms,
-        "dpop_signing_alg_values_supported": algorithms,
-        "grant_types_supported": token::GRANTS,
-        "ui_locales_supported": ["ko", "en"],
-    }))
-    .into_response()
 }

@@ -21,6 +21,10 @@ use crate::{
     ops,
 };
 
+/// How clients authenticate at the token endpoint, as the metadata names it. See [`Parameters::client`].
+pub const METHODS: [&str; 4] =
+    ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+
 /// Each parameter of a form once (RFC 6749, section 3.2). One without a value counts as absent.
 #[derive(Debug)]
 pub struct Parameters(Vec<(String, SecretText)>);

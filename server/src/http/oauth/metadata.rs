@@ -1,0 +1,93 @@
+//! What clients and resource servers need to know (OpenID Connect Discovery, section 3; RFC 8414, section 2). It is made
+//! of the same tables that decide, so that it says what is on and nothing else.
+
+use axum::{
+    extract::State,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use symbolon_core::{
+    keys::Algorithm,
+    oauth::{
+        authorization::{PROMPTS, ResponseMode},
+        jwk::SignatureAlgorithm,
+    },
+    profile, scope,
+    session::Assurance,
+};
+
+use super::{parameters, token};
+use crate::http::Http;
+
+/// `GET /.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`.
+pub async fn metadata(State(http): State<Http>) -> Response {
+    let issuer = http.app.config.public_url.issuer();
+    let at = |path: &str| format!("{issuer}{path}");
+    let algorithms = Algorithm::ALL.map(Algorithm::name);
+    let by_clients = SignatureAlgorithm::ALL.map(SignatureAlgorithm::name);
+    let authenticated = parameters::METHODS.iter().filter(|method| **method != "none");
+    let authenticated: Vec<_> = authenticated.collect();
+    let claims: Vec<_> = ID_TOKEN_CLAIMS.iter().copied().chain(profile::names()).collect();
+    let document = json!({
+        "issuer": issuer,
+        "authorization_endpoint": at("/oauth2/authorize"),
+        "pushed_authorization_request_endpoint": at("/oauth2/par"),
+        "token_endpoint": at("/oauth2/token"),
+        "userinfo_endpoint": at("/oauth2/userinfo"),
+        "end_session_endpoint": at("/oauth2/logout"),
+        "jwks_uri": at("/.well-known/jwks.json"),
+        "introspection_endpoint": at("/oauth2/introspect"),
+        "revocation_endpoint": at("/oauth2/revoke"),
+        "scopes_supported": scope::STANDARD,
+        "claims_supported": claims,
+        // Of the `claims` parameter an essential `acr` counts, and no more.
+        "claims_parameter_supported": false,
+        "response_types_supported": ["code"],
+        "response_modes_supported": ResponseMode::ALL.map(|(name, _)| name),
+        "grant_types_supported": token::GRANTS,
+        "code_challenge_methods_supported": ["S256"],
+        "prompt_values_supported": PROMPTS,
+        "subject_types_supported": ["public"],
+        "acr_values_supported": Assurance::ALL.map(Assurance::as_str),
+        "id_token_signing_alg_values_supported": algorithms,
+        "userinfo_signing_alg_values_supported": algorithms,
+        "access_token_signing_alg_values_supported": algorithms,
+        "token_endpoint_auth_methods_supported": parameters::METHODS,
+        "token_endpoint_auth_signing_alg_values_supported": by_clients,
+        "introspection_endpoint_auth_methods_supported": authenticated,
+        "introspection_endpoint_auth_signing_alg_values_supported": by_clients,
+        "revocation_endpoint_auth_methods_supported": parameters::METHODS,
+        "revocation_endpoint_auth_signing_alg_values_supported": by_clients,
+        "dpop_signing_alg_values_supported": by_clients,
+        "authorization_response_iss_parameter_supported": true,
+        "backchannel_logout_supported": true,
+        "backchannel_logout_session_supported": true,
+        "frontchannel_logout_supported": true,
+        "frontchannel_logout_session_supported": true,
+        "require_pushed_authorization_requests": false,
+        "request_parameter_supported": false,
+        "request_uri_parameter_supported": false,
+        "ui_locales_supported": ["ko", "en"],
+    });
+    let mut response = axum::Json(document).into_response();
+    let minutes = HeaderValue::from_static("public, max-age=300");
+    response.headers_mut().insert(header::CACHE_CONTROL, minutes);
+    response
+}
+
+/// What ID tokens say, besides what userinfo tells.
+const ID_TOKEN_CLAIMS: [&str; 12] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "iat",
+    "auth_time",
+    "nonce",
+    "acr",
+    "amr",
+    "azp",
+    "sid",
+    "at_hash",
+];
