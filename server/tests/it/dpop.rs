@@ -301,3 +301,19 @@ async fn a_pushed_request_is_bound_by_its_proof() {
     refused(&world.send(redeem(&thief)).await, 400, "invalid_grant");
     world.send(redeem(&key)).await.expect(200);
 }
+
+#[tokio::test]
+async fn userinfo_wants_the_proof_too() {
+    let provider = Provider::new().await;
+    let (world, key, thief) = (&provider.world, Key::new(), Key::new());
+    let browser = world.cookie("user").await;
+    let token = bound(&provider, &browser, &key).await.text_of("access_token");
+    let ask = || ask("GET", "/oauth2/userinfo");
+    let proof = |key: &Key| key.proof(("GET", "/oauth2/userinfo"), Some(&token), &json!({}));
+    let scheme = format!("DPoP {token}");
+    let by = |key: &Key| ask().header("authorization", &scheme).header("dpop", &proof(key));
+    let told = world.send(by(&key)).await.expect(200).json();
+    assert_eq!(told["sub"], claims(&token)["sub"]);
+    challenged(&world.send(by(&thief)).await, "invalid_dpop_proof");
+    challenged(&world.send(ask().bearer(&token)).await, "invalid_token");
+}

@@ -28,10 +28,6 @@ pub async fn metadata(State(http): State<Http>) -> Response {
     let claims: Vec<_> = ID_TOKEN_CLAIMS.iter().copied().chain(profile::names()).collect();
     let mut document = json!({
         "issuer": issuer,
-        "backchannel_logout_supported": true,
-        "backchannel_logout_session_supported": true,
-        "frontchannel_logout_supported": true,
-        "frontchannel_logout_session_supported": true,
         "scopes_supported": scope::STANDARD,
         "claims_supported": claims,
         // Of the `claims` parameter an essential `acr` counts, and no more.
