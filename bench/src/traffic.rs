@@ -19,7 +19,7 @@ use crate::{
     harness::{Result, Rounds, clock, process_cpu, thread_cpu},
     load::{Done, Job, Load},
     table::{Row, Table},
-    world::{ORIGIN, World, bare, basic, login as log_in},
+    world::{ORIGIN, World, bare, bare_with, basic, login as log_in},
 };
 
 pub(crate) const ROUNDS: usize = 11;
@@ -100,7 +100,12 @@ pub(crate) fn session_check(table: &mut Table) -> Result<()> {
     let requests = sessions(&world, CONNECTIONS)?;
     let cookie = requests.first().and_then(|r| r.split("cookie: ").nth(1)).ok_or("no cookie")?;
     let request = axum::http::Request::get(SESSION).header("cookie", cookie.trim());
-    let answer = answer_of(&world, request.body(axum::body::Body::empty())?)?;
+    let asked = crate::world::answer(&world.router, request.body(axum::body::Body::empty())?);
+    let (mut headers, answer) = world.runtime.block_on(asked)?;
+    // What axum itself says.
+    for own in ["content-type", "content-length"] {
+        headers.remove(own);
+    }
 
     let leaked: &'static Value = Box::leak(Box::new(answer.clone()));
     let guard = Guard::required(Rules::new(ORIGIN)?, InProcess(Arc::clone(&world.app)));
@@ -111,35 +116,45 @@ pub(crate) fn session_check(table: &mut Table) -> Result<()> {
         .layer(middleware::map_request(async |request: axum::extract::Request| request));
     let mut load = Load::start()?;
     let jobs = [
-        job(world.serve_axum(bare(SESSION, answer))?, requests.clone()),
+        job(world.serve_axum(bare(SESSION, answer.clone()))?, requests.clone()),
+        job(world.serve_axum(bare_with(SESSION, headers, answer))?, requests.clone()),
         job(world.serve_axum(any_layer)?, requests.clone()),
         job(world.serve_axum(guarded)?, requests.clone()),
         job(world.serve()?, requests),
     ];
-    let [bare, any_layer, guarded, node] = alternate(&mut load, jobs)?;
+    let [bare, same_answer, any_layer, guarded, node] = alternate(&mut load, jobs)?;
     table.row(&Row {
         figure: "for comparison: an axum layer that does nothing",
         measured: any_layer.beside(&bare),
         budget: "",
         how: "`middleware::map_request` with an identity function, against the same route without it",
     })?;
+    let node_how = "`GET /api/v1/session` of a server as `serve` runs it, with logs, metrics, bounds and time limits, against a bare axum route that";
     let rows = [
         (
-            &guarded,
+            guarded.beside(&bare),
             "session check at a guard, warm",
-            "the same axum route with and without the guard in front of it (authority in the same process)",
+            "≥ 85 %",
+            "the same axum route with and without the guard in front of it (authority in the same process)".to_owned(),
         ),
         (
-            &node,
-            "session check at a node, warm",
-            "`GET /api/v1/session` of a server as `serve` runs it, with logs, metrics, bounds and time limits, against a bare axum route that answers the same JSON",
+            node.beside(&same_answer),
+            "session check at a node, warm, against a route that gives the same answer",
+            "≥ 85 %",
+            format!("{node_how} answers the same JSON with the same headers"),
+        ),
+        (
+            node.beside(&bare),
+            "session check at a node, warm, against a route that sends no headers of its own",
+            "",
+            format!("{node_how} answers the same JSON"),
         ),
     ];
-    for (measured, figure, how) in rows {
+    for (measured, figure, budget, how) in rows {
         let how = &format!(
-            "{how}; 32 connections, 32 sessions, both in turn, {ROUNDS} rounds of {ROUND_MS} ms"
+            "{how}; 32 connections, 32 sessions, all in turn, {ROUNDS} rounds of {ROUND_MS} ms"
         );
-        table.row(&Row { figure, measured: measured.beside(&bare), budget: "≥ 85 %", how })?;
+        table.row(&Row { figure, measured, budget, how })?;
     }
     Ok(())
 }

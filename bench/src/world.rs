@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    http::{Request, header},
+    http::{HeaderMap, Request, header},
     routing,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -177,6 +177,12 @@ pub(crate) fn bare(path: &str, answer: Value) -> Router {
     Router::new().route(path, route)
 }
 
+/// The axum application that gives this answer with these headers, and does nothing else.
+pub(crate) fn bare_with(path: &str, headers: HeaderMap, answer: Value) -> Router {
+    let answer: &'static Value = Box::leak(Box::new(answer));
+    Router::new().route(path, routing::get(async move || (headers.clone(), Json(answer))))
+}
+
 /// See [`World::login`].
 pub(crate) async fn login(
     router: &Router,
@@ -195,10 +201,7 @@ pub(crate) async fn login(
 }
 
 /// The JSON that a router answers with.
-pub(crate) async fn answer(
-    router: &Router,
-    request: Request<Body>,
-) -> Result<(header::HeaderMap, Value)> {
+pub(crate) async fn answer(router: &Router, request: Request<Body>) -> Result<(HeaderMap, Value)> {
     let Ok(response) = router.clone().oneshot(request).await;
     let (parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, 1 << 20).await?;

@@ -17,7 +17,7 @@ let world, jwks;
 before(async () => {
   world = await World.start(binary);
   for (const algorithm of ALGORITHMS) for (const type of TYPES) {
-    const how = { algorithm, "token-type": type };
+    const how = { "first-party": true, algorithm, "token-type": type };
     world.register(nameOf(algorithm, type), "public", { ...how, audience: [AUDIENCE, "https://other.example"] });
   }
   jwks = await (await fetch(world.metadata.jwks_uri)).json();

@@ -59,6 +59,7 @@ export const CLIENTS = {
     lacks: node,
     command: () => ["node", "node/openid-client.js"],
     api: "jose",
+    consent: true,
     backchannel: "/backchannel",
   },
   oauth4webapi: {
@@ -68,7 +69,14 @@ export const CLIENTS = {
     backchannel: "/backchannel",
   },
   passport: { lacks: node, command: () => ["node", "node/passport.js"], api: "jsonwebtoken", backchannel: "/backchannel" },
-  "oidc-client-ts": { lacks: browser, page: true, kind: "public", command: () => ["node", "node/spa.js"], api: "jose" },
+  "oidc-client-ts": {
+    lacks: browser,
+    page: true,
+    kind: "public",
+    command: () => ["node", "node/spa.js"],
+    api: "jose",
+    consent: true,
+  },
   authlib: { lacks: python, command: () => [PYTHON, "python/authlib_app.py"], api: "pyjwt", backchannel: "/backchannel" },
   "go-oidc": { lacks: golang, command: () => ["go/bin/webapp"], api: "go-oidc", backchannel: "/backchannel" },
   "oauth2-proxy": {
@@ -78,8 +86,8 @@ export const CLIENTS = {
       ...["oauth2-proxy", "--provider=oidc", `--oidc-issuer-url=${ISSUER}`, `--client-id=${CLIENT_ID}`],
       ...[`--redirect-url=http://localhost:${PORT}/callback`, `--http-address=127.0.0.1:${PORT}`, `--upstream=${UPSTREAM}`],
       ...["--cookie-secure=false", "--cookie-refresh=1s", "--code-challenge-method=S256", "--skip-provider-button"],
-      ...["--email-domain=*", "--oidc-email-claim=sub", "--pass-access-token", `--whitelist-domain=${new URL(ISSUER).host}`],
-      "--proxy-prefix=",
+      ...["--email-domain=*", "--pass-access-token", `--whitelist-domain=${new URL(ISSUER).host}`],
+      "--proxy-prefix=", "--skip-auth-route=GET=^/left",
     ],
     env: ({ CLIENT_SECRET }) => ({
       OAUTH2_PROXY_CLIENT_SECRET: CLIENT_SECRET,
@@ -88,15 +96,22 @@ export const CLIENTS = {
     upstream: { IDENTITY: "x-forwarded-user", TOKEN: "x-forwarded-access-token" },
     api: "jose",
     refreshing: "/",
+    logout: ({ url, world }) => {
+      const after = new URLSearchParams({ post_logout_redirect_uri: `${url}/left` });
+      const rd = `${world.metadata.end_session_endpoint}?id_token_hint={id_token}&${after}`;
+      return `/sign_out?${new URLSearchParams({ rd })}`;
+    },
   },
   mod_auth_openidc: {
     lacks: apache,
     command: () => ["/usr/sbin/apache2", "-DFOREGROUND", "-f", `${here}apache/httpd.conf`],
     env: () => ({ MODULES, PASSPHRASE: randomBytes(16).toString("hex") }),
+    formPost: true,
     upstream: { IDENTITY: "oidc_claim_sub", TOKEN: "oidc_access_token" },
     api: "jose",
     refreshing: "/",
     backchannel: "/callback?logout=backchannel",
+    asks: /id="logout-/,
     logout: ({ url }) => `/callback?logout=${encodeURIComponent(`${url}/left`)}`,
   },
   spring: {
@@ -106,7 +121,9 @@ export const CLIENTS = {
     callback: ["/login/oauth2/code/symbolon", "/authorize/oauth2/code/symbolon"],
     type: "JWT",
     api: "spring",
+    consent: true,
     refreshing: "/api",
     backchannel: "/logout/connect/back-channel/symbolon",
+    asks: /Are you sure you want to log out/,
   },
 };

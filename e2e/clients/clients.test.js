@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 import { APIS, CLIENTS } from "./clients.js";
 import { PageWalk } from "./page-walk.js";
 import { Walk } from "./walk.js";
-import { AUDIENCE, World, cannot, freePort } from "./world.js";
+import { AUDIENCE, BackChannel, World, cannot, freePort } from "./world.js";
 
 const binary = resolve(process.env.SYMBOLON ?? "../target/debug/symbolon");
 const names = Object.keys(CLIENTS).filter((name) => process.env.CLIENTS?.split(",").includes(name) ?? true);
@@ -14,11 +14,13 @@ let world;
 
 before(async () => {
   world = await World.start(binary);
+  // The key set has keys in it that some clients do not know.
+  world.register("other", "public", { "first-party": true, algorithm: "EdDSA", audience: AUDIENCE });
 });
 after(() => world?.stop());
 
 for (const name of names) test(name, { timeout: 120_000 }, async (t) => {
-  const client = { callback: "/callback", logout: () => "/logout", ...CLIENTS[name] };
+  const client = { callback: "/callback", left: "/left", logout: () => "/logout", ...CLIENTS[name] };
   const api = APIS[client.api];
   const lack = client.lacks() ?? api.lacks();
   if (lack) return cannot(t, lack, client.optional);
@@ -56,7 +58,14 @@ async function begin(t, name, client, api) {
   const url = `http://localhost:${PORT}`;
   const uris = [].concat(client.callback).map((path) => url + path);
   const { kind = "confidential", type = "at+jwt" } = client;
-  const options = { audience: AUDIENCE, "redirect-uri": uris, "token-type": type, origin: client.page ? url : [] };
+  const channel = client.backchannel && (await BackChannel.before(url + client.backchannel));
+  t.after(() => channel?.stop());
+  const options = {
+    ...{ audience: AUDIENCE, "token-type": type, origin: client.page ? url : [] },
+    "first-party": client.consent ? [] : true,
+    ...{ "redirect-uri": uris, "post-logout-redirect-uri": url + client.left },
+    "backchannel-logout-uri": channel?.url ?? [],
+  };
   const CLIENT_SECRET = world.register(name, kind, options);
   const env = { ISSUER: world.issuer, CLIENT_ID: name, CLIENT_SECRET, AUDIENCE, PORT };
   const ports = { api: await freePort(), upstream: await freePort() };
@@ -66,5 +75,5 @@ async function begin(t, name, client, api) {
     world.run(client.command(env), { ...env, ...client.env?.(env) }),
     client.upstream && world.run(["node", "node/upstream.js"], { ...client.upstream, API: env.API, PORT: ports.upstream }),
   ]);
-  return { api: checks, program };
+  return { api: checks, program, channel };
 }

@@ -34,6 +34,7 @@ export class PageWalk {
     await this.page.reload();
     const { who } = await this.#said();
     assert.equal(who.sub, this.world.user.sub, "it remembers");
+    assert.equal(who.preferred_username, this.world.user.username, "what userinfo says of the scope `profile`");
     this.sid = who.sid;
   }
 
@@ -77,6 +78,8 @@ export class PageWalk {
     await this.page.fill("#login-form [name=username]", this.world.user.username);
     await this.page.fill("#login-form [name=password]", this.world.user.password);
     await this.page.click("#login-submit");
+    if (!this.allowed) await this.page.click("#consent-allow");
+    this.allowed = true;
     await this.page.waitForURL(`${this.url}/`);
     const { who, error } = await this.#said();
     assert.equal(who?.sub, this.world.user.sub, error);

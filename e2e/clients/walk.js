@@ -4,11 +4,14 @@ import assert from "node:assert/strict";
 import { Browser } from "./browser.js";
 import { AUDIENCE, until } from "./world.js";
 
+// Where the browser came to, for the report: of our own pages the main part.
+const said = ({ way, status, text }) => `${way.join("\n")}\n${status} ${text.match(/<main[^]*<\/main>/) ?? text}`;
+
 export class Walk {
   #browser = new Browser();
 
-  static start(world, name, client, { api, program }) {
-    return Object.assign(new Walk(), { world, name, client, api, program, url: program.url });
+  static start(world, name, client, { api, program, channel }) {
+    return Object.assign(new Walk(), { world, name, client, api, program, channel, url: program.url });
   }
 
   log() {
@@ -17,8 +20,11 @@ export class Walk {
 
   async "logs in"() {
     const inside = await this.#logIn();
-    assert.equal(this.#who(inside).sub, this.world.user.sub);
-    this.sid = this.#who(inside).sid;
+    const who = this.#who(inside);
+    assert.equal(who.sub, this.world.user.sub);
+    // What userinfo says of the scope `profile`.
+    if (!this.client.upstream) assert.equal(who.preferred_username, this.world.user.username);
+    this.sid = who.sid;
     const again = await this.#browser.goto(`${this.url}/`);
     assert.deepEqual(again.way.length, 1, `it remembers: ${again.way}`);
   }
@@ -49,8 +55,8 @@ export class Walk {
   async "logs out"() {
     this.#browser = new Browser();
     await this.#logIn();
-    const page = await this.#browser.goto(this.url + this.client.logout(this));
-    assert.equal(page.status, 200, page.text);
+    const page = await this.#leave();
+    assert.equal(page.url.split("?")[0], this.url + this.client.left, said(page));
     await this.#asksForLogin("/");
     const account = await this.#browser.goto(`${this.world.issuer}/account`);
     assert.ok(account.text.includes('id="login-form"'), "the login at the server is over, too");
@@ -59,23 +65,31 @@ export class Walk {
   async "is told of the end"() {
     this.#browser = new Browser();
     await this.#logIn();
+    this.channel.isOpen = true;
     await this.#leaveServer();
     await this.#asksForLogin("/");
+    assert.ok(this.channel.answers.includes(200), this.channel.answers);
   }
 
   // What the client says of who is logged in.
   #who(page) {
-    assert.equal(page.status, 200, `${page.way.join("\n")}\n${page.text}`);
+    assert.equal(page.status, 200, said(page));
     return (this.client.who ?? (({ text }) => JSON.parse(text)))(page);
   }
 
   async #logIn() {
-    const page = await this.#browser.goto(`${this.url}/`);
-    assert.ok(page.url.startsWith(`${this.world.issuer}/login`), `${page.way.join("\n")}\n${page.status} ${page.text}`);
+    let page = await this.#browser.goto(`${this.url}/`);
+    assert.ok(page.url.startsWith(`${this.world.issuer}/login`), said(page));
     const { username, password } = this.world.user;
-    const inside = await this.#browser.submit(page, { username, password }, "login-form");
-    assert.ok(inside.url.split("?")[0] === `${this.url}/`, `${inside.way.join("\n")}\n${inside.status} ${inside.text}`);
-    return inside;
+    page = await this.#browser.submit(page, { username, password }, "login-form");
+    // Who is not ours is allowed once, by the user.
+    assert.equal(page.text.includes('id="consent-form"'), this.client.consent === true, said(page));
+    if (this.client.consent) page = await this.#browser.submit(page, { decision: "allow" }, "consent-form");
+    this.client.consent = false;
+    // A form post: a page with a form that goes on by itself, or by a click.
+    if (this.client.formPost) page = await this.#browser.submit(page);
+    assert.equal(page.url.split("?")[0], `${this.url}/`, said(page));
+    return page;
   }
 
   async #callApi() {
@@ -89,6 +103,12 @@ export class Walk {
     if (!this.client.refreshing) await this.#browser.goto(`${this.url}/refresh`);
   }
 
+  // Spring asks with a form; and who has revoked its tokens before is asked by the server (mod_auth_openidc).
+  async #leave() {
+    const page = await this.#browser.goto(this.url + this.client.logout(this));
+    return this.client.asks?.test(page.text) ? this.#browser.submit(page) : page;
+  }
+
   async #leaveServer() {
     const page = await this.#browser.goto(`${this.world.issuer}/logout`);
     await this.#browser.submit(page, {}, "logout-form");
@@ -98,6 +118,6 @@ export class Walk {
   async #asksForLogin(path) {
     let page;
     const asks = async () => (page = await this.#browser.goto(this.url + path)).url.startsWith(`${this.world.issuer}/login`);
-    await until(asks, () => `that it asks for a login again:\n${page.way.join("\n")}\n${page.status} ${page.text}`);
+    await until(asks, () => `that it asks for a login again:\n${said(page)}`);
   }
 }

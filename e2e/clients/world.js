@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,10 +25,14 @@ export class World {
     const world = new World();
     world.binary = binary;
     const settings = ["password.memory_kib=8", "password.iterations=1", "lifetimes.access_token=62s"];
+    world.offers = execFileSync(binary, ["client", "add", "--help"], { encoding: "utf8" });
+    // Clients on this machine are told of the end.
+    if (world.offers.includes("backchannel")) settings.push("outbound.allowed_networks=127.0.0.0/8,::1");
     world.server = await startServer(binary, "--no-demo", ...settings.flatMap((setting) => ["--set", setting]));
     world.issuer = world.server.url;
     world.user = world.server.users.find(({ username }) => username === "user");
     world.user.sub = world.cli("user", "show", world.user.username).sub;
+    world.cli("user", "profile", world.user.username, "email=user@example.com", "email_verified=true");
     world.metadata = await (await fetch(`${world.issuer}/.well-known/openid-configuration`)).json();
     return world;
   }
@@ -38,10 +43,12 @@ export class World {
     return JSON.parse(execFileSync(this.binary, all, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }));
   }
 
-  // Registers a client of ours, and gives its secret if it has one.
+  // Registers a client, and gives its secret if it has one.
   register(id, kind, options) {
-    const flags = Object.entries(options).flatMap(([name, value]) => [].concat(value).flatMap((it) => [`--${name}`, it]));
-    return this.cli("client", "add", id, "--kind", kind, "--first-party", ...flags).client_secret;
+    const offered = Object.entries(options).filter(([name]) => new RegExp(`--${name}\\s`).test(this.offers));
+    const flag = (name, value) => (value === true ? [`--${name}`] : [`--${name}`, value]);
+    const flags = offered.flatMap(([name, value]) => [].concat(value).flatMap((it) => flag(name, it)));
+    return this.cli("client", "add", id, "--kind", kind, ...flags).client_secret;
   }
 
   // Runs a program in a folder of its own (FOLDER) until `stopPrograms`, and waits until it listens at its PORT.
@@ -74,6 +81,35 @@ export class World {
   async stop() {
     await this.stopPrograms();
     await this.server?.stop();
+  }
+}
+
+// Stands before a client's back channel and is shut at first: so the client hears of an end when it refreshes.
+export class BackChannel {
+  isOpen = false;
+  // What the client answered, one status per logout token.
+  answers = [];
+
+  static async before(to) {
+    const channel = new BackChannel();
+    channel.server = createHttpServer((request, response) => channel.#hand(to, request, response)).listen(0, "127.0.0.1");
+    await once(channel.server, "listening");
+    channel.url = `http://localhost:${channel.server.address().port}/`;
+    return channel;
+  }
+
+  async #hand(to, request, response) {
+    const body = Buffer.concat(await request.toArray());
+    if (!this.isOpen) return response.writeHead(503).end();
+    const headers = { "content-type": request.headers["content-type"] };
+    const { status } = await fetch(to, { method: "POST", headers, body });
+    this.answers.push(status);
+    response.writeHead(status).end();
+  }
+
+  stop() {
+    this.server.close();
+    this.server.closeAllConnections();
   }
 }
 

@@ -41,6 +41,8 @@ export function serve({ begin, finish, refresh, leave, jwks_uri, enter, back }) 
     response.redirect("/");
   });
 
+  app.use(["/api", "/refresh", "/logout"], ({ session }, response, next) => (session.claims ? next() : response.redirect("/")));
+
   app.get("/api", async ({ session }, response) => {
     const answer = await fetch(API, { headers: { authorization: `Bearer ${session.tokens.access_token}` } });
     response.status(answer.status).send(await answer.text());
@@ -60,6 +62,8 @@ export function serve({ begin, finish, refresh, leave, jwks_uri, enter, back }) 
     const url = await leave(session.tokens);
     session.destroy(() => response.redirect(url));
   });
+
+  app.get("/left", (_, response) => response.send("logged out"));
 
   // OpenID Connect Back-Channel Logout 1.0, section 2.6.
   const jwks = createRemoteJWKSet(new URL(jwks_uri));

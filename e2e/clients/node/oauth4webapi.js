@@ -38,7 +38,6 @@ serve({
     const tokens = await oauth.processAuthorizationCodeResponse(as, client, answer, rules);
     await oauth.validateApplicationLevelSignature(as, answer, http);
     const claims = oauth.getValidatedIdTokenClaims(tokens);
-    if (!as.userinfo_endpoint) return { claims, tokens };
     const userinfo = await oauth.userInfoRequest(as, client, tokens.access_token, http);
     const profile = await oauth.processUserInfoResponse(as, client, claims.sub, userinfo);
     return { claims: { ...profile, ...claims }, tokens };
@@ -51,7 +50,7 @@ serve({
 
   leave({ id_token }) {
     const url = new URL(as.end_session_endpoint);
-    url.search = new URLSearchParams({ id_token_hint: id_token, post_logout_redirect_uri: `${here}/` });
+    url.search = new URLSearchParams({ id_token_hint: id_token, post_logout_redirect_uri: `${here}/left` });
     return url.href;
   },
 

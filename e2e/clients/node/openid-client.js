@@ -24,14 +24,14 @@ serve({
     const checks = { pkceCodeVerifier: verifier, expectedState: state, expectedNonce: nonce, idTokenExpected: true };
     const tokens = await client.authorizationCodeGrant(config, url, checks);
     const claims = tokens.claims();
-    const profile = config.serverMetadata().userinfo_endpoint && (await client.fetchUserInfo(config, tokens.access_token, claims.sub));
+    const profile = await client.fetchUserInfo(config, tokens.access_token, claims.sub);
     return { claims: { ...profile, ...claims }, tokens };
   },
 
   refresh: ({ refresh_token }) => client.refreshTokenGrant(config, refresh_token),
 
   leave: ({ id_token }) =>
-    client.buildEndSessionUrl(config, { id_token_hint: id_token, post_logout_redirect_uri: `${here}/` }).href,
+    client.buildEndSessionUrl(config, { id_token_hint: id_token, post_logout_redirect_uri: `${here}/left` }).href,
 
   jwks_uri: config.serverMetadata().jwks_uri,
 });

@@ -21,10 +21,15 @@ const strategy = new Strategy(
   },
   (access_token, refresh_token, { id_token }, profile, done) =>
     jwtVerify(id_token, jwks, { issuer: ISSUER, audience: CLIENT_ID }).then(
-      ({ payload }) => done(null, { claims: payload, tokens: { access_token, refresh_token, id_token } }),
+      ({ payload }) => done(null, { claims: { ...profile, ...payload }, tokens: { access_token, refresh_token, id_token } }),
       done,
     ),
 );
+// passport-oauth2 leaves it to each provider's own strategy where the profile is.
+strategy.userProfile = function (access_token, done) {
+  this._oauth2.useAuthorizationHeaderforGET(true);
+  this._oauth2.get(metadata.userinfo_endpoint, access_token, (error, body) => (error ? done(error) : done(null, JSON.parse(body))));
+};
 passport.use("symbolon", strategy);
 
 const authenticate = passport.authenticate("symbolon", { session: false });
@@ -43,7 +48,7 @@ serve({
     ),
 
   leave: ({ id_token }) =>
-    `${metadata.end_session_endpoint}?${new URLSearchParams({ id_token_hint: id_token, post_logout_redirect_uri: `${here}/` })}`,
+    `${metadata.end_session_endpoint}?${new URLSearchParams({ id_token_hint: id_token, post_logout_redirect_uri: `${here}/left` })}`,
 
   jwks_uri: metadata.jwks_uri,
 });

@@ -6,6 +6,7 @@ import { createServer } from "node:http";
 const { API, PORT, IDENTITY, TOKEN } = process.env;
 
 createServer(async ({ url, headers }, response) => {
+  if (url.startsWith("/left")) return response.end("logged out");
   if (url !== "/api") return response.end(JSON.stringify({ sub: headers[IDENTITY] }));
   const answer = await fetch(API, { headers: { authorization: `Bearer ${headers[TOKEN]}` } });
   response.writeHead(answer.status).end(await answer.text());

@@ -37,6 +37,12 @@ symbolon = oauth.register(
 )
 
 
+@app.before_request
+def only_for_who_is_logged_in():
+    if request.path in ("/api", "/refresh", "/logout") and not login():
+        return redirect("/")
+
+
 @app.get("/")
 def home():
     return dict(login()["claims"]) if login() else symbolon.authorize_redirect(f"{HERE}/callback")
@@ -47,7 +53,7 @@ def callback():
     token = symbolon.authorize_access_token()
     session.clear()
     session["login"] = secrets.token_urlsafe()
-    logins[session["login"]] = {**token, "claims": token["userinfo"]}
+    logins[session["login"]] = {**token, "claims": {**symbolon.userinfo(token=token), **token["userinfo"]}}
     return redirect("/")
 
 

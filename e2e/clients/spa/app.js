@@ -7,8 +7,9 @@ const manager = new UserManager({
   authority: ISSUER,
   client_id: CLIENT_ID,
   redirect_uri: `${location.origin}/callback`,
-  post_logout_redirect_uri: `${location.origin}/`,
+  post_logout_redirect_uri: `${location.origin}/left`,
   scope: "openid profile",
+  loadUserInfo: true,
   // When to refresh is what the test chooses.
   automaticSilentRenew: false,
 });

@@ -1,14 +1,17 @@
-//! What nobody needs any more leaves, in bounded batches.
+//! Removing what nobody needs any more, a little at a time.
 
 use std::time::Duration;
 
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use symbolon_core::time::Time;
 
-use super::{
-    Outcome, StoreError, told,
-    writer::{Added, ids},
-};
+use super::{StoreError, told, writer::ids};
+
+/// How long the audit trail goes back.
+const AUDIT_KEPT: Duration = Duration::from_hours(24 * 400);
+
+/// The most rows of each kind that one sweep removes, so that nobody waits long behind it.
+const SWEEP_MAX: i64 = 2000;
 
 /// What nobody needs any more.
 #[derive(Debug, Clone, Copy)]
@@ -23,67 +26,61 @@ pub(super) struct Sweep {
     pub(super) lease_max: Option<Duration>,
 }
 
-/// How long the audit trail goes back.
-const AUDIT_KEPT: Duration = Duration::from_hours(24 * 400);
-
-/// The most rows of each kind that one sweep removes, so that nobody waits long behind it.
-const SWEEP_MAX: i64 = 2000;
-
-pub(super) async fn sweep(
-    connection: &mut SqliteConnection,
-    sweep: &Sweep,
-    added: &mut Added,
-) -> Result<Outcome, StoreError> {
-    if let Some(lease) = sweep.lease_max {
-        let query = "UPDATE leases SET longest_ms = $1 WHERE longest_ms > $1";
-        let millis = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
-        sqlx::query(query).bind(millis).execute(&mut *connection).await?;
-    }
-    let query = "DELETE FROM revocations WHERE sequence IN \
-                 (SELECT sequence FROM revocations WHERE at < $1 ORDER BY at LIMIT $2)";
-    sqlx::query(query)
-        .bind(sweep.entries_before.millis())
-        .bind(SWEEP_MAX)
-        .execute(&mut *connection)
-        .await?;
-    let query = "DELETE FROM sessions WHERE id IN \
-                 (SELECT id FROM sessions WHERE ended_at < $1 OR ends_at < $1 LIMIT $2) RETURNING id";
-    let mut rows = sqlx::query(query)
-        .bind(sweep.sessions_before.millis())
-        .bind(SWEEP_MAX)
-        .fetch_all(&mut *connection)
-        .await?;
-    rows.extend(sweep_silent(connection, sweep).await?);
-    for id in ids(&rows)? {
-        let query =
-            sqlx::query("DELETE FROM session_data WHERE session = $1").bind(&id.as_bytes()[..]);
+impl Sweep {
+    /// Removes some of it. Says whether a client became due to hear of the end of a session.
+    pub(super) async fn run(&self, connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+        let mut made_due = false;
+        if let Some(lease) = self.lease_max {
+            let query = "UPDATE leases SET longest_ms = $1 WHERE longest_ms > $1";
+            let millis = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+            sqlx::query(query).bind(millis).execute(&mut *connection).await?;
+        }
+        let query = "DELETE FROM revocations WHERE sequence IN \
+                     (SELECT sequence FROM revocations WHERE at < $1 ORDER BY at LIMIT $2)";
+        sqlx::query(query)
+            .bind(self.entries_before.millis())
+            .bind(SWEEP_MAX)
+            .execute(&mut *connection)
+            .await?;
+        let query = "DELETE FROM sessions WHERE id IN \
+                     (SELECT id FROM sessions WHERE ended_at < $1 OR ends_at < $1 LIMIT $2) RETURNING id";
+        let mut rows = sqlx::query(query)
+            .bind(self.sessions_before.millis())
+            .bind(SWEEP_MAX)
+            .fetch_all(&mut *connection)
+            .await?;
+        rows.extend(sweep_silent(connection, self).await?);
+        for id in ids(&rows)? {
+            let query =
+                sqlx::query("DELETE FROM session_data WHERE session = $1").bind(&id.as_bytes()[..]);
+            query.execute(&mut *connection).await?;
+            // Those that ran out end here.
+            made_due |= told::make_due(connection, id.entry(), crate::os::now()).await?;
+        }
+        let query = sqlx::query("DELETE FROM trusting WHERE seen_at < $1")
+            .bind(self.entries_before.millis());
         query.execute(&mut *connection).await?;
-        // Those that ran out end here.
-        added.made_due |= told::make_due(connection, id.entry(), crate::os::now()).await?;
+        let query = sqlx::query("DELETE FROM invitations WHERE expires_at < $1")
+            .bind(self.entries_before.millis());
+        query.execute(&mut *connection).await?;
+        let query = "DELETE FROM codes WHERE digest IN \
+                     (SELECT digest FROM codes WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+        sqlx::query(query)
+            .bind(self.entries_before.millis())
+            .bind(SWEEP_MAX)
+            .execute(&mut *connection)
+            .await?;
+        let query = "DELETE FROM pushed WHERE digest IN \
+                     (SELECT digest FROM pushed WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+        let query = sqlx::query(query).bind(self.entries_before.millis()).bind(SWEEP_MAX);
+        query.execute(&mut *connection).await?;
+        // The trail is in the order of time: only its beginning is looked at.
+        let query = "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM \
+                     (SELECT sequence, at FROM audit ORDER BY sequence LIMIT $2) WHERE at < $1)";
+        let before = (self.entries_before - AUDIT_KEPT).millis();
+        sqlx::query(query).bind(before).bind(SWEEP_MAX).execute(&mut *connection).await?;
+        Ok(made_due)
     }
-    let query =
-        sqlx::query("DELETE FROM trusting WHERE seen_at < $1").bind(sweep.entries_before.millis());
-    query.execute(&mut *connection).await?;
-    let query = sqlx::query("DELETE FROM invitations WHERE expires_at < $1")
-        .bind(sweep.entries_before.millis());
-    query.execute(&mut *connection).await?;
-    let query = "DELETE FROM codes WHERE digest IN \
-                 (SELECT digest FROM codes WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
-    sqlx::query(query)
-        .bind(sweep.entries_before.millis())
-        .bind(SWEEP_MAX)
-        .execute(&mut *connection)
-        .await?;
-    let query = "DELETE FROM pushed WHERE digest IN \
-                 (SELECT digest FROM pushed WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
-    let query = sqlx::query(query).bind(sweep.entries_before.millis()).bind(SWEEP_MAX);
-    query.execute(&mut *connection).await?;
-    // The trail is in the order of time: only its beginning is looked at.
-    let query = "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM \
-                 (SELECT sequence, at FROM audit ORDER BY sequence LIMIT $2) WHERE at < $1)";
-    let before = (sweep.entries_before - AUDIT_KEPT).millis();
-    sqlx::query(query).bind(before).bind(SWEEP_MAX).execute(&mut *connection).await?;
-    Ok(Outcome::Applied(Vec::new()))
 }
 
 /// Removes sessions that were silent too long. Every use moves that moment, so no index is in its order: it would move

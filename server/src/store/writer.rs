@@ -17,13 +17,7 @@ use symbolon_core::{
 };
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::{
-    Outcome, StoreError,
-    log::Log,
-    rows,
-    sweep::{Sweep, sweep},
-    told,
-};
+use super::{Outcome, StoreError, log::Log, rows, sweep::Sweep, told};
 
 /// The most changes in one transaction.
 const BATCH_MAX: usize = 256;
@@ -90,11 +84,11 @@ pub(super) struct Published {
 }
 
 /// The entries that a transaction adds to the log.
-pub(super) struct Added {
+struct Added {
     head: u64,
     entries: Vec<(Entry, Time)>,
     /// Whether it made a client due to hear of an end.
-    pub(super) made_due: bool,
+    made_due: bool,
 }
 
 impl Added {
@@ -190,7 +184,10 @@ async fn apply_all(
         let outcome = match &job.work {
             Work::Change(change) => apply_change(connection, change, added).await?,
             Work::Touch(seen) => touch(connection, seen).await?,
-            Work::Sweep(what) => sweep(connection, what, added).await?,
+            Work::Sweep(what) => {
+                added.made_due |= what.run(connection).await?;
+                Outcome::Applied(Vec::new())
+            }
             Work::Trusting(client, at) => trusting(connection, client, *at).await?,
             Work::Stop(error) => return Err(error.clone()),
         };

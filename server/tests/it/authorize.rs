@@ -240,6 +240,32 @@ async fn a_new_login_is_a_new_login() {
 }
 
 #[tokio::test]
+async fn an_id_token_says_whom_the_client_means() {
+    let provider = Provider::new().await;
+    let world = &provider.world;
+    let browser = world.cookie("user").await;
+    let code = said(&provider.authorize(&browser, &[]).await, "code").unwrap();
+    let tokens = provider.redeem(&provider.ours, &code).await.expect(200);
+    let hint = tokens.text_of("id_token");
+    let hinted = [("id_token_hint", &*hint), ("prompt", "none")];
+    let answer = provider.authorize(&browser, &hinted).await.expect(303);
+    assert!(said(&answer, "code").is_some(), "{answer:?}");
+    let other = world.cookie("other").await;
+    let answer = provider.authorize(&other, &hinted).await.expect(303);
+    assert_eq!(said(&answer, "error").as_deref(), Some("login_required"));
+    let answer = provider.authorize(&other, &hinted[..1]).await.expect(303);
+    assert!(answer.location().contains("again=1"), "{answer:?}");
+    // Another client's, an access token, a forged one.
+    let forged = format!("{}AAAA", &hint[..hint.len() - 4]);
+    let access = tokens.text_of("access_token");
+    let theirs = [("client_id", "theirs"), ("id_token_hint", &*hint)];
+    for wrong in [&theirs[..], &[("id_token_hint", &*access)], &[("id_token_hint", &*forged)]] {
+        let answer = provider.authorize(&browser, wrong).await.expect(303);
+        assert_eq!(said(&answer, "error").as_deref(), Some("invalid_request"), "{wrong:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_account_can_be_chosen() {
     let provider = Provider::new().await;
     let browser = provider.world.cookie("user").await;

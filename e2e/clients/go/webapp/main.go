@@ -8,7 +8,6 @@ import (
 	"io"
 	"log"
 	"net/http"
-	"net/url"
 	"os"
 	"sync"
 	"time"
@@ -16,14 +15,6 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 )
-
-// What the application keeps of a browser: of its way to the login, and then of the login.
-type session struct {
-	State, Nonce, Verifier string
-	Token                  *oauth2.Token
-	IDToken                string
-	Claims                 map[string]any
-}
 
 type app struct {
 	config   oauth2.Config
@@ -54,7 +45,7 @@ func main() {
 	}
 	for path, handler := range map[string]func(http.ResponseWriter, *http.Request, *session) error{
 		"GET /{$}": a.home, "GET /callback": a.callback, "GET /api": a.call, "GET /refresh": a.refresh,
-		"GET /logout": a.logout, "POST /backchannel": a.backchannel,
+		"GET /logout": a.logout, "GET /left": a.left, "POST /backchannel": a.backchannel,
 	} {
 		http.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			a.mutex.Lock()
@@ -66,27 +57,6 @@ func main() {
 		})
 	}
 	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), nil))
-}
-
-func (a *app) of(r *http.Request) *session {
-	if cookie, err := r.Cookie("session"); err == nil && a.sessions[cookie.Value] != nil {
-		return a.sessions[cookie.Value]
-	}
-	return &session{}
-}
-
-func (a *app) keep(w http.ResponseWriter, s *session) {
-	id := rand.Text()
-	a.sessions[id] = s
-	http.SetCookie(w, &http.Cookie{Name: "session", Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
-}
-
-func (a *app) end(is func(*session) bool) {
-	for id, s := range a.sessions {
-		if is(s) {
-			delete(a.sessions, id)
-		}
-	}
 }
 
 func (a *app) home(w http.ResponseWriter, r *http.Request, s *session) error {
@@ -125,14 +95,12 @@ func (a *app) callback(w http.ResponseWriter, r *http.Request, s *session) error
 	if err := idToken.Claims(&in.Claims); err != nil {
 		return err
 	}
-	if a.provider.UserInfoEndpoint() != "" {
-		info, err := a.provider.UserInfo(r.Context(), oauth2.StaticTokenSource(token))
-		if err != nil {
-			return err
-		}
-		if err := info.Claims(&in.Claims); err != nil {
-			return err
-		}
+	profile, err := a.provider.UserInfo(r.Context(), oauth2.StaticTokenSource(token))
+	if err != nil {
+		return err
+	}
+	if err := profile.Claims(&in.Claims); err != nil {
+		return err
 	}
 	a.end(func(it *session) bool { return it == s })
 	a.keep(w, &in)
@@ -141,6 +109,10 @@ func (a *app) callback(w http.ResponseWriter, r *http.Request, s *session) error
 }
 
 func (a *app) call(w http.ResponseWriter, r *http.Request, s *session) error {
+	if s.Token == nil {
+		http.Redirect(w, r, "/", http.StatusFound)
+		return nil
+	}
 	source := oauth2.ReuseTokenSource(s.Token, a.config.TokenSource(r.Context(), s.Token))
 	answer, err := oauth2.NewClient(r.Context(), source).Get(os.Getenv("API"))
 	if err != nil {
@@ -155,45 +127,12 @@ func (a *app) call(w http.ResponseWriter, r *http.Request, s *session) error {
 
 // The library refreshes a token that is over before it uses it.
 func (a *app) refresh(w http.ResponseWriter, r *http.Request, s *session) error {
-	s.Token.Expiry = time.Now().Add(-time.Second)
+	if s.Token != nil {
+		s.Token.Expiry = time.Now().Add(-time.Second)
+	}
 	if err := a.call(w, r, s); err != nil {
 		a.end(func(it *session) bool { return it == s })
 		return err
 	}
-	return nil
-}
-
-func (a *app) logout(w http.ResponseWriter, r *http.Request, s *session) error {
-	var metadata struct {
-		EndSession string `json:"end_session_endpoint"`
-	}
-	if err := a.provider.Claims(&metadata); err != nil {
-		return err
-	}
-	a.end(func(it *session) bool { return it == s })
-	query := url.Values{"id_token_hint": {s.IDToken}, "post_logout_redirect_uri": {here + "/"}}
-	http.Redirect(w, r, metadata.EndSession+"?"+query.Encode(), http.StatusFound)
-	return nil
-}
-
-// OpenID Connect Back-Channel Logout 1.0, section 2.6: the library checks a logout token as it does an ID token.
-func (a *app) backchannel(w http.ResponseWriter, r *http.Request, _ *session) error {
-	token, err := a.verifier.Verify(r.Context(), r.FormValue("logout_token"))
-	var claims struct {
-		Sid    string         `json:"sid"`
-		Events map[string]any `json:"events"`
-	}
-	if err == nil {
-		err = token.Claims(&claims)
-	}
-	_, isLogout := claims.Events["http://schemas.openid.net/event/backchannel-logout"]
-	if err != nil || !isLogout || token.Nonce != "" || claims.Sid == "" && token.Subject == "" {
-		http.Error(w, "no logout token", http.StatusBadRequest)
-		return err
-	}
-	a.end(func(it *session) bool {
-		return it.Claims != nil && (it.Claims["sid"] == claims.Sid || claims.Sid == "" && it.Claims["sub"] == token.Subject)
-	})
-	w.Header().Set("cache-control", "no-store")
 	return nil
 }

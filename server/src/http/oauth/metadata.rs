@@ -8,7 +8,10 @@ use axum::{
 };
 use serde_json::json;
 use symbolon_core::{
-    keys::Algorithm, oauth::authorization::ResponseMode, profile, scope, session::Assurance,
+    keys::Algorithm,
+    oauth::authorization::{PROMPTS, ResponseMode},
+    profile, scope,
+    session::Assurance,
 };
 
 use super::{parameters, token};
@@ -26,22 +29,19 @@ pub async fn metadata(State(http): State<Http>) -> Response {
         "pushed_authorization_request_endpoint": at("/oauth2/par"),
         "token_endpoint": at("/oauth2/token"),
         "userinfo_endpoint": at("/oauth2/userinfo"),
+        "end_session_endpoint": at("/oauth2/logout"),
         "jwks_uri": at("/.well-known/jwks.json"),
         "introspection_endpoint": at("/oauth2/introspect"),
         "revocation_endpoint": at("/oauth2/revoke"),
-        "end_session_endpoint": at("/oauth2/logout"),
-        "backchannel_logout_supported": true,
-        "backchannel_logout_session_supported": true,
-        "frontchannel_logout_supported": true,
-        "frontchannel_logout_session_supported": true,
         "scopes_supported": scope::STANDARD,
         "claims_supported": claims,
+        // Of the `claims` parameter an essential `acr` counts, and no more.
         "claims_parameter_supported": false,
         "response_types_supported": ["code"],
         "response_modes_supported": ResponseMode::ALL.map(|(name, _)| name),
         "grant_types_supported": token::GRANTS,
         "code_challenge_methods_supported": ["S256"],
-        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "prompt_values_supported": PROMPTS,
         "subject_types_supported": ["public"],
         "acr_values_supported": Assurance::ALL.map(Assurance::as_str),
         "id_token_signing_alg_values_supported": algorithms,
@@ -51,6 +51,11 @@ pub async fn metadata(State(http): State<Http>) -> Response {
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
         "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
         "authorization_response_iss_parameter_supported": true,
+        "backchannel_logout_supported": true,
+        "backchannel_logout_session_supported": true,
+        "frontchannel_logout_supported": true,
+        "frontchannel_logout_session_supported": true,
+        "require_pushed_authorization_requests": false,
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
         "ui_locales_supported": ["ko", "en"],

@@ -18,6 +18,7 @@ use axum::{
 use symbolon_core::{
     client::ClientId,
     code::{self, Asked as Granted},
+    id::UserId,
     oauth::authorization::{Fault, Page, Request, ResponseMode, Seen},
     scope,
     secret::SecretText,
@@ -25,7 +26,7 @@ use symbolon_core::{
     time::Time,
 };
 
-use super::{Http, Next, View, consent, login_again_url, login_url, see_other};
+use super::{Http, Next, View, consent, login_again_url, login_url, logout, see_other};
 use crate::{
     app::now,
     http::oauth::request::{Asked, PATH, UNAVAILABLE, Unanswerable},
@@ -87,10 +88,11 @@ async fn answer(
     let request = asked.request()?;
     let next = asked.again(http, now)?;
     let browser = Browser::of(http, view, asked, now).await?;
+    let hinted = request.id_token_hint.as_deref().map(|text| hinted(http, asked, text));
     let approved = decision == Some(consent::Decision::Allow);
     let seen = Seen {
         login: browser.login.as_ref(),
-        hinted: None,
+        hinted: hinted.transpose()?,
         asked_at: asked.asked_at,
         allowed: browser.allowed.as_deref(),
         approved,
@@ -114,6 +116,15 @@ async fn answer(
             give(http, view, asked, request, (&cookie, allowed), &next).await
         }
     }
+}
+
+/// Whom the client means, by an ID token of ours. One that is too old to be read means nobody who can be here.
+fn hinted(http: &Http, asked: &Asked, text: &str) -> Result<UserId, Fault> {
+    let says = "id_token_hint is no ID token of this client";
+    let fault = Fault { error: "invalid_request", says };
+    let hint = logout::read_hint(http, text).map_err(|_| fault)?.ok_or(fault)?;
+    let subject = hint.subject.parse().map_err(|_| fault)?;
+    if hint.client == asked.client.id { Ok(subject) } else { Err(fault) }
 }
 
 /// What is known of who sits at the browser.

@@ -146,7 +146,10 @@ fn client(http: &Http, id: &str) -> Option<Arc<Client>> {
 }
 
 /// What a hint says; nothing, where it is older than all our keys.
-fn read_hint(http: &Http, text: &str) -> Result<Option<Hint>, &'static str> {
+///
+/// # Errors
+/// The name of the parameter: it is no ID token of ours.
+pub fn read_hint(http: &Http, text: &str) -> Result<Option<Hint>, &'static str> {
     let keys = http.app.keys();
     let key = |id| keys.ring.verifying_keys(now()).find(|key| key.id() == id);
     match Hint::read(text, http.app.config.public_url.issuer(), key) {
