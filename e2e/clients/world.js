@@ -22,18 +22,26 @@ export class World {
   // Starts the server. Clients that refresh by themselves do so a minute before a token ends, or before it is used: here
   // soon after they got it.
   static async start(binary) {
-    const world = new World();
-    world.binary = binary;
+    const world = Object.assign(new World(), { binary });
     const settings = ["password.memory_kib=8", "password.iterations=1", "lifetimes.access_token=62s"];
     // Clients on this machine are told of the end.
     settings.push("outbound.allowed_networks=127.0.0.0/8,::1");
     world.server = await startServer(binary, "--no-demo", ...settings.flatMap((setting) => ["--set", setting]));
-    world.issuer = world.server.url;
-    world.user = world.server.users.find(({ username }) => username === "user");
-    world.user.sub = world.cli("user", "show", world.user.username).sub;
-    world.cli("user", "profile", world.user.username, "email=user@example.com", "email_verified=true");
-    world.metadata = await (await fetch(`${world.issuer}/.well-known/openid-configuration`)).json();
-    return world;
+    try {
+      await world.#meet();
+      return world;
+    } catch (error) {
+      await world.stop();
+      throw error;
+    }
+  }
+
+  async #meet() {
+    this.issuer = this.server.url;
+    this.user = this.server.users.find(({ username }) => username === "user");
+    this.user.sub = this.cli("user", "show", this.user.username).sub;
+    this.cli("user", "profile", this.user.username, "email=user@example.com", "email_verified=true");
+    this.metadata = await (await fetch(`${this.issuer}/.well-known/openid-configuration`)).json();
   }
 
   // A verb of the command line, on the running server.
