@@ -20,6 +20,7 @@ pub mod push;
 pub mod refresh;
 pub mod register;
 pub mod sessions;
+pub mod signed_request;
 pub mod tell;
 pub mod userinfo;
 pub mod users;

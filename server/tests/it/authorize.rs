@@ -2,8 +2,9 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::keys::Key;
 use crate::world::{Answer, Ask, ORIGIN, PASSWORD, World, ask};
 
 const CALLBACK: &str = "https://theirs.example/in";
@@ -470,6 +471,93 @@ async fn a_pushed_request_gives_one_code_however_many_ask() {
         let codes = answers.iter().filter(|answer| said(answer, "code").is_some()).count();
         assert_eq!(codes, 1, "{answers:?}");
     }
+}
+
+#[tokio::test]
+async fn signed_requests() {
+    let provider = Provider::new().await;
+    let world = &provider.world;
+    let browser = world.cookie("user").await;
+    let (key, stranger) = (Key::new(), Key::new());
+    let more = json!({
+        "first_party": true, "redirect_uris": [CALLBACK], "jwks": { "keys": [key.named("1")] },
+    });
+    world.add_client("signing", "confidential", more).await;
+    let object = |key: &Key, changes: &Value| {
+        let header = json!({ "typ": "oauth-authz-req+jwt", "alg": "ES256", "kid": "1" });
+        let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, VERIFIER.as_bytes()));
+        let mut claims = json!({
+            "iss": "signing", "aud": ORIGIN, "exp": symbolon::app::now().secs() + 60,
+            "client_id": "signing", "response_type": "code", "redirect_uri": CALLBACK,
+            "scope": "openid", "state": "signed", "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        });
+        claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        key.sign(&header, &claims)
+    };
+    let link = |object: &str, more: Fields<'_>| {
+        let fields = [&[("client_id", "signing"), ("request", object)], more].concat();
+        serde_urlencoded::to_string(fields).unwrap()
+    };
+    // Nothing beside the object counts.
+    let good = object(&key, &json!({}));
+    let beside =
+        [("state", "evil"), ("scope", "openid profile"), ("redirect_uri", "https://evil.example/")];
+    let answer = provider.get(&browser, &link(&good, &beside)).await.expect(303);
+    assert!(answer.location().starts_with(CALLBACK), "{answer:?}");
+    assert_eq!(said(&answer, "state").as_deref(), Some("signed"));
+    assert!(said(&answer, "code").is_some(), "{answer:?}");
+
+    // A login takes longer than an object lives; what was seen in time counts, marked by nobody but this server.
+    let wants_login = object(&key, &json!({ "prompt": "login" }));
+    let to_login = provider.get(&browser, &link(&wants_login, &[])).await.expect(303);
+    let (fresh, next) = provider.log_in_again(&browser, &to_login).await;
+    let answer = world.send(ask("GET", &next).cookie(&fresh)).await.expect(303);
+    assert!(said(&answer, "code").is_some(), "{answer:?}");
+
+    // Forged, unsigned, expired, another client's, for another server, one within another: with a redirect URI of the
+    // client's beside it the client hears of it, without one the person.
+    let unsigned = good.rsplit_once('.').unwrap().0.to_owned() + ".";
+    let none = format!(
+        "{}.{}.",
+        URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#),
+        good.split('.').nth(1).unwrap()
+    );
+    for wrong in [
+        object(&stranger, &json!({})),
+        unsigned,
+        none,
+        object(&key, &json!({ "exp": symbolon::app::now().secs() - 60 })),
+        object(&key, &json!({ "iss": "ours" })),
+        object(&key, &json!({ "client_id": "ours" })),
+        object(&key, &json!({ "aud": "https://other.example" })),
+        object(&key, &json!({ "request": good })),
+    ] {
+        let page = provider.get(&fresh, &link(&wrong, &[])).await.expect(400);
+        assert!(page.text.contains("<code id=\"parameter\">request</code>"), "{}", page.text);
+        let told = provider.get(&fresh, &link(&wrong, &[("redirect_uri", CALLBACK)])).await;
+        assert_eq!(said(&told.expect(303), "error").as_deref(), Some("invalid_request_object"));
+    }
+    // What is in it is judged as anything else.
+    let evil = object(&key, &json!({ "redirect_uri": "https://evil.example/" }));
+    provider.get(&fresh, &link(&evil, &[("redirect_uri", CALLBACK)])).await.expect(400);
+    let by_other =
+        serde_urlencoded::to_string([("client_id", "ours"), ("request", &good)]).unwrap();
+    provider.get(&fresh, &by_other).await.expect(400);
+
+    // Pushed: what rests is what was signed.
+    let assertion = key.assertion("signing", "1", &json!({}));
+    let form = [
+        ("request", &*good),
+        ("client_assertion_type", crate::keys::ASSERTION_TYPE),
+        ("client_assertion", &assertion),
+    ];
+    let pushed = world.send(ask("POST", "/oauth2/par").form(&form)).await.expect(201);
+    let uri = pushed.text_of("request_uri");
+    let by_name = [("client_id", "signing"), ("request_uri", &*uri)];
+    let by_name = serde_urlencoded::to_string(by_name).unwrap();
+    let answer = provider.get(&fresh, &by_name).await.expect(303);
+    assert_eq!(said(&answer, "state").as_deref(), Some("signed"));
 }
 
 #[tokio::test]

@@ -534,7 +534,7 @@ async fn a_wrong_request_is_a_page_or_goes_back() {
         (&[("response_mode", "fragment")], "invalid_request"),
         (&[("prompt", "create")], "invalid_request"),
         (&[("max_age", "soon")], "invalid_request"),
-        (&[("request", "x")], "request_not_supported"),
+        (&[("request", "x")], "invalid_request_object"),
         (&[("request_uri", "https://evil.example")], "request_uri_not_supported"),
         (&[("state", "x".repeat(1025).as_str())], "invalid_request"),
         (

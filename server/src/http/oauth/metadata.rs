@@ -56,7 +56,8 @@ pub async fn metadata(State(http): State<Http>) -> Response {
         "frontchannel_logout_supported": true,
         "frontchannel_logout_session_supported": true,
         "require_pushed_authorization_requests": false,
-        "request_parameter_supported": false,
+        "request_parameter_supported": true,
+        "request_object_signing_alg_values_supported": of_clients,
         "request_uri_parameter_supported": false,
         "ui_locales_supported": ["ko", "en"],
     });

@@ -31,10 +31,18 @@ pub async fn push(
     parameters: Parameters,
 ) -> Result<Response, OauthError> {
     let (client, _) = parameters.client(&headers, &http).await?;
-    let mut form = parameters.without(&OF_THE_CLIENT);
+    let form = parameters.without(&OF_THE_CLIENT);
+    let read = request::Parameters::read(&form);
+    let read = read.map_err(|_| OauthError::invalid_request("the form cannot be read"))?;
+    if read.get("request_uri").is_some() {
+        return Err(OauthError::invalid_request("request_uri cannot be pushed"));
+    }
+    let asked = Asked::of_client(&http, client.clone(), read, now()).await?;
+    asked.request_of_push()?;
+    let mut form = asked.to_form();
     // A proof says which key the code shall be bound to, as the parameter does (RFC 9449, section 10.1).
     if let Some(key) = super::proven_key(&http, &headers, "/oauth2/par")? {
-        match parameters.get("dpop_jkt") {
+        match asked.get("dpop_jkt") {
             None => form.push_str(&format!("&dpop_jkt={key}")),
             Some(asked) if asked == key.to_string() => {}
             Some(_) => return Err(OauthError::PROOF),
@@ -43,12 +51,6 @@ pub async fn push(
     if form.len() > PUSHED_BYTES_MAX {
         return Err(OauthError::invalid_request("the request is too long"));
     }
-    let read = request::Parameters::read(&form);
-    let read = read.map_err(|_| OauthError::invalid_request("the form cannot be read"))?;
-    if read.get("request_uri").is_some() {
-        return Err(OauthError::invalid_request("request_uri cannot be pushed"));
-    }
-    Asked::of_client(client.clone(), read)?.request_of_push()?;
     let uri =
         ops::push::push(&http.app, &client.id, form, now()).await.map_err(
             |refused| match refused {

@@ -43,8 +43,10 @@ impl Parameters {
     /// # Errors
     /// The name of a parameter that stands twice; empty: it is no form, or there are too many.
     pub fn read(form: &str) -> Result<Self, String> {
-        let all: Vec<(String, String)> =
-            serde_urlencoded::from_str(form).map_err(|_| String::new())?;
+        Self::of(serde_urlencoded::from_str(form).map_err(|_| String::new())?)
+    }
+
+    fn of(all: Vec<(String, String)>) -> Result<Self, String> {
         if all.len() > PARAMETERS_MAX {
             return Err(String::new());
         }
@@ -110,6 +112,8 @@ pub struct Asked {
     pub pushed: Option<PushedDigest>,
     /// When it was seen first, if that was marked and not too long ago.
     pub asked_at: Option<Time>,
+    /// What is wrong with the object that it stands in.
+    wrong: Option<Fault>,
     /// As it came, without the mark.
     came: String,
     parameters: Parameters,
@@ -139,12 +143,20 @@ impl Asked {
         if let Some(digest) = pushed {
             parameters = Self::pushed(http, &client, digest, now).await?;
         }
+        let mut wrong = None;
+        // An object expires while somebody logs in; what was seen in time counts.
+        match signed(http, &client, &parameters, asked_at.unwrap_or(now)).await {
+            Ok(None) => {}
+            Ok(Some(object)) => parameters = object,
+            Err(fault) => wrong = Some(fault),
+        }
+        let wrong_parameter = if wrong.is_some() { "request" } else { "redirect_uri" };
         let redirect_uri = parameters
             .get("redirect_uri")
             .filter(|uri| client.admits_redirect(uri))
-            .ok_or(Unanswerable::Parameter("redirect_uri"))?
+            .ok_or(Unanswerable::Parameter(wrong_parameter))?
             .to_owned();
-        Ok(Self { client, redirect_uri, pushed, asked_at, came, parameters })
+        Ok(Self { client, redirect_uri, pushed, asked_at, wrong, came, parameters })
     }
 
     /// What the client pushed: nothing beside it counts (RFC 9126, section 4).
@@ -170,8 +182,8 @@ impl Asked {
     /// The [`Fault`] that it hears.
     pub fn request(&self) -> Result<Request, Fault> {
         let fault = |error, says| Err(Fault { error, says });
-        if self.parameters.get("request").is_some() {
-            return fault("request_not_supported", "request is not supported");
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
         }
         if self.pushed.is_none() && self.parameters.get("request_uri").is_some() {
             return fault("request_uri_not_supported", "request_uri is none of a pushed request");
@@ -194,15 +206,29 @@ impl Asked {
     ///
     /// # Errors
     /// The [`Fault`] that it hears.
-    pub fn of_client(client: Arc<Client>, parameters: Parameters) -> Result<Self, Fault> {
+    pub async fn of_client(
+        http: &Http,
+        client: Arc<Client>,
+        mut parameters: Parameters,
+        now: Time,
+    ) -> Result<Self, Fault> {
         let fault = |says| Fault { error: "invalid_request", says };
+        if let Some(object) = signed(http, &client, &parameters, now).await? {
+            parameters = object;
+        }
         let redirect_uri = parameters
             .get("redirect_uri")
             .filter(|uri| client.admits_redirect(uri))
             .ok_or(fault("redirect_uri is none of the client's"))?
             .to_owned();
         let came = String::new();
-        Ok(Self { client, redirect_uri, pushed: None, asked_at: None, came, parameters })
+        let (pushed, asked_at, wrong) = (None, None, None);
+        Ok(Self { client, redirect_uri, pushed, asked_at, wrong, came, parameters })
+    }
+
+    /// As a form, of which nothing is in an object any more.
+    pub fn to_form(&self) -> String {
+        self.parameters.to_form()
     }
 
     /// A parameter that counts.
@@ -258,6 +284,25 @@ impl Asked {
         }
         response
     }
+}
+
+/// What stands in the object of a request that has one: then nothing beside it counts (RFC 9101, section 6.3).
+async fn signed(
+    http: &Http,
+    client: &Client,
+    parameters: &Parameters,
+    seen_at: Time,
+) -> Result<Option<Parameters>, Fault> {
+    let Some(text) = parameters.get("request") else { return Ok(None) };
+    let says = "request is no request object of this client that counts";
+    let fault = Fault { error: "invalid_request_object", says };
+    let object = ops::signed_request::read(&http.app, client, text, seen_at).await;
+    let object = object.map_err(|refused| {
+        tracing::debug!(reason = %refused, "a request object says nothing");
+        fault
+    })?;
+    let all: Vec<_> = object.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    Parameters::of(all).map(Some).map_err(|_| fault)
 }
 
 /// Nothing can be decided now.
