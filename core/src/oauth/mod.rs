@@ -12,6 +12,7 @@
 //! | [`jws`] | a signed text, before anybody believes it | RFC 7515, 8725 |
 //! | [`assertion`] | a client proves who it is with a key | RFC 7521, 7523 |
 //! | [`dpop`] | a request proves that it has the key of its token | RFC 9449 |
+//! | [`exchange`] | a user's token for one that a service may use on their behalf | RFC 8693 |
 //! | [`request_object`] | an authorization request that its client signed | RFC 9101 |
 //! | [`grant`] | in exchange for what there are tokens | RFC 6749, 7591 |
 //! | [`pkce`] | the challenge of a request | RFC 7636, 9700 |
@@ -22,6 +23,7 @@
 pub mod assertion;
 pub mod authorization;
 pub mod dpop;
+pub mod exchange;
 pub mod grant;
 pub mod jwk;
 pub mod jws;

@@ -167,7 +167,8 @@ named! {
     Algorithm: "ES256" | "EdDSA" | "RS256";
     TokenType: "at+jwt" | "JWT";
     Headers: "x-original" | "x-forwarded" | "request";
-    GrantType: "authorization_code" | "refresh_token" | "client_credentials";
+    GrantType: "authorization_code" | "refresh_token" | "client_credentials"
+        | "urn:ietf:params:oauth:grant-type:token-exchange";
     Access: "login" | "session" | "public";
     Assurance: "aal1" | "aal2";
 }
@@ -332,8 +333,8 @@ impl Item for HttpMethod {
 }
 
 impl Item for GrantType {
-    const LIST: &'static str =
-        "a list of `authorization_code`, `refresh_token` and `client_credentials`";
+    const LIST: &'static str = "a list of `authorization_code`, `refresh_token`, `client_credentials` \
+                                and `urn:ietf:params:oauth:grant-type:token-exchange`";
     const LIST_EXAMPLE: &'static str = r#"["client_credentials"]"#;
 }
 

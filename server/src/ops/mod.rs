@@ -7,6 +7,7 @@ pub mod code;
 pub mod confirm;
 pub mod data;
 pub mod end;
+pub mod exchange;
 pub mod follow;
 pub mod handover;
 pub mod introspect;

@@ -18,6 +18,8 @@ mod codes;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod exchange;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod flows;

@@ -20,6 +20,7 @@ use symbolon_core::{
     id::{EntryId, SessionId, TokenId, UserId},
     secret::SecretText,
     time::Time,
+    token::Actor,
 };
 
 use super::{
@@ -85,6 +86,8 @@ struct Told<'a> {
     jti: Option<TokenId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     aud: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<&'a Actor>,
 }
 
 impl<'a> Told<'a> {
@@ -108,6 +111,7 @@ impl<'a> Told<'a> {
             acr: active.user.map(|_| active.assurance.as_str()),
             jti: token.map(|(id, _)| *id),
             aud: token.map(|(_, audiences)| audiences.as_slice()),
+            act: active.act.as_ref(),
         }
     }
 }

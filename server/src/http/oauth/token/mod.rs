@@ -13,13 +13,19 @@
 mod authorization_code;
 mod client_credentials;
 mod refresh_token;
+mod token_exchange;
 
 use axum::{
     extract::State,
     http::{HeaderMap, HeaderValue, header},
     response::Response,
 };
-use symbolon_core::{client::Client, family::Binding, oauth::grant::GrantType, session::Device};
+use symbolon_core::{
+    client::Client,
+    family::Binding,
+    oauth::{exchange::ACCESS_TOKEN, grant::GrantType},
+    session::Device,
+};
 
 use super::{error::OauthError, parameters::Parameters};
 use crate::{
@@ -49,6 +55,7 @@ grants! {
     AuthorizationCode authorization_code::grant;
     RefreshToken      refresh_token::grant;
     ClientCredentials client_credentials::grant;
+    TokenExchange     token_exchange::grant;
 }
 
 /// What a grant is asked with.
@@ -79,5 +86,10 @@ pub async fn token(
     let tokens = grant(name, &asked).await?;
     let mut no_cache = HeaderMap::new();
     no_cache.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-    Ok(output::json(no_cache, TokenAnswer::new(&tokens, now())))
+    let answer = TokenAnswer::new(&tokens, now());
+    let answer = match name {
+        GrantType::TokenExchange => answer.exchanged(ACCESS_TOKEN),
+        _ => answer,
+    };
+    Ok(output::json(no_cache, answer))
 }
