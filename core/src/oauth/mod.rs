@@ -11,6 +11,7 @@
 //! | [`jwk`] | the public keys of others | RFC 7517, 7638, 8037 |
 //! | [`jws`] | a signed text, before anybody believes it | RFC 7515, 8725 |
 //! | [`assertion`] | a client proves who it is with a key | RFC 7521, 7523 |
+//! | [`device`] | a device without a browser, which waits for its user | RFC 8628 |
 //! | [`dpop`] | a request proves that it has the key of its token | RFC 9449 |
 //! | [`exchange`] | a user's token for one that a service may use on their behalf | RFC 8693 |
 //! | [`request_object`] | an authorization request that its client signed | RFC 9101 |
@@ -22,6 +23,7 @@
 
 pub mod assertion;
 pub mod authorization;
+pub mod device;
 pub mod dpop;
 pub mod exchange;
 pub mod grant;

@@ -300,7 +300,7 @@ pub(super) struct NewClient {
     #[arg(long = "scope")]
     scopes: Vec<String>,
     /// A grant that it may use (repeat for more): authorization_code, refresh_token, client_credentials,
-    /// urn:ietf:params:oauth:grant-type:token-exchange
+    /// urn:ietf:params:oauth:grant-type:token-exchange, urn:ietf:params:oauth:grant-type:device_code
     #[arg(long = "grant-type", default_values = ["authorization_code", "refresh_token"])]
     grant_types: Vec<String>,
     /// How its access tokens are signed: ES256, EdDSA or RS256

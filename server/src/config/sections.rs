@@ -219,7 +219,8 @@ section! {
         /// The scopes that it may ask for, besides the standard ones (`openid`, `profile`, `email`, ...).
         scopes: Vec<Scope> = "[]";
         /// The grants that it may use; a machine that acts for itself uses `client_credentials`, a service that acts for
-        /// users `urn:ietf:params:oauth:grant-type:token-exchange`.
+        /// users `urn:ietf:params:oauth:grant-type:token-exchange`, a device without a browser
+        /// `urn:ietf:params:oauth:grant-type:device_code`.
         grant_types: Vec<GrantType> = r#"["authorization_code", "refresh_token"]"#;
         /// How its access tokens are signed. Every library knows ES256.
         algorithm: Algorithm = r#""ES256""#;

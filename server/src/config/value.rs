@@ -168,7 +168,8 @@ named! {
     TokenType: "at+jwt" | "JWT";
     Headers: "x-original" | "x-forwarded" | "request";
     GrantType: "authorization_code" | "refresh_token" | "client_credentials"
-        | "urn:ietf:params:oauth:grant-type:token-exchange";
+        | "urn:ietf:params:oauth:grant-type:token-exchange"
+        | "urn:ietf:params:oauth:grant-type:device_code";
     Access: "login" | "session" | "public";
     Assurance: "aal1" | "aal2";
 }
@@ -333,8 +334,9 @@ impl Item for HttpMethod {
 }
 
 impl Item for GrantType {
-    const LIST: &'static str = "a list of `authorization_code`, `refresh_token`, `client_credentials` \
-                                and `urn:ietf:params:oauth:grant-type:token-exchange`";
+    const LIST: &'static str = "a list of `authorization_code`, `refresh_token`, `client_credentials`, \
+                                `urn:ietf:params:oauth:grant-type:token-exchange` and \
+                                `urn:ietf:params:oauth:grant-type:device_code`";
     const LIST_EXAMPLE: &'static str = r#"["client_credentials"]"#;
 }
 

@@ -6,6 +6,7 @@ pub mod clients;
 pub mod code;
 pub mod confirm;
 pub mod data;
+pub mod device;
 pub mod end;
 pub mod exchange;
 pub mod follow;

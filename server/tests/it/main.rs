@@ -16,6 +16,8 @@ mod cli;
 #[cfg(test)]
 mod codes;
 #[cfg(test)]
+mod device;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod exchange;

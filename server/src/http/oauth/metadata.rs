@@ -27,6 +27,7 @@ pub async fn metadata(State(http): State<Http>) -> Response {
         "issuer": issuer,
         "authorization_endpoint": at("/oauth2/authorize"),
         "pushed_authorization_request_endpoint": at("/oauth2/par"),
+        "device_authorization_endpoint": at("/oauth2/device_authorization"),
         "token_endpoint": at("/oauth2/token"),
         "userinfo_endpoint": at("/oauth2/userinfo"),
         "end_session_endpoint": at("/oauth2/logout"),

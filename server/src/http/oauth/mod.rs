@@ -1,5 +1,6 @@
 //! What the standards ask for: tokens, introspection, keys, metadata.
 
+pub mod device;
 pub mod error;
 pub mod metadata;
 pub mod par;

@@ -12,6 +12,7 @@
 
 mod authorization_code;
 mod client_credentials;
+mod device_code;
 mod refresh_token;
 mod token_exchange;
 
@@ -56,6 +57,7 @@ grants! {
     RefreshToken      refresh_token::grant;
     ClientCredentials client_credentials::grant;
     TokenExchange     token_exchange::grant;
+    DeviceCode        device_code::grant;
 }
 
 /// What a grant is asked with.
