@@ -45,6 +45,7 @@ fn claims() -> Result<Claims> {
         acr: None,
         amr: Vec::new(),
         act: None,
+        key: None,
     })
 }
 

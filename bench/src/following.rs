@@ -74,6 +74,7 @@ fn tokens(world: &World, count: usize) -> Result<(Vec<SecretText>, VerifyingKey)
             acr: None,
             amr: Vec::new(),
             act: None,
+            key: None,
         };
         Ok(claims.issue(TokenType::AtJwt, key)?)
     });

@@ -12,7 +12,8 @@ use crate::{
     logout_uri::{LogoutUri, PostLogoutUri},
     oauth::{
         grant::GrantType,
-        uri::{ApplicationType, RedirectUri},
+        jwk::{InvalidKeys, PublicKeys},
+        uri::{ApplicationType, RedirectUri, Uri},
     },
     scope::{self, Scope},
     secret::{SecretBytes, SecretText, sha256},
@@ -141,6 +142,72 @@ pub fn new_secret(rng: &mut impl CryptoRng) -> SecretText {
     SecretText::new(format!("symc_{}", URL_SAFE_NO_PAD.encode(bytes.expose())))
 }
 
+/// A client's `jwks` (RFC 7591, section 2), as it was registered: a set in which every key that is ours to use is sound.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(transparent)]
+pub struct ClientJwks(serde_json::Value);
+
+impl ClientJwks {
+    /// The keys.
+    ///
+    /// # Errors
+    /// [`InvalidKeys`] says what is wrong, which was looked at before.
+    pub fn keys(&self) -> Result<PublicKeys, InvalidKeys> {
+        PublicKeys::parse(&self.0.to_string())
+    }
+}
+
+impl FromStr for ClientJwks {
+    type Err = InvalidKeys;
+
+    fn from_str(json: &str) -> Result<Self, InvalidKeys> {
+        PublicKeys::parse(json)?;
+        serde_json::from_str(json).map(Self).map_err(|_| InvalidKeys::Malformed)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for ClientJwks {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let jwks = Self(serde_json::Value::deserialize(deserializer)?);
+        jwks.keys().map_err(serde::de::Error::custom)?;
+        Ok(jwks)
+    }
+}
+
+/// A client's `jwks_uri` (RFC 7591, section 2): `https`, or `http` where the configuration allows to reach it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(transparent)]
+pub struct JwksUri(Box<str>);
+
+/// The text is no place where keys can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a jwks_uri is an https URL without user and fragment")]
+pub struct InvalidJwksUri;
+
+impl JwksUri {
+    /// As it was registered.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for JwksUri {
+    type Err = InvalidJwksUri;
+
+    fn from_str(text: &str) -> Result<Self, InvalidJwksUri> {
+        let uri = Uri::parse(text).map_err(|_| InvalidJwksUri)?;
+        let fits = uri.is_web() && uri.fragment.is_none();
+        fits.then(|| Self(text.into())).ok_or(InvalidJwksUri)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for JwksUri {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(text) = Text::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 const fn yes() -> bool {
     true
 }
@@ -230,6 +297,19 @@ pub struct Client {
     /// The `typ` of its access tokens.
     #[serde(default)]
     pub token_type: TokenType,
+    /// The public keys that it proves itself with (`private_key_jwt`), instead of a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<ClientJwks>,
+    /// Where those keys are, instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<JwksUri>,
+    /// Whether its assertions may name the token endpoint as their audience, too. See
+    /// [`assertion`](crate::oauth::assertion) for what that costs.
+    #[serde(default)]
+    pub token_endpoint_audience: bool,
+    /// Whether it gets access tokens that are bound to a key, and no others (RFC 9449, section 5.2).
+    #[serde(default)]
+    pub dpop_bound_access_tokens: bool,
     /// The keys of its session data that a browser reaches. None unless declared.
     #[serde(default)]
     pub browser: BTreeMap<String, BrowserAccess>,
@@ -256,8 +336,23 @@ impl Client {
     /// passed over, as OpenID Connect Core, section 3.1.2.1, asks; the answer says what was given.
     pub fn scope(&self, asked: &str) -> Box<str> {
         scope::only(asked, |name| {
-            scope::STANDARD.contains(&name) || self.scopes.iter().any(|own| own.as_str() == name)
+            // Without refresh tokens there is nothing that could outlive the login.
+            let lasts = name != scope::OFFLINE || self.may_use(GrantType::RefreshToken);
+            let own = || self.scopes.iter().any(|own| own.as_str() == name);
+            lasts && (scope::STANDARD.contains(&name) || own())
         })
+    }
+
+    /// Whether it proves itself with a key, and so with no secret.
+    pub const fn has_keys(&self) -> bool {
+        self.jwks.is_some() || self.jwks_uri.is_some()
+    }
+
+    /// Whether it has one way to prove itself, as its kind needs it: keys in one place, and none for a public client.
+    pub const fn is_consistent(&self) -> bool {
+        let both = self.jwks.is_some() && self.jwks_uri.is_some();
+        let public = matches!(self.kind, ClientKind::Public);
+        !(both || public && self.has_keys())
     }
 
     /// Whether browsers may load its logout URI in a frame: it has the origin of one of its redirect URIs (OpenID Connect

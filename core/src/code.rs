@@ -28,9 +28,9 @@ use crate::{
     family::NewFamily,
     handle::FamilyNumber,
     id::{KeyId, SessionId, Text},
-    oauth::pushed::PushedDigest,
+    oauth::{jwk::Thumbprint, pushed::PushedDigest},
     secret::{SecretBytes, SecretText, sha256},
-    session::{Login, Reason, Session},
+    session::{Lifetimes, Login, Reason, Session},
     time::Time,
     user::{Epoch, User},
 };
@@ -173,6 +173,9 @@ pub struct Asked {
     /// For which resource server (RFC 8707), where it is not the client's first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<Box<str>>,
+    /// The key that whoever redeems the code must prove to hold (`dpop_jkt`: RFC 9449, section 10).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Thumbprint>,
 }
 
 /// What a client asks a code for.
@@ -195,6 +198,9 @@ pub enum Gives {
     Cookie(KeyId),
     /// A token family. Those before stay: each app, and each of its tabs, may have one.
     Tokens(NewFamily),
+    /// A token family that outlives the login: of a [detached](Session::detached) session, which the client has beside
+    /// the app's own, or which is opened now.
+    Offline(NewFamily, Option<Box<Session>>, Lifetimes),
 }
 
 /// What was decided of a code that may be redeemed.
@@ -202,7 +208,7 @@ pub enum Gives {
 pub struct Redeemed {
     /// To be committed before anything is answered.
     pub change: Change,
-    /// The app's session, as it is after the change.
+    /// The session that has the cookie or the family, as it is after the change.
     pub session: Session,
     /// The new token family.
     pub family: Option<FamilyNumber>,
@@ -218,6 +224,8 @@ pub struct Presented<'a> {
     /// The verifier (RFC 7636, section 4.5), where there was a challenge, and only there: else who takes the challenge off
     /// a request could redeem a code without (RFC 9700, section 4.8.2).
     pub verifier: Option<&'a SecretText>,
+    /// The key that it proves to hold.
+    pub key: Option<Thumbprint>,
 }
 
 /// Why a code is refused. To the client they are all `invalid_grant`.
@@ -232,6 +240,9 @@ pub enum Refused {
     /// It was issued to another browser.
     #[error("the code verifier does not fit")]
     Verifier,
+    /// It is bound to another key.
+    #[error("the code is bound to a key, of which there is no proof")]
+    Key,
     /// It fits and was used before: the session that it got must end.
     #[error("the code was used before")]
     Used(SessionId),
@@ -287,6 +298,8 @@ impl Code {
             Err(Refused::RedirectUri)
         } else if !self.fits(presented.verifier) {
             Err(Refused::Verifier)
+        } else if self.asked.key.is_some() && self.asked.key != presented.key {
+            Err(Refused::Key)
         } else if let Some(child) = self.child {
             Err(Refused::Used(child))
         } else if now >= self.expires_at {
@@ -324,23 +337,9 @@ impl Code {
         let login = parent.login.as_ref().filter(of_user).ok_or(Refused::NoLogin)?;
         let login = Login { epoch: self.epoch, ..login.clone() };
         let mut change = Change::at(now);
-        let stands = |child: &Session| child.standing(child.seen_at, Some(user), now).is_ok();
-        let (mut session, write): (_, fn(Box<Session>) -> Write) = match child {
-            Some(mut child) if stands(&child) => {
-                child.login = Some(login);
-                child.see(now);
-                (child, Write::SaveSession)
-            }
-            lapsed => {
-                // What was silent too long does not come back, and neither do its tokens.
-                if let Some(lapsed) = lapsed {
-                    let reason = Reason::Replaced;
-                    change.record(Event::of_session(Act::SessionEnded(reason), &lapsed));
-                    change.write(Write::EndSession { id: lapsed.id, reason });
-                }
-                let child = Session::child(parent, self.client.clone(), login, now, rng);
-                (child, Write::OpenSession)
-            }
+        let (mut session, mut write) = match standing(child, &login, user, &mut change) {
+            Some(child) => (child, SAVE),
+            None => (Session::child(parent, self.client.clone(), login.clone(), now, rng), OPEN),
         };
         let family = match gives {
             Gives::Cookie(key) => {
@@ -348,12 +347,48 @@ impl Code {
                 None
             }
             Gives::Tokens(new) => Some(session.open_family(new)),
+            Gives::Offline(new, held, lifetimes) => {
+                change.write(write(Box::new(session.clone())));
+                // One of an app's session that was replaced stays what it is, beside the next.
+                let held =
+                    held.filter(|held| held.granted_by == Some(session.id)).map(|held| *held);
+                (session, write) = match standing(held, &login, user, &mut change) {
+                    Some(held) => (held, SAVE),
+                    None => (Session::detached(&session, login, &lifetimes, now, rng), OPEN),
+                };
+                Some(session.open_family(new))
+            }
         };
         change.write(write(Box::new(session.clone())));
         change.record(Event::of_session(Act::Authorized, &session));
         change.write(Write::UseCode { digest: self.digest, child: session.id });
         Ok(Redeemed { change, session, family })
     }
+}
+
+type Put = fn(Box<Session>) -> Write;
+
+const SAVE: Put = Write::SaveSession;
+const OPEN: Put = Write::OpenSession;
+
+/// The session that the client has there already, as of this login, if it still counts. What was silent too long does
+/// not come back, and neither do its tokens: it is replaced.
+fn standing(
+    session: Option<Session>,
+    login: &Login,
+    user: &User,
+    change: &mut Change,
+) -> Option<Session> {
+    let (mut session, now) = (session?, change.at);
+    if session.standing(session.seen_at, Some(user), now).is_ok() {
+        session.login = Some(login.clone());
+        session.see(now);
+        return Some(session);
+    }
+    let reason = Reason::Replaced;
+    change.record(Event::of_session(Act::SessionEnded(reason), &session));
+    change.write(Write::EndSession { id: session.id, reason });
+    None
 }
 
 #[cfg(test)]
@@ -483,12 +518,16 @@ mod tests {
             (&plain, "shop", URI, &right, NOW, Err(Refused::Verifier)),
         ] {
             let client = client.parse().unwrap();
-            let presented =
-                Presented { client: &client, redirect_uri: uri, verifier: Some(verifier) };
+            let presented = Presented {
+                client: &client,
+                redirect_uri: uri,
+                verifier: Some(verifier),
+                key: None,
+            };
             assert_eq!(code.check(&presented, at), expected);
         }
         let client = "shop".parse().unwrap();
-        let without = Presented { client: &client, redirect_uri: URI, verifier: None };
+        let without = Presented { client: &client, redirect_uri: URI, verifier: None, key: None };
         assert_eq!(fresh.check(&without, NOW), Err(Refused::Verifier));
         assert_eq!(plain.check(&without, NOW), Ok(()));
     }
@@ -510,6 +549,63 @@ mod tests {
         for text in ["", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-c", "plain text of a verifier"] {
             assert_eq!(text.parse::<Challenge>(), Err(InvalidChallenge), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_is_of_one_app_session() {
+        let parent = parent();
+        let (code, _) = code(&parent);
+        let month = HOUR * 24 * 30;
+        let lifetimes = Lifetimes {
+            visitor: HOUR,
+            idle: HOUR,
+            absolute: HOUR,
+            remembered_idle: month,
+            remembered_absolute: month * 6,
+        };
+        let family = NewFamily {
+            client: "shop".parse().unwrap(),
+            key: KEY,
+            binding: crate::family::Binding::Client,
+            issued: crate::family::Issued {
+                key: None,
+                at: NOW,
+                expires_at: NOW + HOUR,
+                audience: "".into(),
+                scope: "openid offline_access".into(),
+                roles: vec![],
+            },
+            whence: crate::family::Whence::new([127, 0, 0, 1].into(), ""),
+        };
+        let redeem = |child, held: Option<Session>, now, seed| {
+            let gives = Gives::Offline(family.clone(), held.map(Box::new), lifetimes);
+            code.redeem((&parent, &user(1)), child, gives, now, &mut rng(seed)).unwrap()
+        };
+        let first = redeem(None, None, NOW, 3);
+        let [
+            Write::OpenSession(child),
+            Write::OpenSession(held),
+            Write::UseCode { child: used, .. },
+        ] = &first.change.writes[..]
+        else {
+            panic!("{:?}", first.change)
+        };
+        // The code leads to the tokens: a second use ends them.
+        assert_eq!((&**held, *used), (&first.session, first.session.id));
+        assert_eq!((held.parent, held.granted_by), (None, Some(child.id)));
+        assert_eq!((held.told_as(), child.told_as()), (child.id, child.id));
+        assert_eq!(held.limits, lifetimes.detached(NOW));
+        assert_eq!((child.limits, child.families.iter().count()), (parent.limits, 0));
+        // The next code: the same two.
+        let again = redeem(Some((**child).clone()), Some((**held).clone()), NOW, 4);
+        assert_eq!((again.session.id, again.session.families.iter().count()), (held.id, 2));
+        // Where the app's session was silent too long, what is kept stays, and the next login keeps its own.
+        let later = NOW + parent.limits.idle;
+        let fresh = redeem(Some((**child).clone()), Some((**held).clone()), later, 5);
+        assert_ne!(fresh.session.id, held.id);
+        assert_ne!(fresh.session.granted_by, held.granted_by);
+        let ended = |write: &Write| matches!(write, Write::EndSession { id, .. } if *id == held.id);
+        assert!(!fresh.change.writes.iter().any(ended), "{:?}", fresh.change);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::{
     client::ClientId,
     handle::{FamilyNumber, Generation, Kind, Name},
     id::{KeyId, SessionId},
+    oauth::jwk::Thumbprint,
     scope,
     time::Time,
     user::Role,
@@ -27,6 +28,8 @@ pub enum Binding {
     None,
     /// The client's own authentication.
     Client,
+    /// A proof with this key (RFC 9449, section 5): what a public client's refresh token is bound to.
+    Key(Thumbprint),
 }
 
 /// Where a request came from, coarsely: a digest of the network and one of the user agent. It decides nothing alone;
@@ -74,6 +77,9 @@ pub struct Issued {
     pub scope: Box<str>,
     /// `roles`.
     pub roles: Vec<Role>,
+    /// `cnf.jkt`: the key that the access token is bound to.
+    #[serde(default)]
+    pub key: Option<Thumbprint>,
 }
 
 /// The refresh tokens of one app (or tab) under one session.
@@ -244,6 +250,7 @@ mod tests {
                 audience: "".into(),
                 scope: "".into(),
                 roles: vec![],
+                key: None,
             },
             whence: Whence::new([127, 0, 0, 1].into(), ""),
         }

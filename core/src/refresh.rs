@@ -86,7 +86,9 @@ pub fn refresh(session: Session, presented: Presented<'_>, grace: Duration, now:
     if name.generation >= current {
         rotate(session, presented, now)
     } else if name.generation.next() == current && may_repeat(family, grace, now) {
-        repeat(session, &presented, now)
+        // The same answer has an access token of the same key: it is of no use to another.
+        let same_key = family.issued.key == presented.issued.key;
+        if same_key { repeat(session, &presented, now) } else { refuse(Refused::Unbound) }
     } else {
         theft(&session, now)
     }
@@ -144,12 +146,15 @@ mod tests {
     use crate::{
         family::NewFamily,
         handle::{Generation, Handle, HandleKey, Kind, Name},
+        oauth::jwk::Thumbprint,
         secret::{SecretBytes, SecretText},
         session::{Device, Lifetimes, Opening},
     };
 
     const GRACE: Duration = Duration::from_secs(10);
     const DAY: Duration = Duration::from_secs(86_400);
+    const KEY: Thumbprint = Thumbprint::from_bytes([1; 32]);
+    const BINDINGS: [Binding; 3] = [Binding::None, Binding::Client, Binding::Key(KEY)];
 
     fn whence(n: u8) -> Whence {
         Whence::new([10, n, 0, 1].into(), &format!("agent {n}"))
@@ -163,6 +168,8 @@ mod tests {
         answered: Vec<SecretText>,
         now: Time,
         binding: Binding,
+        /// Which key the access token shall be bound to.
+        bind_to: Option<Thumbprint>,
     }
 
     impl World {
@@ -190,8 +197,15 @@ mod tests {
                 whence: whence(0),
             };
             session.open_family(family);
-            let mut world =
-                Self { key, client, session: Some(session), answered: vec![], now, binding };
+            let mut world = Self {
+                key,
+                client,
+                session: Some(session),
+                answered: vec![],
+                now,
+                binding,
+                bind_to: None,
+            };
             world.answer();
             world
         }
@@ -219,7 +233,7 @@ mod tests {
                 shown: self.binding,
                 whence: whence(from),
                 key: self.key.id(),
-                issued: issued(self.now),
+                issued: Issued { key: self.bind_to, ..issued(self.now) },
             };
             let Refresh { change, answer } = refresh(session, presented, GRACE, self.now);
             for write in change.writes {
@@ -240,6 +254,7 @@ mod tests {
             audience: "a".into(),
             scope: "".into(),
             roles: vec![],
+            key: None,
         }
     }
 
@@ -257,8 +272,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn histories(steps in steps(), bound in any::<bool>()) {
-            let mut world = World::new(if bound { Binding::Client } else { Binding::None });
+        fn histories(steps in steps(), binding in prop::sample::select(&BINDINGS[..])) {
+            let mut world = World::new(binding);
+            let bound = binding != Binding::None;
             for step in steps {
                 match step {
                     Step::Wait(ms) => world.now = world.now + Duration::from_millis(ms),
@@ -323,6 +339,38 @@ mod tests {
         world.binding = Binding::None;
         assert_eq!(world.present(&held, 0).unwrap(), Err(Refused::Unbound));
         assert_eq!(world.session, before);
+    }
+
+    #[test]
+    fn a_stolen_half_is_of_no_use_without_its_key() {
+        let mut world = World::new(Binding::Key(KEY));
+        let held = world.answer();
+        let before = world.session.clone();
+        for shown in [Binding::None, Binding::Client, Binding::Key(Thumbprint::from_bytes([2; 32]))]
+        {
+            world.binding = shown;
+            assert_eq!(world.present(&held, 0).unwrap(), Err(Refused::Unbound));
+            assert_eq!(world.session, before);
+        }
+        world.binding = Binding::Key(KEY);
+        let next = world.present(&held, 0).unwrap().unwrap();
+        // The answer was lost, and the machine slept: as long as nobody has used it, it is given again.
+        world.now = world.now + DAY;
+        assert_eq!(world.present(&held, 0).unwrap().unwrap(), next);
+        world.present(&next, 0).unwrap().unwrap();
+        assert_eq!(world.present(&held, 0).unwrap(), Err(Refused::Theft));
+    }
+
+    #[test]
+    fn the_same_answer_is_for_the_same_key() {
+        let mut world = World::new(Binding::Client);
+        let held = world.answer();
+        world.bind_to = Some(KEY);
+        world.present(&held, 0).unwrap().unwrap();
+        world.bind_to = None;
+        assert_eq!(world.present(&held, 0).unwrap(), Err(Refused::Unbound));
+        world.bind_to = Some(KEY);
+        assert!(world.present(&held, 0).unwrap().is_ok());
     }
 
     #[test]

@@ -17,8 +17,11 @@ pub struct InvalidScope;
 /// Asks for an ID token, and for access to userinfo.
 pub const OPENID: &str = "openid";
 
+/// Asks for tokens that outlive the login (OpenID Connect Core, section 11).
+pub const OFFLINE: &str = "offline_access";
+
 /// The scopes that every client may ask for (OpenID Connect Core, section 5.4).
-pub const STANDARD: [&str; 5] = [OPENID, "profile", "email", "address", "phone"];
+pub const STANDARD: [&str; 6] = [OPENID, "profile", "email", "address", "phone", OFFLINE];
 
 impl Scope {
     /// The name as text.

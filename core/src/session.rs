@@ -146,6 +146,11 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
+    /// The limits of a [detached](Session::detached) session.
+    pub fn detached(&self, now: Time) -> Limits {
+        Limits { idle: self.remembered_idle, ends_at: now + self.remembered_absolute }
+    }
+
     fn limits(&self, login: Option<&Login>, now: Time) -> Limits {
         let (idle, absolute) = match login {
             None => (self.visitor, self.visitor),
@@ -177,6 +182,8 @@ pub struct Session {
     pub version: Version,
     /// The browser session that authorised this app's session. Ending it ends this one.
     pub parent: Option<SessionId>,
+    /// The app's session that asked for tokens which outlive the login: they are this one's, which is nobody's child.
+    pub granted_by: Option<SessionId>,
     /// The client that it was opened for.
     pub client: ClientId,
     /// Who logged in, and how; `None` for a visitor.
@@ -344,6 +351,22 @@ impl Session {
         Self::with(opening, Some(login), parent.limits, now, rng)
     }
 
+    /// The session of the tokens that an app keeps when its user has logged out (OpenID Connect Core, section 11). It
+    /// proves what the app's session proves, never has a cookie, and lives as long as a login that is remembered. The
+    /// browser's logout leaves it alone; whatever ends all of the user's sessions ends it, too.
+    pub fn detached(
+        child: &Self,
+        login: Login,
+        lifetimes: &Lifetimes,
+        now: Time,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
+        let (client, device) = (child.client.clone(), child.device.clone());
+        let opening = Opening { client, parent: None, device };
+        let limits = lifetimes.detached(now);
+        Self { granted_by: Some(child.id), ..Self::with(opening, Some(login), limits, now, rng) }
+    }
+
     fn open(
         opening: Opening,
         login: Option<Login>,
@@ -366,6 +389,7 @@ impl Session {
             id: SessionId::random(rng),
             version: Version::FIRST,
             parent: opening.parent,
+            granted_by: None,
             client: opening.client,
             limits,
             login,
@@ -390,6 +414,11 @@ impl Session {
             user.id == login.user && login.epoch >= user.epoch && user.disabled_at.is_none()
         };
         if user.is_some_and(counts) { Ok(()) } else { Err(Lapse::User) }
+    }
+
+    /// The id that ID tokens name: what its client is told of when the login is over.
+    pub fn told_as(&self) -> SessionId {
+        self.granted_by.unwrap_or(self.id)
     }
 
     /// Whether a proven cookie is the current one.

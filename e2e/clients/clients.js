@@ -111,7 +111,6 @@ export const CLIENTS = {
     api: "jose",
     refreshing: "/",
     backchannel: "/callback?logout=backchannel",
-    asks: /id="logout-/,
     logout: ({ url }) => `/callback?logout=${encodeURIComponent(`${url}/left`)}`,
   },
   spring: {

@@ -103,7 +103,7 @@ export class Walk {
     if (!this.client.refreshing) await this.#browser.goto(`${this.url}/refresh`);
   }
 
-  // Spring asks with a form; and who has revoked its tokens before is asked by the server (mod_auth_openidc).
+  // Spring asks with a form of its own; the server asks nobody.
   async #leave() {
     const page = await this.#browser.goto(this.url + this.client.logout(this));
     return this.client.asks?.test(page.text) ? this.#browser.submit(page) : page;

@@ -11,6 +11,7 @@ use symbolon_core::{
 
 use crate::{
     cookie::{Cookie, InvalidCookies, InvalidPublicUrl, Layout, credential},
+    dpop::Proofs,
     error::Refusal,
 };
 
@@ -24,6 +25,8 @@ pub enum Half {
     SessionCookie,
     /// An access token in the `Authorization` header.
     Bearer,
+    /// An access token in the `Authorization` header, bound to a key that the sender proved to hold.
+    Dpop,
     /// An access token in a cookie.
     TokenCookie,
 }
@@ -37,6 +40,9 @@ pub enum Carried {
     SessionCookie(SecretText),
     /// An access token in the `Authorization` header. Nothing sends that by itself, so no CSRF check is needed.
     Bearer(SecretText),
+    /// An access token in the `Authorization` header, of the scheme `DPoP` (RFC 9449, section 7.1). The
+    /// [`Guard`](crate::Guard) asks for the proof of its key.
+    Dpop(SecretText),
     /// An access token in a cookie. An unsafe request has shown its same-origin proof and the CSRF token.
     TokenCookie(SecretText),
 }
@@ -48,6 +54,7 @@ impl Carried {
             Self::Nothing => None,
             Self::SessionCookie(text) => Some((Half::SessionCookie, text)),
             Self::Bearer(text) => Some((Half::Bearer, text)),
+            Self::Dpop(text) => Some((Half::Dpop, text)),
             Self::TokenCookie(text) => Some((Half::TokenCookie, text)),
         }
     }
@@ -60,6 +67,7 @@ impl Carried {
 pub struct Rules {
     layout: Arc<Layout>,
     listed: Option<Listed>,
+    proofs: Proofs,
 }
 
 type Listed = Arc<dyn Fn(&str) -> bool + Send + Sync>;
@@ -77,7 +85,11 @@ impl Rules {
     /// # Errors
     /// [`InvalidPublicUrl`] says what to write instead.
     pub fn new(public_url: &str) -> Result<Self, InvalidPublicUrl> {
-        Ok(Self { layout: Arc::new(Layout::of(public_url)?), listed: None })
+        Ok(Self {
+            layout: Arc::new(Layout::of(public_url)?),
+            listed: None,
+            proofs: Proofs::new(false),
+        })
     }
 
     /// Lets pages of other origins send unsafe requests with cookies: those for which `listed` is true. It gets the
@@ -88,6 +100,26 @@ impl Rules {
     #[must_use]
     pub fn also_from(self, listed: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self { listed: Some(Arc::new(listed)), ..self }
+    }
+
+    /// Lets only those [proofs](crate::dpop) count that repeat a nonce of this process: where several processes answer
+    /// under one URL and a proof must not count at each, or where clocks of clients are not trusted. It costs a client a
+    /// second request every few minutes.
+    #[must_use]
+    pub fn demand_nonces(self) -> Self {
+        Self { proofs: Proofs::new(true), ..self }
+    }
+
+    /// Verifies proofs of keys for these rules.
+    pub const fn proofs(&self) -> &Proofs {
+        &self.proofs
+    }
+
+    /// A path of ours as clients see it. Routers that are nested below the base path have taken it off.
+    pub(crate) fn url(&self, path: &str) -> String {
+        let base = self.layout.base();
+        let rest = path.strip_prefix(base).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        format!("{}{base}{}", self.layout.origin().as_str(), rest.unwrap_or(path))
     }
 
     /// The names and attributes of our cookies.
@@ -119,7 +151,7 @@ impl Rules {
 /// Decides which half a request carries, and applies the checks that belong to it.
 ///
 /// 1. An `Authorization` header is there: only it counts. Cookies beside it are not even read. It must be one
-///    `Bearer` token of a form that an access token can have.
+///    `Bearer` or `DPoP` token of a form that an access token can have.
 /// 2. A session cookie is there: only it counts. An unsafe method needs a same-origin proof.
 /// 3. An access token is in a cookie: an unsafe method needs a same-origin proof and, in `X-CSRF-Token`, the token's
 ///    CSRF token.
@@ -146,7 +178,7 @@ impl Rules {
 /// ```
 pub fn admit(rules: &Rules, method: &Method, headers: &HeaderMap) -> Result<Carried, Refusal> {
     if headers.contains_key(header::AUTHORIZATION) {
-        return bearer(headers).map(Carried::Bearer);
+        return by_header(headers);
     }
     let cookies = rules.layout.read(headers).map_err(|error| match error {
         InvalidCookies::TooLarge => Refusal::TooManyCookies,
@@ -169,19 +201,23 @@ pub fn admit(rules: &Rules, method: &Method, headers: &HeaderMap) -> Result<Carr
     Ok(Carried::Nothing)
 }
 
-/// The token of the one `Authorization` header (RFC 6750, section 2.1).
-fn bearer(headers: &HeaderMap) -> Result<SecretText, Refusal> {
+/// The token of the one `Authorization` header (RFC 6750, section 2.1; RFC 9449, section 7.1).
+fn by_header(headers: &HeaderMap) -> Result<Carried, Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(Refusal::InvalidRequest);
     };
-    let (scheme, rest) = value.as_bytes().split_at(value.len().min("Bearer".len()));
-    if !scheme.eq_ignore_ascii_case(b"bearer") || !matches!(rest.first(), None | Some(b' ')) {
+    let bytes = value.as_bytes();
+    let (scheme, rest) =
+        bytes.split_at(bytes.iter().position(|b| *b == b' ').unwrap_or(bytes.len()));
+    let carried: fn(SecretText) -> Carried = match scheme {
+        scheme if scheme.eq_ignore_ascii_case(b"bearer") => Carried::Bearer,
+        scheme if scheme.eq_ignore_ascii_case(b"dpop") => Carried::Dpop,
         // Another scheme is no credential of ours (RFC 6750, section 3.1): name ours, without an error.
-        return Err(Refusal::LoginRequired);
-    }
+        _ => return Err(Refusal::LoginRequired),
+    };
     let token = rest.iter().position(|b| *b != b' ').map_or(&[][..], |at| &rest[at..]);
-    credential(token).filter(is_access_token).ok_or(Refusal::InvalidToken)
+    credential(token).filter(is_access_token).map(carried).ok_or(Refusal::InvalidToken)
 }
 
 fn check_csrf_header(headers: &HeaderMap, token: &SecretText) -> Result<(), Refusal> {

@@ -1,10 +1,12 @@
 //! What a request is told when it does not get in.
 
 use http::{
-    HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use symbolon_core::session::Assurance;
+
+use crate::dpop::{NONCE, Unproven};
 
 /// Why a request does not get in, told so that the right client knows what to do and the wrong one learns nothing:
 /// a credential that is malformed, forged, expired, ended or of the wrong kind is always [`Refusal::InvalidToken`].
@@ -19,6 +21,12 @@ pub enum Refusal {
     /// The credential lets nobody in. Refresh, or log in.
     #[error("the credential is not valid")]
     InvalidToken,
+    /// The token is bound to a key, and no proof of this key fits the request (RFC 9449, section 7.1).
+    #[error("no proof of the token's key fits the request")]
+    InvalidProof,
+    /// The proof is right, but it must repeat this nonce (RFC 9449, section 9).
+    #[error("the proof must repeat a nonce")]
+    UseNonce(HeaderValue),
     /// The credential was genuine and has been replaced: use what the newer answer gave.
     #[error("the credential was renewed")]
     Renewed,
@@ -53,10 +61,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// One of each, for tables of codes.
-    pub fn all() -> [Self; 11] {
+    pub fn all() -> [Self; 13] {
         [
             Self::LoginRequired,
             Self::InvalidToken,
+            Self::InvalidProof,
+            Self::UseNonce(HeaderValue::from_static("nonce")),
             Self::Renewed,
             Self::InvalidRequest,
             Self::TooManyCookies,
@@ -83,6 +93,18 @@ impl Refusal {
                 "invalid_token",
                 "The credential is not valid",
                 "It is not valid, or no longer: refresh it, or log in again.",
+            ),
+            Self::InvalidProof => (
+                StatusCode::UNAUTHORIZED,
+                "invalid_dpop_proof",
+                "The proof of the token's key does not fit",
+                "Sign a new proof with the key of the token, for this method and URL, and send it once in the header DPoP.",
+            ),
+            Self::UseNonce(_) => (
+                StatusCode::UNAUTHORIZED,
+                "use_dpop_nonce",
+                "The proof needs a nonce",
+                "Sign a new proof that repeats the nonce of the header DPoP-Nonce.",
             ),
             Self::Renewed => (
                 StatusCode::UNAUTHORIZED,
@@ -169,24 +191,48 @@ impl Refusal {
         matches!(self, Self::InvalidToken | Self::Renewed)
     }
 
-    /// The `WWW-Authenticate` header (RFC 6750, section 3): no error when no credential was sent; the missing scope
-    /// (RFC 6750) or assurance level (RFC 9470) otherwise.
-    pub fn challenge(&self) -> Option<HeaderValue> {
+    /// The `WWW-Authenticate` headers (RFC 6750, section 3; RFC 9449, section 7.1), one for each way to send a token: no
+    /// error when no credential was sent; the missing scope (RFC 6750) or assurance level (RFC 9470) otherwise. What is
+    /// wrong with a proof is told for that way alone.
+    pub fn challenges(&self) -> impl Iterator<Item = HeaderValue> {
         let error = match self {
-            Self::LoginRequired => return Some(HeaderValue::from_static(REALM)),
-            Self::InvalidToken | Self::Renewed => r#", error="invalid_token""#.to_owned(),
+            Self::LoginRequired => Some(String::new()),
+            Self::InvalidToken | Self::Renewed => Some(r#", error="invalid_token""#.to_owned()),
+            Self::InvalidProof | Self::UseNonce(_) => Some(format!(r#", error="{}""#, self.code())),
             Self::InsufficientScope(scope) => {
                 // The characters of a scope-token (RFC 6749, section 3.3).
                 let scope = scope.replace(|c| !matches!(c, '!' | '#'..='[' | ']'..='~'), "");
-                format!(r#", error="insufficient_scope", scope="{scope}""#)
+                Some(format!(r#", error="insufficient_scope", scope="{scope}""#))
             }
-            Self::InsufficientAssurance(needed) => format!(
+            Self::InsufficientAssurance(needed) => Some(format!(
                 r#", error="insufficient_user_authentication", acr_values="{}""#,
                 needed.as_str()
-            ),
-            _ => return None,
+            )),
+            _ => None,
         };
-        HeaderValue::try_from(format!("{REALM}{error}")).ok()
+        let schemes: &[&str] = match self {
+            Self::InvalidProof | Self::UseNonce(_) => &[DPOP],
+            _ => &[BEARER, DPOP],
+        };
+        let challenge =
+            move |scheme: &&str| HeaderValue::try_from(format!("{scheme}{}", error.as_ref()?)).ok();
+        schemes.iter().filter_map(challenge)
+    }
+
+    /// The headers that say what to do: how to prove who one is, when to come again.
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for challenge in self.challenges() {
+            headers.append(WWW_AUTHENTICATE, challenge);
+        }
+        match self {
+            Self::UseNonce(nonce) => drop(headers.insert(NONCE, nonce.clone())),
+            Self::Unavailable { retry_after_secs } => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_secs));
+            }
+            _ => {}
+        }
+        headers
     }
 
     /// The answer, for any body that can be made from text.
@@ -204,20 +250,29 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(challenge) = self.challenge() {
-            headers.insert(WWW_AUTHENTICATE, challenge);
-        }
-        if let Self::Unavailable { retry_after_secs } = self {
-            headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_secs));
-        }
+        headers.extend(self.headers());
         response
     }
 }
 
-const REALM: &str = r#"Bearer realm="symbolon""#;
+const BEARER: &str = r#"Bearer realm="symbolon""#;
+// Those of `SignatureAlgorithm::ALL`; a test compares.
+const DPOP: &str = r#"DPoP realm="symbolon", algs="ES256 EdDSA RS256 PS256""#;
+
+impl From<Unproven> for Refusal {
+    fn from(unproven: Unproven) -> Self {
+        match unproven {
+            Unproven::Invalid => Self::InvalidProof,
+            Unproven::Nonce(nonce) => Self::UseNonce(nonce),
+            Unproven::Full => Self::Unavailable { retry_after_secs: 1 },
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
+    use symbolon_core::oauth::jwk::SignatureAlgorithm;
+
     use super::*;
 
     #[test]
@@ -228,34 +283,40 @@ mod tests {
 
     #[test]
     fn answers() {
+        const DPOP: &str = r#"DPoP realm="symbolon", algs="ES256 EdDSA RS256 PS256""#;
         let scope = |s: &str| Refusal::InsufficientScope(s.into());
-        for (refusal, status, challenge) in [
-            (Refusal::LoginRequired, 401, Some(r#"Bearer realm="symbolon""#)),
-            (Refusal::InvalidToken, 401, Some(r#"Bearer realm="symbolon", error="invalid_token""#)),
-            (Refusal::Renewed, 401, Some(r#"Bearer realm="symbolon", error="invalid_token""#)),
-            (Refusal::InvalidRequest, 400, None),
-            (Refusal::TooManyCookies, 431, None),
-            (Refusal::CrossSite, 403, None),
-            (Refusal::InvalidCsrfToken, 403, None),
+        // What is told for every way to send a token, and for proofs alone.
+        let (every, dpop) = (Some(true), Some(false));
+        for (refusal, status, told, error) in [
+            (Refusal::LoginRequired, 401, every, ""),
+            (Refusal::InvalidToken, 401, every, r#", error="invalid_token""#),
+            (Refusal::InvalidProof, 401, dpop, r#", error="invalid_dpop_proof""#),
+            (
+                Refusal::UseNonce(HeaderValue::from_static("a")),
+                401,
+                dpop,
+                r#", error="use_dpop_nonce""#,
+            ),
+            (Refusal::Renewed, 401, every, r#", error="invalid_token""#),
+            (Refusal::InvalidRequest, 400, None, ""),
+            (Refusal::TooManyCookies, 431, None, ""),
+            (Refusal::CrossSite, 403, None, ""),
+            (Refusal::InvalidCsrfToken, 403, None, ""),
             (
                 scope("cart:write"),
                 403,
-                Some(r#"Bearer realm="symbolon", error="insufficient_scope", scope="cart:write""#),
+                every,
+                r#", error="insufficient_scope", scope="cart:write""#,
             ),
-            (
-                scope("a\"\\\r\nb"),
-                403,
-                Some(r#"Bearer realm="symbolon", error="insufficient_scope", scope="ab""#),
-            ),
-            (Refusal::Forbidden, 403, None),
+            (scope("a\"\\\r\nb"), 403, every, r#", error="insufficient_scope", scope="ab""#),
+            (Refusal::Forbidden, 403, None, ""),
             (
                 Refusal::InsufficientAssurance(Assurance::Aal2),
                 401,
-                Some(
-                    r#"Bearer realm="symbolon", error="insufficient_user_authentication", acr_values="aal2""#,
-                ),
+                every,
+                r#", error="insufficient_user_authentication", acr_values="aal2""#,
             ),
-            (Refusal::Unavailable { retry_after_secs: 2 }, 503, None),
+            (Refusal::Unavailable { retry_after_secs: 2 }, 503, None, ""),
         ] {
             let code = refusal.code();
             let response = refusal.into_response::<String>();
@@ -263,12 +324,22 @@ mod tests {
             let headers = response.headers();
             assert_eq!(headers[CACHE_CONTROL], "no-store");
             assert_eq!(headers[CONTENT_TYPE], "application/problem+json");
-            let sent = headers.get(WWW_AUTHENTICATE).map(|value| value.to_str().unwrap());
-            assert_eq!(sent, challenge);
+            let schemes = match told {
+                Some(true) => vec![r#"Bearer realm="symbolon""#, DPOP],
+                Some(false) => vec![DPOP],
+                None => vec![],
+            };
+            let expected: Vec<_> = schemes.iter().map(|s| format!("{s}{error}")).collect();
+            let sent = headers.get_all(WWW_AUTHENTICATE).iter();
+            let sent: Vec<_> = sent.map(|value| value.to_str().unwrap()).collect();
+            assert_eq!(sent, expected, "{code}");
             assert_eq!(headers.get(RETRY_AFTER).is_some(), status == 503);
+            assert_eq!(headers.get(NONCE).is_some(), code == "use_dpop_nonce");
             let body: serde_json::Value = serde_json::from_str(response.body()).unwrap();
             assert_eq!(body["code"], code);
             assert_eq!(body["status"], status);
         }
+        let names = SignatureAlgorithm::ALL.map(SignatureAlgorithm::name).join(" ");
+        assert!(DPOP.ends_with(&format!("algs=\"{names}\"")));
     }
 }

@@ -6,6 +6,7 @@ use symbolon_core::{
     client::ClientId,
     csrf,
     id::{SessionId, UserId},
+    oauth::jwk::Thumbprint,
     session::Assurance,
     time::Time,
 };
@@ -34,6 +35,9 @@ pub struct Claims {
     pub assurance: Option<Assurance>,
     /// When the user proved it last (`auth_time`). `None` for a visitor and for a machine client.
     pub auth_time: Option<Time>,
+    /// The key that the credential is bound to (`cnf.jkt`: RFC 9449, section 6.1). It counts only with a proof of this
+    /// key, which the [`Guard`](crate::Guard) asks for.
+    pub key: Option<Thumbprint>,
 }
 
 impl Claims {
@@ -78,7 +82,7 @@ impl Identity {
     /// when the credential does. Empty for a bearer token, which needs none.
     pub fn csrf_token(&self) -> String {
         match self.carried.credential() {
-            None | Some((Half::Bearer, _)) => String::new(),
+            None | Some((Half::Bearer | Half::Dpop, _)) => String::new(),
             Some((Half::SessionCookie | Half::TokenCookie, text)) => csrf::token(text.expose()),
         }
     }
@@ -89,7 +93,7 @@ impl Identity {
     /// [`Refusal::InvalidCsrfToken`].
     pub fn check_form_token(&self, field: &str) -> Result<(), Refusal> {
         match self.carried.credential() {
-            Some((Half::Bearer, _)) => Ok(()),
+            Some((Half::Bearer | Half::Dpop, _)) => Ok(()),
             Some((_, text)) if csrf::matches(field, text.expose()) => Ok(()),
             _ => Err(Refusal::InvalidCsrfToken),
         }

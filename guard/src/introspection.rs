@@ -8,6 +8,7 @@ use serde::Deserialize;
 use symbolon_core::{
     client::ClientId,
     id::{EntryId, SessionId},
+    oauth::jwk::Thumbprint,
     secret::SecretText,
     session::Assurance,
     time::Time,
@@ -40,8 +41,16 @@ pub(crate) struct Introspection {
     acr: Option<Assurance>,
     auth_time: Option<i64>,
     exp: Option<i64>,
+    cnf: Option<Confirmation>,
     /// The ids that end the credential once the revocation log names one of them.
     revoked_by: Option<Vec<EntryId>>,
+}
+
+/// How a token is bound (RFC 9449, section 6.2). An answer that says it otherwise cannot be read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Confirmation {
+    jkt: Thumbprint,
 }
 
 /// One audience or several (RFC 7519, section 4.1.3).
@@ -88,13 +97,17 @@ impl Introspection {
         match half {
             Half::SessionCookie => token_type == "session",
             Half::Bearer | Half::TokenCookie => {
-                token_type.eq_ignore_ascii_case("Bearer")
-                    && audience.is_none_or(|wanted| match &self.aud {
-                        Audience::One(one) => one == wanted,
-                        Audience::Several(several) => several.iter().any(|one| one == wanted),
-                    })
+                token_type.eq_ignore_ascii_case("Bearer") && self.is_to(audience)
             }
+            Half::Dpop => token_type.eq_ignore_ascii_case("DPoP") && self.is_to(audience),
         }
+    }
+
+    fn is_to(&self, audience: Option<&str>) -> bool {
+        audience.is_none_or(|wanted| match &self.aud {
+            Audience::One(one) => one == wanted,
+            Audience::Several(several) => several.iter().any(|one| one == wanted),
+        })
     }
 
     /// What to look up in the revocation log at every use, and when it ends by itself: `None` when the server does not
@@ -126,6 +139,7 @@ impl Introspection {
             roles: self.roles.into(),
             assurance: self.acr,
             auth_time: self.auth_time.map(Time::from_secs),
+            key: self.cnf.map(|cnf| cnf.jkt),
         })
     }
 }

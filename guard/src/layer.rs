@@ -9,16 +9,25 @@ use std::{
 };
 
 use http::{Extensions, Request, Response, header::AUTHORIZATION, request::Parts};
-use symbolon_core::session::Assurance;
+use symbolon_core::{
+    oauth::{dpop::Proof, jwk::Thumbprint},
+    secret::SecretText,
+    session::Assurance,
+};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
     Authority,
     admit::{Carried, Rules, admit_parts},
+    dpop,
     error::Refusal,
     identity::Identity,
 };
+
+/// A guard has taken note of this proof.
+#[derive(Clone)]
+struct Spent(Proof);
 
 /// The layer in front of an application's routes. A request that gets through it has an [`Identity`] in its extensions,
 /// or is anonymous where that is allowed.
@@ -76,21 +85,58 @@ impl<A: Authority> Guard<A> {
     /// # Errors
     /// The [`Refusal`] to answer with.
     pub async fn identify(&self, request: &Parts) -> Result<Option<Identity>, Refusal> {
+        Ok(self.recognise(request).await?.map(|(identity, _)| identity))
+    }
+
+    /// Who a request is, and the proof that was spent for it.
+    async fn recognise(
+        &self,
+        request: &Parts,
+    ) -> Result<Option<(Identity, Option<Proof>)>, Refusal> {
         let carried = admit_parts(&self.0.rules, request)?;
         if matches!(carried, Carried::Nothing) {
             return Ok(None);
         }
         let claims = self.0.authority.identify(&carried, request).await?;
-        Ok(Some(Identity::new(claims, carried)))
+        let proof = match (claims.key, &carried) {
+            (None, Carried::Dpop(_)) => return Err(Refusal::InvalidToken),
+            (None, _) => None,
+            (Some(key), Carried::Dpop(token)) => Some(self.spend(key, token, request)?),
+            // A stolen token, or a client that forgot half of it (RFC 9449, section 7.2).
+            (Some(_), _) => return Err(Refusal::InvalidToken),
+        };
+        Ok(Some((Identity::new(claims, carried), proof)))
+    }
+
+    /// The proof that the sender holds the key of this token, used for this request.
+    fn spend(
+        &self,
+        key: Thumbprint,
+        token: &SecretText,
+        request: &Parts,
+    ) -> Result<Proof, Refusal> {
+        let (proofs, now) = (self.0.rules.proofs(), dpop::now());
+        let url = self.0.rules.url(request.uri.path());
+        let (headers, method) = (&request.headers, request.method.as_str());
+        let target = dpop::Request { headers, method, url: &url, token: Some(token) };
+        let proof = proofs.prove(&target, key, now)?;
+        // An outer guard has taken note of it: this is still the same request.
+        if request.extensions.get::<Spent>().is_none_or(|spent| spent.0 != proof) {
+            proofs.spend(&proof, now)?;
+        }
+        Ok(proof)
     }
 
     async fn mark(&self, request: &mut Parts) -> Result<(), Refusal> {
         // What an outer guard found counts no more: this one may have other rules.
         request.extensions.remove::<Identity>();
         request.extensions.remove::<Refusal>();
-        match self.identify(request).await {
-            Ok(Some(identity)) => {
+        match self.recognise(request).await {
+            Ok(Some((identity, proof))) => {
                 request.extensions.insert(identity);
+                if let Some(proof) = proof {
+                    request.extensions.insert(Spent(proof));
+                }
                 Ok(())
             }
             Ok(None) if self.0.required => Err(Refusal::LoginRequired),

@@ -76,6 +76,7 @@
 //! |---|---|
 //! | [`admit()`] | which half a request carries, which checks follow |
 //! | [`cookie`] | the names and attributes of cookies, strict reading |
+//! | [`dpop`] | proofs that the sender holds the key of a token |
 //! | [`Guard`], [`Require`] | the layers |
 //! | [`Refusal`] | the answer to those who do not get in |
 //! | [`proven`] | what credentials have proven lately |
@@ -95,6 +96,7 @@ mod admit;
 #[cfg(feature = "axum")]
 mod axum;
 pub mod cookie;
+pub mod dpop;
 mod error;
 #[cfg(feature = "remote")]
 pub mod follow;
@@ -121,7 +123,8 @@ pub use symbolon_core::{client::ClientId, secret::SecretText, token::TokenType};
 pub trait Authority: Send + Sync + 'static {
     /// Finds out whose credential it is. `carried` is never [`Carried::Nothing`] and was [`admit`]ted: its form and the
     /// CSRF checks are done. An implementation must hold a credential to its half: a session cookie's text in a bearer
-    /// header proves nothing, and the other way round.
+    /// header proves nothing, and the other way round. The key that a token is bound to goes into [`Claims::key`]: the
+    /// guard asks for the proof.
     ///
     /// `request` is for who must know where the request comes from; decide by `carried` alone.
     ///

@@ -6,6 +6,7 @@ use http::request::Parts;
 use symbolon_core::{
     client::ClientId,
     id::{SessionId, UserId},
+    oauth::jwk::Thumbprint,
     secret::SecretText,
     session::Assurance,
 };
@@ -27,6 +28,7 @@ pub fn claims() -> Sample {
         roles: Arc::default(),
         assurance: Some(Assurance::Aal1),
         auth_time: None,
+        key: None,
     })
 }
 
@@ -62,6 +64,13 @@ impl Sample {
     #[must_use]
     pub fn without_user(mut self) -> Self {
         (self.0.subject, self.0.assurance) = (None, None);
+        self
+    }
+
+    /// Bound to a key.
+    #[must_use]
+    pub fn bound(mut self, key: Thumbprint) -> Self {
+        self.0.key = Some(key);
         self
     }
 

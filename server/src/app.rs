@@ -31,6 +31,7 @@ pub use crate::os::{Os, now};
 use crate::{
     attempts::Attempts,
     config::Config,
+    key_sets::KeySets,
     live::LiveSessions,
     machines::Machines,
     ops::{self, Unavailable},
@@ -94,6 +95,7 @@ impl Verified {
             assurance: claims.user.map(|_| assurance),
             roles: claims.roles.clone().into(),
             auth_time: claims.auth_time,
+            key: claims.key,
         });
         Self { claims, entries, identity }
     }
@@ -127,6 +129,10 @@ pub struct App {
     pub attempts: Attempts,
     /// Asks servers that clients name.
     pub reach: Reach,
+    /// The keys of clients that prove themselves with one.
+    pub key_sets: KeySets,
+    /// Which of their assertions were used.
+    pub assertions: ops::assertion::Used,
     /// Opens the keys at rest.
     pub master: Arc<MasterKey>,
     /// Whoever changes keys, or reads keys or clients anew, has the turn.
@@ -215,6 +221,8 @@ impl App {
             passwords: passwords(&config)?,
             attempts: Attempts::new(config.limits.quotas(), &SecretBytes::random(&mut Os)),
             reach: Reach::new(&config.outbound),
+            key_sets: KeySets::default(),
+            assertions: ops::assertion::Used::new(now),
             master: Arc::new(master),
             key_turn: tokio::sync::Mutex::default(),
             keys: RwLock::new(Arc::new(Keys::new(ring, verifier))),

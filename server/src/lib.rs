@@ -8,6 +8,7 @@ pub mod config;
 pub mod forward;
 pub mod http;
 pub mod jobs;
+pub mod key_sets;
 pub mod listen;
 pub mod live;
 pub mod machines;

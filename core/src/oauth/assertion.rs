@@ -110,6 +110,8 @@ pub struct ProvenClient {
     pub jti: Box<str>,
     /// From when on the assertion is refused anyway, and its id need not be remembered.
     pub forget_at: Time,
+    /// When it was made: its `iat`, or where that is missing, the earliest moment that its `exp` allows.
+    pub made_at: Time,
 }
 
 impl<'t> Assertion<'t> {
@@ -148,6 +150,8 @@ impl<'t> Assertion<'t> {
         rules.check_audience(&claims)?;
         let jti = claims.jti()?.ok_or(InvalidJws::Claims)?;
         let forget_at = claims.expires_at(rules.leeway, rules.lifetime_max, now)?;
-        Ok(ProvenClient { client: self.client, jti, forget_at })
+        let earliest = forget_at - rules.leeway - rules.lifetime_max;
+        let made_at = claims.time("iat")?.unwrap_or(earliest);
+        Ok(ProvenClient { client: self.client, jti, forget_at, made_at })
     }
 }

@@ -34,6 +34,7 @@ use serde_json::Value;
 
 use super::{
     grant::GrantType,
+    jwk::Thumbprint,
     pkce::{self, Challenge, InvalidPkce},
 };
 use crate::{
@@ -138,6 +139,8 @@ pub struct Request {
     pub nonce: Option<Box<str>>,
     /// For which resource server (RFC 8707); one of the client's audiences.
     pub resource: Option<Box<str>>,
+    /// The key without which the code is of no use (`dpop_jkt`: RFC 9449, section 10).
+    pub key: Option<Thumbprint>,
     /// Who the client thinks will log in: for the login page.
     pub login_hint: Option<Box<str>>,
     /// The languages of the pages, best first.
@@ -177,12 +180,16 @@ impl Request {
             let secs = text.parse().map_err(|_| invalid("max_age is a number of seconds"));
             secs.map(Duration::from_secs)
         });
+        let key = get("dpop_jkt").map(|text| {
+            text.parse().map_err(|_| invalid("dpop_jkt must be the SHA-256 thumbprint of a key"))
+        });
         Ok(Self {
             response_mode,
             challenge: challenge(client, &get)?,
             scope: scopes(client, get("scope").unwrap_or_default())?,
             nonce: text("nonce", "nonce is longer than 1024 bytes")?,
             resource: resource(client, get("resource"))?,
+            key: key.transpose()?,
             login_hint: text("login_hint", "login_hint is longer than 1024 bytes")?,
             ui_locales: text("ui_locales", "ui_locales is longer than 1024 bytes")?,
             id_token_hint: get("id_token_hint").map(Into::into),

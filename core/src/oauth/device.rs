@@ -11,8 +11,8 @@
 //! session lives that approved it. So the device's session is a *child of that browser session*. It could be one of its own
 //! that outlives the browser, and it is not: whoever was talked into typing a code (section 5.4) ends what they gave away
 //! by logging out, they see it under their browser in the list of their sessions, and there is no second kind of login
-//! that one act does not end. The price is that a television is logged in no longer than the browser; a session that
-//! outlives it is what `offline_access` is for, when it comes.
+//! that one act does not end. The price is that a television is logged in no longer than the browser. Who wants more says
+//! so, as every application does: with the scope `offline_access`, which the page names.
 //!
 //! Both codes rest as digests. A device code has 256 random bits. A user code has 34: it is found only by somebody who is
 //! logged in, with few tries, and then it connects somebody else's device to *their* account.

@@ -4,7 +4,7 @@
 //! token, for the seconds that [`Rules`] say, and once, if the server remembers its [`Proof::jti`].
 //!
 //! ```
-//! use symbolon_core::{oauth::dpop::{Proof, Rules, Target}, time::Time};
+//! use symbolon_core::{oauth::dpop::{Nonces, Proof, Rules, Target}, time::Time};
 //!
 //! // The example of RFC 9449, section 7.1.
 //! let header = concat!("eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgt",
@@ -17,7 +17,7 @@
 //!     method: "GET",
 //!     uri: "https://resource.example.org/protectedresource",
 //!     access_token: Some("Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU"),
-//!     nonces: &[],
+//!     nonces: Nonces::None,
 //! };
 //! let proof = Proof::verify(header, &target, &Rules::default(), Time::from_secs(1_562_262_620))?;
 //! // The `jkt` of the token's `cnf` must be this key.
@@ -27,6 +27,7 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use subtle::ConstantTimeEq;
 
@@ -35,7 +36,10 @@ use super::{
     jws::{InvalidJws, Jws},
     uri::Uri,
 };
-use crate::{secret::sha256, time::Time};
+use crate::{
+    secret::{SecretBytes, sha256},
+    time::Time,
+};
 
 /// The longest proof that is looked at, in bytes. With an RSA key of 4096 bits it has about 2200.
 pub const PROOF_BYTES_MAX: usize = 8 * 1024;
@@ -91,8 +95,31 @@ pub struct Target<'a> {
     pub uri: &'a str,
     /// At a resource server, the access token beside the proof. At the token endpoint `None`.
     pub access_token: Option<&'a str>,
-    /// The nonces that count now: the current one and the one before. Empty: none is demanded.
-    pub nonces: &'a [&'a str],
+    /// Which proofs must repeat a nonce of ours.
+    pub nonces: Nonces<'a>,
+}
+
+/// Which proofs must repeat a nonce of ours (RFC 9449, sections 8 and 9), and which nonces count now: the current one and
+/// the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nonces<'a> {
+    /// None must.
+    None,
+    /// Those that were made before the second of this moment: whoever remembers what was used began then.
+    Before(Time, [&'a str; 2]),
+    /// Each must.
+    Each([&'a str; 2]),
+}
+
+impl Nonces<'_> {
+    fn admit(&self, nonce: Option<&str>, issued_at: Time) -> bool {
+        let ours = |nonces: &[&str; 2]| nonce.is_some_and(|nonce| nonces.contains(&nonce));
+        match self {
+            Self::None => true,
+            Self::Before(began, nonces) => issued_at.secs() >= began.secs() || ours(nonces),
+            Self::Each(nonces) => ours(nonces),
+        }
+    }
 }
 
 /// A proof that fits its request. It counts if it is the first time that it is presented, and at a resource server if
@@ -145,13 +172,35 @@ impl Proof {
         if issued_at > now + rules.leeway || forget_at <= now {
             return Err(InvalidProof::Time);
         }
-        let nonce = claims.text("nonce")?;
-        if !target.nonces.is_empty() && !nonce.is_some_and(|nonce| target.nonces.contains(&nonce)) {
+        if !target.nonces.admit(claims.text("nonce")?, issued_at) {
             return Err(InvalidProof::Nonce);
         }
         Ok(Self { key: key.thumbprint(), jti, forget_at })
     }
 }
+
+/// Makes nonces: each for a while, from a secret of this process and the time, so that none has to be remembered.
+#[derive(Debug)]
+pub struct NonceKey(SecretBytes<32>);
+
+impl NonceKey {
+    /// From a fresh secret.
+    pub const fn new(secret: SecretBytes<32>) -> Self {
+        Self(secret)
+    }
+
+    /// The nonce to hand out now, and the one before it, which counts, too: a nonce is good for 5 to 10 minutes.
+    pub fn nonces(&self, now: Time) -> [String; 2] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.0.expose());
+        let turn = now.secs().div_euclid(NONCE_SECS);
+        [turn, turn - 1].map(|turn| {
+            let tag = hmac::sign(&key, &[b"dpop nonce", &turn.to_be_bytes()[..]].concat());
+            URL_SAFE_NO_PAD.encode(&tag.as_ref()[..16])
+        })
+    }
+}
+
+const NONCE_SECS: i64 = 300;
 
 fn normal(uri: &str) -> Option<String> {
     Uri::parse(uri).ok()?.normal_target()

@@ -21,6 +21,7 @@ use std::time::Duration;
 use crate::{
     client::Client,
     family::Issued,
+    oauth::jwk::Thumbprint,
     scope,
     session::Session,
     time::Time,
@@ -41,6 +42,8 @@ pub struct Asked<'a> {
     pub scope: Option<&'a str>,
     /// For whom; `None`: for the first of the service's audiences.
     pub audience: Option<&'a str>,
+    /// The service's own key, that the new token shall be bound to (RFC 9449).
+    pub key: Option<Thumbprint>,
 }
 
 /// Where the new token belongs, by the issuer's rules.
@@ -59,6 +62,9 @@ pub enum Refused {
     /// changed.
     #[error("the token speaks for nobody whose session this is")]
     Subject,
+    /// Only the holder of a key may use it, and that is not who was called with it.
+    #[error("the token is bound to a key")]
+    Bound,
     /// It is for others.
     #[error("the token is not for this service")]
     NotForClient,
@@ -93,6 +99,9 @@ pub fn exchange(
     if !session.is_of_era(subject.jti) {
         return Err(Refused::Subject);
     }
+    if subject.key.is_some() {
+        return Err(Refused::Bound);
+    }
     if !service.exchange_audiences.iter().any(|own| subject.aud.contains(own)) {
         return Err(Refused::NotForClient);
     }
@@ -110,7 +119,7 @@ pub fn exchange(
     if expires_at < now + Duration::from_secs(1) {
         return Err(Refused::Subject);
     }
-    Ok((Issued { at: now, expires_at, audience, scope, roles }, act))
+    Ok((Issued { at: now, expires_at, audience, scope, roles, key: asked.key }, act))
 }
 
 /// `None`: more was asked for, or nothing is left. A token without a scope is not for nothing, but for nothing in

@@ -12,6 +12,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
 use crate::{
+    id::Text,
     keys::{InvalidKey, Jwk, parse_public},
     secret::sha256,
     token::json::Unambiguous,
@@ -116,6 +117,19 @@ impl FromStr for Thumbprint {
             Ok(32) => Ok(Self(bytes)),
             _ => Err(InvalidThumbprint),
         }
+    }
+}
+
+impl serde::Serialize for Thumbprint {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Thumbprint {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(text) = Text::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

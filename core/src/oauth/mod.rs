@@ -2,8 +2,8 @@
 //!
 //! Everything here comes from strangers, so everything is bounded, every member stands once, and nothing is chosen by
 //! the one who presents it: the algorithm is that of the key, the audience is ours, the time is a parameter. Where a
-//! thing may be used only once, its `jti` comes back with the moment at which it may be forgotten; whoever keeps the
-//! list refuses the second use.
+//! thing may be used only once, its `jti` comes back with the moment at which it may be forgotten: [`once`] refuses the
+//! second use.
 //!
 //! | module | noun | of |
 //! |---|---|---|
@@ -14,6 +14,7 @@
 //! | [`device`] | a device without a browser, which waits for its user | RFC 8628 |
 //! | [`dpop`] | a request proves that it has the key of its token | RFC 9449 |
 //! | [`exchange`] | a user's token for one that a service may use on their behalf | RFC 8693 |
+//! | [`once`] | what may be used once | RFC 7523, 9449 |
 //! | [`request_object`] | an authorization request that its client signed | RFC 9101 |
 //! | [`grant`] | in exchange for what there are tokens | RFC 6749, 7591 |
 //! | [`pkce`] | the challenge of a request | RFC 7636, 9700 |
@@ -29,6 +30,7 @@ pub mod exchange;
 pub mod grant;
 pub mod jwk;
 pub mod jws;
+pub mod once;
 pub mod pkce;
 pub mod pushed;
 pub mod request_object;

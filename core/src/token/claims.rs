@@ -11,6 +11,7 @@ use super::json::{MEMBERS_MAX, Unambiguous};
 use crate::{
     client::ClientId,
     id::{SessionId, Text, TokenId, UserId},
+    oauth::jwk::Thumbprint,
     time::Time,
 };
 
@@ -48,6 +49,9 @@ pub struct Claims {
     pub amr: Vec<Box<str>>,
     /// Who acts for the user, if it is not the client that they logged in to (RFC 8693, section 4.1).
     pub act: Option<Actor>,
+    /// The key whose holder alone may use the token (`cnf.jkt`: RFC 9449, section 6.1). Whoever verifies such a token
+    /// asks for a [proof](crate::oauth::dpop) besides.
+    pub key: Option<Thumbprint>,
 }
 
 impl Claims {
@@ -172,6 +176,15 @@ struct Written<'a> {
     amr: &'a [Box<str>],
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<&'a Actor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
+}
+
+/// How a token is bound (RFC 7800). Another way than by a key's thumbprint is not known here, and refused.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Confirmation {
+    jkt: Thumbprint,
 }
 
 impl Serialize for Claims {
@@ -196,6 +209,7 @@ impl Serialize for Claims {
             acr: self.acr.as_deref(),
             amr: &self.amr,
             act: self.act.as_ref(),
+            cnf: self.key.map(|jkt| Confirmation { jkt }),
         };
         written.serialize(serializer)
     }
@@ -219,6 +233,7 @@ struct Read<'de> {
     acr: Option<Box<str>>,
     amr: Option<Vec<Box<str>>>,
     act: Option<Actor>,
+    cnf: Option<Confirmation>,
     /// The names that are not known here.
     others: Vec<Text<'de>>,
 }
@@ -243,10 +258,10 @@ impl<'de> Read<'de> {
             "acr" => once(&mut self.acr, map),
             "amr" => once(&mut self.amr, map),
             "act" => once(&mut self.act, map),
+            "cnf" => once(&mut self.cnf, map),
             "nonce" | "at_hash" | "c_hash" | "events" => {
                 Err(Error::custom("a claim of another kind of token"))
             }
-            "cnf" => Err(Error::custom("bound to a key, which nobody here checks")),
             _ if self.others.len() == MEMBERS_MAX => Err(Error::custom("too many members")),
             _ if self.others.contains(&name) => Err(Error::custom("a member stands twice")),
             _ => {
@@ -278,6 +293,7 @@ impl<'de> Read<'de> {
             acr: self.acr,
             amr: self.amr.unwrap_or_default(),
             act: self.act,
+            key: self.cnf.map(|cnf| cnf.jkt),
         })
     }
 }

@@ -15,7 +15,7 @@
 //!   a resource server, that of an ID token is the client (OpenID Connect Core, section 2), and a client that checks
 //!   its audience refuses ours. Whoever configures audiences must not name one like a client.
 //! * `sub` is a user's id, or else the `client_id`; no client can be named like a user's id.
-//! * A token with `cnf` (RFC 7800: bound to a key) is refused for as long as no one here checks the binding.
+//! * A token with `cnf` (RFC 7800) is bound to a key: [`Claims::key`]. One that is bound in another way is refused.
 //!
 //! ```
 //! use std::time::Duration;
@@ -39,6 +39,7 @@
 //!     acr: None,
 //!     amr: Vec::new(),
 //!     act: None,
+//!     key: None,
 //! };
 //! let token = claims.issue(TokenType::AtJwt, &key)?;
 //!

@@ -129,6 +129,18 @@ fn times() {
 }
 
 #[test]
+fn when_it_was_made() {
+    for (changes, made_at) in [
+        (json!({ "iat": SECS - 7 }), SECS - 7),
+        (json!({ "iat": null }), SECS + 60 - 3600),
+        (json!({ "iat": null, "exp": SECS + 3600 }), SECS),
+    ] {
+        let proven = present(&header(), &with(&claims(), &changes)).unwrap();
+        assert_eq!(proven.made_at, Time::from_secs(made_at), "{changes}");
+    }
+}
+
+#[test]
 fn the_id_is_bounded_and_required() {
     check_claims(&json!({ "jti": "j".repeat(128) }), Ok(()));
     for jti in [json!(null), json!(""), json!("j".repeat(129)), json!(7)] {

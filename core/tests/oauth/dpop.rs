@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use symbolon_core::{
     oauth::{
-        dpop::{InvalidProof as No, Proof, Rules, Target},
+        dpop::{InvalidProof as No, NonceKey, Nonces, Proof, Rules, Target},
         jwk::{PublicKey, SignatureAlgorithm},
         jws::InvalidJws,
     },
+    secret::SecretBytes,
     time::Time,
 };
 
@@ -19,7 +20,7 @@ const TOKEN: Target<'_> = Target {
     method: "POST",
     uri: "https://auth.example/oauth2/token",
     access_token: None,
-    nonces: &[],
+    nonces: Nonces::None,
 };
 
 fn header() -> Value {
@@ -58,7 +59,7 @@ fn the_examples_of_the_standard() {
         method: "GET",
         uri: "https://resource.example.org/protectedresource",
         access_token: Some("Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU"),
-        nonces: &[],
+        nonces: Nonces::None,
     };
     let verify = |target: &Target<'_>| {
         let found = Proof::verify(vectors::DPOP_RESOURCE, target, &Rules::default(), at);
@@ -157,7 +158,7 @@ fn a_proof_of_another_token() {
 
 #[test]
 fn a_nonce_if_one_is_demanded() {
-    let target = Target { nonces: &["new", "old"], ..TOKEN };
+    let target = Target { nonces: Nonces::Each(["new", "old"]), ..TOKEN };
     for (nonce, expected) in [
         (json!("new"), Ok(())),
         (json!("old"), Ok(())),
@@ -171,6 +172,28 @@ fn a_nonce_if_one_is_demanded() {
     // Only who would get in otherwise is told that a nonce is missing.
     check_claims(&json!({ "htm": "GET" }), &target, Err(No::Method));
     check_claims(&json!({ "nonce": "unasked" }), &TOKEN, Ok(()));
+}
+
+/// What was used before this process began is not remembered by it.
+#[test]
+fn a_proof_from_before_needs_a_nonce() {
+    let began = NOW + Duration::from_millis(700);
+    let target = Target { nonces: Nonces::Before(began, ["new", "old"]), ..TOKEN };
+    check_claims(&json!({}), &target, Ok(()));
+    check_claims(&json!({ "iat": SECS - 1 }), &target, Err(No::Nonce));
+    check_claims(&json!({ "iat": SECS - 1, "nonce": "old" }), &target, Ok(()));
+    check_claims(&json!({ "iat": SECS - 1, "nonce": "other" }), &target, Err(No::Nonce));
+}
+
+#[test]
+fn nonces_pass_away() {
+    let [one, other] = [1, 2].map(|byte| NonceKey::new(SecretBytes::new([byte; 32])));
+    let [current, before] = one.nonces(NOW);
+    assert_ne!(current, before);
+    assert!(!other.nonces(NOW).contains(&current));
+    let later = |secs| one.nonces(NOW + Duration::from_secs(secs));
+    assert!(later(300).contains(&current) && !later(300).contains(&before));
+    assert!(!later(600).contains(&current));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use symbolon_core::oauth::{
     assertion::{Assertion, Rules},
-    dpop::{self, Proof, Target},
+    dpop::{self, Nonces, Proof, Target},
     jwk::{PublicKey, PublicKeys, SignatureAlgorithm},
     request_object::{self, RequestObject},
     resource::Resources,
@@ -15,7 +15,8 @@ use crate::forge::*;
 
 const ES256: SignatureAlgorithm = SignatureAlgorithm::Es256;
 const HTU: &str = "https://auth.example/oauth2/token";
-const TARGET: Target<'_> = Target { method: "POST", uri: HTU, access_token: None, nonces: &[] };
+const TARGET: Target<'_> =
+    Target { method: "POST", uri: HTU, access_token: None, nonces: Nonces::None };
 
 fn proof() -> String {
     let header = json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": bare_jwk(ES256) });

@@ -52,6 +52,7 @@ pub(crate) fn claims() -> Claims {
         acr: None,
         amr: Vec::new(),
         act: None,
+        key: None,
     }
 }
 

@@ -5,6 +5,8 @@ use symbolon_core::{id::*, keys::*, time::Time, token::*};
 
 use crate::forge::*;
 
+const JKT: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+
 const ES256: Algorithm = Algorithm::Es256;
 
 fn check(name: &str, token: &str, expected: Result<(), InvalidToken>) {
@@ -141,7 +143,11 @@ fn claims_sets() {
         ("an ID token's nonce", with(wire(), "nonce", json!("x")), Err(Claims)),
         ("an ID token's hash", with(wire(), "at_hash", Value::Null), Err(Claims)),
         ("a logout token's events", with(wire(), "events", json!({})), Err(Claims)),
-        ("bound to a key", with(wire(), "cnf", json!({"jkt": "x"})), Err(Claims)),
+        ("bound to nothing", with(wire(), "cnf", json!({})), Err(Claims)),
+        ("bound to no key", with(wire(), "cnf", json!({"jkt": "x"})), Err(Claims)),
+        ("bound to a certificate", with(wire(), "cnf", json!({"x5t#S256": JKT})), Err(Claims)),
+        ("bound twice", with(wire(), "cnf", json!({"jkt": JKT, "jwk": {}})), Err(Claims)),
+        ("bound to a key", with(wire(), "cnf", json!({"jkt": JKT})), Ok(())),
     ];
     for name in ["iss", "sub", "aud", "client_id", "iat", "exp", "jti", "sid"] {
         cases.push((name, without(wire(), name), Err(Claims)));

@@ -189,7 +189,7 @@ async fn api_cart(
     let sid = identity.session.to_string();
     let cart = shop.symbolon.cart(&sid).await?;
     let carried_by = match identity.half() {
-        Some(Half::Bearer) => "token",
+        Some(Half::Bearer | Half::Dpop) => "token",
         _ => "cookie",
     };
     let body = json!({ "sid": sid, "carried_by": carried_by, "cart": cart });

@@ -61,6 +61,8 @@ fn claims() -> Claims {
         roles: [].into(),
         assurance: None,
         auth_time: None,
+
+        key: None,
     }
 }
 
@@ -73,6 +75,8 @@ async fn answers() {
         roles: ["admin".into()].into(),
         assurance: Some(Assurance::Aal2),
         auth_time: Some(Time::from_secs(1000)),
+
+        key: None,
         ..claims()
     };
     let of_user = format!(

@@ -18,6 +18,7 @@ CREATE TABLE sessions (
     id                BLOB   NOT NULL PRIMARY KEY,
     version           BIGINT NOT NULL,
     parent            BLOB,
+    granted_by        BLOB,
     client            TEXT   NOT NULL,
     user_id           BLOB,
     epoch             BIGINT,
@@ -41,6 +42,8 @@ CREATE INDEX sessions_of_user ON sessions (user_id, opened_at) WHERE ended_at IS
 CREATE INDEX sessions_of_parent ON sessions (parent) WHERE parent IS NOT NULL;
 -- A client has one session under a browser session.
 CREATE UNIQUE INDEX children ON sessions (parent, client) WHERE parent IS NOT NULL AND ended_at IS NULL;
+-- What outlives the login of an app's session is in one session beside it.
+CREATE UNIQUE INDEX detached ON sessions (granted_by) WHERE granted_by IS NOT NULL AND ended_at IS NULL;
 -- A machine, which is neither a user nor a visitor with a cookie, has one session.
 CREATE UNIQUE INDEX machines ON sessions (client)
     WHERE user_id IS NULL AND parent IS NULL AND cookie_generation IS NULL AND ended_at IS NULL;

@@ -286,6 +286,10 @@ fn client(
         id_token_algorithm: settings.id_token_algorithm,
         userinfo_algorithm: settings.userinfo_algorithm,
         token_type: settings.token_type,
+        jwks: settings.jwks,
+        jwks_uri: settings.jwks_uri,
+        token_endpoint_audience: settings.token_endpoint_audience,
+        dpop_bound_access_tokens: settings.dpop_bound_access_tokens,
         browser: settings.browser,
         declared: true,
         // The store knows.
@@ -308,11 +312,12 @@ fn secret(
     read: ReadFile<'_>,
 ) -> Option<Option<SecretDigest>> {
     let public = settings.kind == ClientKind::Public;
+    let keys = keys(reader, at, settings)?;
     match (&settings.secret_sha256, &settings.secret_file) {
-        (None, None) if public => Some(None),
-        (Some(digest), None) if !public => Some(Some(digest.0)),
-        (None, Some(path)) if !public => secret_in(reader, at, path, read).map(Some),
-        (Some(_), Some(_)) => {
+        (None, None) if public || keys => Some(None),
+        (Some(digest), None) if !public && !keys => Some(Some(digest.0)),
+        (None, Some(path)) if !public && !keys => secret_in(reader, at, path, read).map(Some),
+        (Some(_), Some(_)) if !keys => {
             let cause = "the secret is given twice";
             reader.refuse(&join(at, "secret_file"), cause, "Leave secret_sha256 or this away.");
             None
@@ -321,19 +326,38 @@ fn secret(
             let error = ConfigError::new(
                 "config_missing",
                 "a client of this kind needs a secret",
-                "Give secret_sha256 or secret_file, or make it a public client.",
+                "Give secret_sha256, secret_file, jwks or jwks_uri, or make it a public client.",
             );
             let key = written(&join(at, "secret_sha256"));
             reader.errors.push(error.at(key, Some(reader.origin(at))));
             None
         }
-        _ => {
+        (Some(_), _) | (_, Some(_)) => {
             let name = if settings.secret_file.is_some() { "secret_file" } else { "secret_sha256" };
-            let cause = "a public client keeps no secret";
+            let cause = if keys {
+                "a client that proves itself with a key has no secret"
+            } else {
+                "a public client keeps no secret"
+            };
             reader.refuse(&join(at, name), cause, "Leave it away, or choose another kind.");
             None
         }
     }
+}
+
+/// Whether the client proves itself with a key: with those of one place, and no public one.
+fn keys(reader: &mut Reader<'_>, at: &[&str], settings: &ClientSection) -> Option<bool> {
+    let (cause, fix) = match (&settings.jwks, &settings.jwks_uri) {
+        (None, None) => return Some(false),
+        (Some(_), Some(_)) => ("the keys are given twice", "Leave jwks or this away."),
+        _ if settings.kind == ClientKind::Public => {
+            ("a public client keeps no key", "Leave it away, or choose another kind.")
+        }
+        _ => return Some(true),
+    };
+    let name = if settings.jwks_uri.is_some() { "jwks_uri" } else { "jwks" };
+    reader.refuse(&join(at, name), cause, fix);
+    None
 }
 
 fn secret_in(
@@ -391,6 +415,10 @@ fn default_client(id: ClientId, public_url: &PublicUrl) -> Client {
         id_token_algorithm: symbolon_core::keys::Algorithm::Rs256,
         userinfo_algorithm: None,
         token_type: symbolon_core::token::TokenType::default(),
+        jwks: None,
+        jwks_uri: None,
+        token_endpoint_audience: false,
+        dpop_bound_access_tokens: false,
         browser: BTreeMap::new(),
         declared: true,
         // The store knows.

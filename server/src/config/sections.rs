@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use symbolon_core::{
-    client::{BrowserAccess, ClientId, ClientKind},
+    client::{BrowserAccess, ClientId, ClientJwks, ClientKind, JwksUri},
     keys::Algorithm,
     limit::Quota,
     logout_uri::{LogoutUri, PostLogoutUri},
@@ -230,6 +230,16 @@ section! {
         userinfo_algorithm: Option<Algorithm>;
         /// The `typ` of its access tokens (RFC 9068); `JWT` for libraries that refuse the other.
         token_type: TokenType = r#""at+jwt""#;
+        /// The public keys that it proves itself with instead of a secret (`private_key_jwt`), as a JWK set.
+        jwks: Option<ClientJwks>;
+        /// Where its public keys are, instead of `jwks`. They are fetched when they are needed, and again after ten
+        /// minutes or when a key is not among them. `[outbound]` says what may be reached.
+        jwks_uri: Option<JwksUri>;
+        /// Whether what it signs to prove itself may name the token endpoint as its audience, too: for libraries that
+        /// cannot name the issuer, such as Spring Security. Not for a client that uses its key at other servers.
+        token_endpoint_audience: bool = "false";
+        /// Whether its access tokens must be bound to a key (DPoP, RFC 9449). Others may bind theirs.
+        dpop_bound_access_tokens: bool = "false";
         /// What a browser may do with keys of its session data: none unless declared.
         browser: BTreeMap<String, BrowserAccess>;
     }

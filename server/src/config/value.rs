@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use serde::Deserialize;
 use symbolon_core::{
-    client::{BrowserAccess, ClientId, ClientKind},
+    client::{BrowserAccess, ClientId, ClientJwks, ClientKind, InvalidJwksUri, JwksUri},
     csrf::Origin,
     keys::Algorithm,
     limit::Quota,
     logout_uri::{LogoutUri, PostLogoutUri},
-    oauth::{grant::GrantType, uri::ApplicationType},
+    oauth::{grant::GrantType, jwk::InvalidKeys, uri::ApplicationType},
     scope::Scope,
     session::Assurance,
     token::TokenType,
@@ -331,6 +331,24 @@ impl Item for String {
 impl Item for HttpMethod {
     const LIST: &'static str = "a list of methods";
     const LIST_EXAMPLE: &'static str = r#"["GET", "HEAD"]"#;
+}
+
+impl FromValue for ClientJwks {
+    const NAME: &'static str = "a JWK set, as JSON";
+    const EXAMPLE: &'static str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, Self::NAME)?.parse().map_err(|why: InvalidKeys| why.to_string())
+    }
+}
+
+impl FromValue for JwksUri {
+    const NAME: &'static str = "a URL";
+    const EXAMPLE: &'static str = "https://shop.example/jwks.json";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, Self::NAME)?.parse().map_err(|why: InvalidJwksUri| why.to_string())
+    }
 }
 
 impl Item for GrantType {

@@ -80,6 +80,7 @@ impl Minter {
             acr: claims.assurance.map(|level| level.as_str().into()),
             amr: Vec::new(),
             act: None,
+            key: None,
         };
         match claims.issue(TokenType::AtJwt, &self.key) {
             Ok(token) => sensitive(token.expose()),

@@ -126,6 +126,10 @@ impl Original {
     /// `Upgrade` away: browsers send cookies along with those of other sites, so it counts as unsafe.
     pub fn apply_to(&self, check: &mut Parts) {
         check.method = self.method.clone();
+        // What a proof of a token's key was signed for. A strict path is a URI.
+        if let Ok(uri) = self.target.parse() {
+            check.uri = uri;
+        }
         if check.headers.contains_key(WEBSOCKET_KEY) {
             check.headers.insert(UPGRADE, http::HeaderValue::from_static("websocket"));
         }

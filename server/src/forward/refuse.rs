@@ -9,7 +9,7 @@
 use axum::{body::Body, response::Response};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE},
 };
 use symbolon_guard::Refusal;
 
@@ -103,12 +103,7 @@ pub fn answer(refused: &Refused, login: Option<&str>) -> Response {
         headers.insert(LOGIN, url);
     }
     if let Why::Guard(refusal) = why {
-        if let Some(challenge) = refusal.challenge() {
-            headers.insert(WWW_AUTHENTICATE, challenge);
-        }
-        if let Refusal::Unavailable { retry_after_secs } = refusal {
-            headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_secs));
-        }
+        headers.extend(refusal.headers());
     }
     response
 }

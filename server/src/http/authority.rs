@@ -34,7 +34,7 @@ impl Authority for InProcess {
                 .await
                 .map_err(refusal)
                 .and_then(|known| of_browser(&known).map(Arc::new)),
-            Carried::Bearer(text) | Carried::TokenCookie(text) => {
+            Carried::Bearer(text) | Carried::TokenCookie(text) | Carried::Dpop(text) => {
                 of_token(&self.0, text, self.0.config.public_url.issuer(), now)
             }
         }
@@ -49,7 +49,9 @@ pub struct AtUserinfo(pub Arc<App>);
 impl Authority for AtUserinfo {
     async fn identify(&self, carried: &Carried, _: &Parts) -> Result<Arc<Claims>, Refusal> {
         match carried {
-            Carried::Bearer(text) => of_token(&self.0, text, &ops::issue::userinfo(&self.0), now()),
+            Carried::Bearer(text) | Carried::Dpop(text) => {
+                of_token(&self.0, text, &ops::issue::userinfo(&self.0), now())
+            }
             _ => Err(Refusal::LoginRequired),
         }
     }
@@ -83,6 +85,7 @@ fn of_session(known: &Known) -> Claims {
         roles: login.map(|login| Arc::clone(&login.roles)).unwrap_or_default(),
         assurance: login.map(|login| login.assurance),
         auth_time: login.map(|login| login.at),
+        key: None,
     }
 }
 

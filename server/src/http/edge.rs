@@ -169,7 +169,7 @@ impl Cors {
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
         }
         if self.preflight {
-            let allow = "authorization, content-type, if-match, x-csrf-token";
+            let allow = "authorization, content-type, dpop, if-match, x-csrf-token";
             headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allow));
             headers.insert(
                 header::ACCESS_CONTROL_ALLOW_METHODS,
@@ -179,7 +179,7 @@ impl Cors {
         } else {
             headers.insert(
                 header::ACCESS_CONTROL_EXPOSE_HEADERS,
-                HeaderValue::from_static("etag, retry-after"),
+                HeaderValue::from_static("dpop-nonce, etag, retry-after, www-authenticate"),
             );
         }
     }

@@ -110,11 +110,11 @@ impl From<clients::Refused> for Problem {
                 Self::from(problem::NOT_FOUND).detail("there is no such client")
             }
             clients::Refused::Declared => problem::DECLARED.into(),
-            refused @ clients::Refused::Frame => {
-                Self::from(problem::MALFORMED).detail(refused.to_string())
+            refused @ clients::Refused::NoSecret => {
+                Self::from(problem::CLIENT_KIND).detail(refused.to_string())
             }
-            clients::Refused::Public => {
-                Self::from(problem::CLIENT_KIND).detail("a public client has no secret")
+            refused @ (clients::Refused::Keys | clients::Refused::Frame) => {
+                Self::from(problem::MALFORMED).detail(refused.to_string())
             }
             clients::Refused::Unavailable(error) => error.into(),
         }

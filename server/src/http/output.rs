@@ -25,7 +25,7 @@ pub struct TokenAnswer {
     /// What a client of OpenID Connect is told about the login, where the scope has `openid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     id_token: Option<String>,
-    /// Always `Bearer`.
+    /// `Bearer`, or `DPoP` where it is bound to a key.
     token_type: &'static str,
     /// What kind of token it is, where a token was exchanged (RFC 8693, section 2.2.1).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,7 +55,7 @@ impl TokenAnswer {
             access_token: tokens.access.expose().to_owned(),
             refresh_token: tokens.refresh.as_ref().map(|refresh| refresh.expose().to_owned()),
             id_token: tokens.id_token.as_ref().map(|token| token.expose().to_owned()),
-            token_type: "Bearer",
+            token_type: if tokens.bound { "DPoP" } else { "Bearer" },
             issued_token_type: None,
             expires_in: tokens.expires_in.as_secs(),
             authorization_expires_in: tokens.login_ends_at.map(|end| end.since(now).as_secs()),

@@ -25,7 +25,7 @@ pub enum Access {
     Login,
     /// Who carries an access token that is for userinfo.
     Userinfo,
-    /// Clients that authenticate with HTTP Basic.
+    /// Clients that authenticate.
     Client,
     /// Clients that authenticate with HTTP Basic, and who carries a live half.
     ClientOrSession,
@@ -125,7 +125,7 @@ fn enter(http: &Http, path: &str, access: Access, route: Method) -> Method {
     let optional = || Guard::optional(rules.clone(), InProcess(http.app.clone()));
     let required = || Guard::required(rules.clone(), InProcess(http.app.clone()));
     let route = match access {
-        // A client authenticates in its handler: `Authenticated` is the extractor of such routes.
+        // A client authenticates in its handler: `Authenticated` is the extractor for HTTP Basic, `Parameters` reads every way.
         Access::Public | Access::Client => route,
         Access::Anyone => route.layer(optional()),
         Access::Session => route.layer(required()),

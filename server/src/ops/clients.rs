@@ -35,19 +35,26 @@ pub enum Refused {
     )]
     Frame,
     /// It has no secret.
-    #[error("a public client has no secret")]
-    Public,
+    #[error("a public client, and one that proves itself with a key, has no secret")]
+    NoSecret,
+    /// It would prove itself in two ways, or keep a key though it is public.
+    #[error("give jwks or jwks_uri, and to no public client")]
+    Keys,
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
 
-/// Adds a client. A client that can keep a secret gets one, told this once.
+/// Adds a client. One that can keep a secret and brings no keys gets one, told this once.
 ///
 /// # Errors
 /// [`Refused`].
 pub async fn add(app: &App, mut client: Client, now: Time) -> Result<Option<SecretText>, Refused> {
-    let secret = (client.kind != ClientKind::Public).then(|| new_secret(&mut Os));
+    if !client.is_consistent() {
+        return Err(Refused::Keys);
+    }
+    let keeps_secret = client.kind != ClientKind::Public && !client.has_keys();
+    let secret = keeps_secret.then(|| new_secret(&mut Os));
     client.secret = secret.as_ref().map(SecretDigest::of);
     client.declared = false;
     client.added_at = now;
@@ -76,8 +83,8 @@ pub async fn add(app: &App, mut client: Client, now: Time) -> Result<Option<Secr
 /// [`Refused`].
 pub async fn rotate_secret(app: &App, id: &ClientId, now: Time) -> Result<SecretText, Refused> {
     let mut client = Client::clone(&*own(app, id)?);
-    if client.kind == ClientKind::Public {
-        return Err(Refused::Public);
+    if client.kind == ClientKind::Public || client.has_keys() {
+        return Err(Refused::NoSecret);
     }
     let secret = new_secret(&mut Os);
     client.secret = Some(SecretDigest::of(&secret));

@@ -6,6 +6,8 @@ use symbolon_core::{
     family::{Binding, NewFamily, Whence},
     handle::HandleKey,
     id::KeyId,
+    oauth::jwk::Thumbprint,
+    scope,
     secret::SecretText,
     session::{Device, Reason, Session},
     time::Time,
@@ -14,7 +16,7 @@ use symbolon_core::{
 
 use super::{
     TRIES_MAX, Unavailable, check, end,
-    issue::{self, NoAudience, Tokens},
+    issue::{self, NoToken, Tokens},
 };
 use crate::{
     app::{App, Os},
@@ -36,7 +38,7 @@ pub enum Refused {
     Code(#[from] code::Refused),
     /// The client gets no tokens.
     #[error(transparent)]
-    Audience(#[from] NoAudience),
+    Audience(#[from] NoToken),
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -88,8 +90,9 @@ pub async fn for_cookie(
     verifier: &SecretText,
     now: Time,
 ) -> Result<(Session, SecretText), Refused> {
-    let presented = Presented { client: &client.id, redirect_uri, verifier: Some(verifier) };
-    let gives = |key, _: &Code, _: &Session, _: &User| Ok(Gives::Cookie(key));
+    let verifier = Some(verifier);
+    let presented = Presented { client: &client.id, redirect_uri, verifier, key: None };
+    let gives = |key, _: &Code, _: &Rows| Ok(Gives::Cookie(key));
     let (_, redeemed) = redeem(app, code, presented, gives, now).await?;
     let cookie = issue::cookie(app, &redeemed.session, now)?.ok_or(Refused::Unknown)?;
     Ok((redeemed.session, cookie))
@@ -102,14 +105,16 @@ pub struct Holder<'a> {
     pub client: &'a Client,
     /// What it showed besides its name.
     pub shown: Binding,
+    /// The key that the access token shall be bound to.
+    pub key: Option<Thumbprint>,
     /// Where the request came from.
     pub device: &'a Device,
 }
 
 /// Redeems a code for tokens: a family of the app's session under the browser's.
 ///
-/// Every client gets a refresh token. It is one of a session that ends with the browser's, so it is worth no more than
-/// the login; one that outlives the login (`offline_access`) needs a session of its own.
+/// The refresh token is one of a session that ends with the browser's, so it is worth no more than the login. With the
+/// scope `offline_access` it is one of a session beside it, which outlives the login.
 ///
 /// # Errors
 /// [`Refused`]. A code that fits and was used before has ended the session that it got.
@@ -120,20 +125,26 @@ pub async fn for_tokens(
     (redirect_uri, verifier): (&str, Option<&SecretText>),
     now: Time,
 ) -> Result<Tokens, Refused> {
-    let Holder { client, shown, device } = holder;
-    let presented = Presented { client: &client.id, redirect_uri, verifier };
-    let gives = |key, code: &Code, parent: &Session, user: &User| {
-        let issued = issue::issued(
-            app,
-            client,
-            code.asked.resource.as_deref(),
-            code.asked.scope.clone(),
-            (parent, user),
-            now,
-        )?;
+    let Holder { client, shown, key: bound_to, device } = holder;
+    let presented = Presented { client: &client.id, redirect_uri, verifier, key: bound_to };
+    let gives = |key, code: &Code, rows: &Rows| {
+        let (asked, lifetimes) = (&code.asked, app.config.lifetimes.sessions());
+        let offline = scope::has(&asked.scope, scope::OFFLINE);
+        let ends_at = match &rows.detached {
+            Some(held) if offline => held.limits.ends_at,
+            None if offline => lifetimes.detached(now).ends_at,
+            _ => rows.parent.limits.ends_at,
+        };
+        let (resource, scope) = (asked.resource.as_deref(), asked.scope.clone());
+        let issued =
+            issue::issued(app, client, resource, scope, (ends_at, &rows.user), bound_to, now)?;
         let whence = Whence::new(device.address, &device.user_agent);
-        let client = client.id.clone();
-        Ok(Gives::Tokens(NewFamily { client, key, binding: shown, issued, whence }))
+        let new = NewFamily { client: client.id.clone(), key, binding: shown, issued, whence };
+        Ok(if offline {
+            Gives::Offline(new, rows.detached.clone().map(Box::new), lifetimes)
+        } else {
+            Gives::Tokens(new)
+        })
     };
     let (code, redeemed) = redeem(app, code, presented, gives, now).await?;
     let family = redeemed.family.ok_or(Refused::Unknown)?;
@@ -141,11 +152,21 @@ pub async fn for_tokens(
     Ok(issue::family(app, &redeemed.session, family, client, nonce, now).await?)
 }
 
+/// What a code is redeemed under, as it is at the store now.
+struct Rows {
+    parent: Session,
+    user: User,
+    /// The session that the client has under the browser's already.
+    child: Option<Session>,
+    /// The one beside it, of tokens that outlive the login.
+    detached: Option<Session>,
+}
+
 async fn redeem(
     app: &App,
     code: &SecretText,
     presented: Presented<'_>,
-    gives: impl Fn(KeyId, &Code, &Session, &User) -> Result<Gives, Refused>,
+    gives: impl Fn(KeyId, &Code, &Rows) -> Result<Gives, Refused>,
     now: Time,
 ) -> Result<(Code, Redeemed), Refused> {
     let digest = CodeDigest::of(code);
@@ -158,13 +179,12 @@ async fn redeem(
             }
             return Err(refused.into());
         }
-        let parent = parent(app, &code, now).await?;
-        let user = parent.user.as_ref().ok_or(code::Refused::NoLogin)?;
-        let child = child(app, &code).await?;
+        let rows = rows(app, &code, now).await?;
         let key = app.keys().ring.handle_key(now).map(HandleKey::id);
         let key = key.ok_or_else(|| Unavailable::Key("no handle key is active".into()))?;
-        let gives = gives(key, &code, &parent.session, user)?;
-        let redeemed = code.redeem((&parent.session, user), child, gives, now, &mut Os)?;
+        let gives = gives(key, &code, &rows)?;
+        let under = (&rows.parent, &rows.user);
+        let redeemed = code.redeem(under, rows.child, gives, now, &mut Os)?;
         match app.store.commit(redeemed.change.clone()).await.map_err(Unavailable::from)? {
             Outcome::Applied(_) => {
                 app.live.forget(redeemed.session.id);
@@ -175,6 +195,26 @@ async fn redeem(
         }
     }
     Err(Unavailable::contended().into())
+}
+
+async fn rows(app: &App, code: &Code, now: Time) -> Result<Rows, Refused> {
+    let Live { session: parent, user } = parent(app, code, now).await?;
+    let user = user.ok_or(code::Refused::NoLogin)?;
+    let child = app.store.child(code.session, &code.client).await.map_err(Unavailable::from)?;
+    let child = child.map(|child| seen(app, child));
+    let detached = match &child {
+        Some(child) => app.store.detached(child.id).await.map_err(Unavailable::from)?,
+        None => None,
+    };
+    Ok(Rows { parent, user, child, detached: detached.map(|session| seen(app, session)) })
+}
+
+/// What this process saw and has not written yet counts.
+fn seen(app: &App, mut session: Session) -> Session {
+    if let Some(seen_at) = app.live.last_seen(session.id) {
+        session.see(seen_at);
+    }
+    session
 }
 
 /// The browser session of a code, if it counts now. Never from a copy.
@@ -188,16 +228,4 @@ async fn parent(app: &App, code: &Code, now: Time) -> Result<Live, Refused> {
         return Err(code::Refused::NoLogin.into());
     }
     Ok(live)
-}
-
-/// The session that the client has under the browser's already.
-async fn child(app: &App, code: &Code) -> Result<Option<Session>, Unavailable> {
-    let mut child = app.store.child(code.session, &code.client).await?;
-    if let Some(child) = &mut child {
-        // What this process saw and has not written yet counts.
-        if let Some(seen_at) = app.live.last_seen(child.id) {
-            child.see(seen_at);
-        }
-    }
-    Ok(child)
 }

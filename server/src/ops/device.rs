@@ -14,7 +14,7 @@ use symbolon_core::{
 use super::{
     TRIES_MAX, Unavailable, apps, check,
     code::{self, Holder},
-    issue::{NoAudience, Tokens},
+    issue::Tokens,
 };
 use crate::{
     app::{App, Os},
@@ -26,8 +26,8 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum NotBegun {
     /// The client would get no tokens.
-    #[error(transparent)]
-    Audience(#[from] NoAudience),
+    #[error("the client has no such audience")]
+    Audience,
     /// Too many of this client wait.
     #[error("too many devices of this client wait for their users")]
     TooMany,
@@ -50,7 +50,7 @@ pub async fn begin(
     // Said now, and not when somebody has typed the code.
     let for_userinfo = resource.is_none() && scope::has(&scope, scope::OPENID);
     if client.audience(resource).is_none() && !for_userinfo {
-        return Err(NoAudience.into());
+        return Err(NotBegun::Audience);
     }
     for _ in 0..TRIES_MAX {
         let what = (scope.clone(), resource.map(Into::into));

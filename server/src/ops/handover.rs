@@ -16,7 +16,7 @@ use symbolon_core::{
 
 use super::{
     TRIES_MAX, Unavailable, check,
-    issue::{self, NoAudience, Tokens},
+    issue::{self, NoToken, Tokens},
 };
 use crate::{app::App, live::Live, store::Outcome};
 
@@ -39,7 +39,7 @@ pub enum Refused {
     Limited(#[from] Limited),
     /// The client has no such audience.
     #[error(transparent)]
-    Audience(#[from] NoAudience),
+    Audience(#[from] NoToken),
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -92,7 +92,8 @@ pub async fn to_tokens(
         }
         let (mut session, user) =
             (live.session.clone(), live.user.as_ref().ok_or(Refused::NoLogin)?);
-        let issued = issue::issued(app, client, audience, "".into(), (&session, user), now)?;
+        let ends_at = session.limits.ends_at;
+        let issued = issue::issued(app, client, audience, "".into(), (ends_at, user), None, now)?;
         let binding = match ask {
             Ask::Access => {
                 return Ok((issue::access_only(app, &session, &issued, client, now).await?, None));
@@ -192,7 +193,9 @@ async fn reload(app: &App, id: SessionId, now: Time) -> Result<Session, Refused>
     if app.store.is_ended(&live.entries()) || check::stands(&live, now).is_err() {
         return Err(Refused::NoLogin);
     }
-    live.session.login.as_ref().map(|_| live.session.clone()).ok_or(Refused::NoLogin)
+    // What an app keeps after a logout is no login of a browser, and never becomes one.
+    let session = Some(live.session).filter(|session| session.granted_by.is_none());
+    session.filter(|session| session.login.is_some()).ok_or(Refused::NoLogin)
 }
 
 async fn prove_password(

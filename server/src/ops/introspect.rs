@@ -6,6 +6,7 @@ use symbolon_core::{
     client::{Client, ClientId, ClientKind},
     handle::Kind,
     id::{EntryId, SessionId, TokenId, UserId},
+    oauth::jwk::Thumbprint,
     secret::SecretText,
     session::Assurance,
     time::Time,
@@ -44,6 +45,8 @@ pub struct Active {
     pub token: Option<(TokenId, Vec<String>)>,
     /// Who acts for the user, where a service exchanged a token for it.
     pub act: Option<Actor>,
+    /// The key that the token is bound to.
+    pub key: Option<Thumbprint>,
     /// The ids that end it when the revocation log names one of them.
     pub revoked_by: Vec<EntryId>,
 }
@@ -101,6 +104,7 @@ async fn cookie(
         expires_at: known.limits.ends_at.min(known.seen_at() + known.limits.idle),
         token: None,
         act: None,
+        key: None,
         revoked_by,
     }))
 }
@@ -123,6 +127,7 @@ fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Acti
         expires_at: claims.exp,
         token: Some((claims.jti, claims.aud.iter().map(str::to_owned).collect())),
         act: claims.act.clone(),
+        key: claims.key,
         revoked_by: verified.entries.to_vec(),
         client: claims.client_id.clone(),
     })

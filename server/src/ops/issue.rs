@@ -9,7 +9,7 @@ use symbolon_core::{
     id::{KeyId, SessionId, TokenId},
     keys::{Algorithm, SigningKey},
     notice::Notice,
-    oauth::grant::GrantType,
+    oauth::{grant::GrantType, jwk::Thumbprint},
     scope,
     secret::SecretText,
     session::Session,
@@ -38,42 +38,71 @@ pub struct Tokens {
     pub session: SessionId,
     /// What the access token may be used for, separated by spaces; empty for nothing in particular.
     pub scope: Box<str>,
+    /// Whether the access token is bound to a key.
+    pub bound: bool,
 }
 
-/// The client asked for an audience that it does not have, or has none at all.
+/// Why the client gets no such token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the client has no such audience")]
-pub struct NoAudience;
+pub enum NoToken {
+    /// It asked for an audience that it does not have, or has none at all.
+    #[error("the client has no such audience")]
+    Audience,
+    /// Its tokens must be bound to a key, and there is none.
+    #[error("the client takes only access tokens that are bound to a key")]
+    Unbound,
+}
 
-/// What an access token says that is issued to `client` for `user` at `now`, under `session` or a session that lives as
-/// long. The clock must have been read before the proof of life.
+/// What an access token says that is issued to `client` for `user` at `now`, under a session that ends at `ends_at`;
+/// `key` is what it is bound to. The clock must have been read before the proof of life.
 ///
 /// # Errors
-/// [`NoAudience`].
+/// [`NoToken`].
 pub fn issued(
     app: &App,
     client: &Client,
     audience: Option<&str>,
     scope: Box<str>,
-    (session, user): (&Session, &User),
+    (ends_at, user): (Time, &User),
+    key: Option<Thumbprint>,
     now: Time,
-) -> Result<Issued, NoAudience> {
+) -> Result<Issued, NoToken> {
+    if client.dpop_bound_access_tokens && key.is_none() {
+        return Err(NoToken::Unbound);
+    }
     let for_userinfo = || scope::has(&scope, scope::OPENID).then(|| userinfo(app));
     let audience = match (client.audience(audience), audience) {
         (Some(own), _) => own.into(),
-        (None, None) => for_userinfo().ok_or(NoAudience)?.into(),
-        (None, Some(asked)) => for_userinfo().filter(|own| own == asked).ok_or(NoAudience)?.into(),
+        (None, None) => for_userinfo().ok_or(NoToken::Audience)?.into(),
+        (None, Some(asked)) => {
+            for_userinfo().filter(|own| own == asked).ok_or(NoToken::Audience)?.into()
+        }
     };
     // No token outlives its session.
-    let expires_at = (now + app.config.lifetimes.access_token).min(session.limits.ends_at);
+    let expires_at = (now + app.config.lifetimes.access_token).min(ends_at);
     let roles = user.roles.iter().cloned().collect();
-    Ok(Issued { at: now, expires_at, audience, scope, roles })
+    Ok(Issued { at: now, expires_at, audience, scope, roles, key })
 }
 
-/// What an access token says that is issued to a machine for itself. Its session does not run out.
-pub fn issued_to_machine(app: &App, audience: Box<str>, scope: Box<str>, now: Time) -> Issued {
+/// What an access token says that is issued to a machine for itself; without `audience` for its first one. Its session
+/// does not run out.
+///
+/// # Errors
+/// [`NoToken`].
+pub fn issued_to_machine(
+    app: &App,
+    client: &Client,
+    audience: Option<&str>,
+    scope: Box<str>,
+    key: Option<Thumbprint>,
+    now: Time,
+) -> Result<Issued, NoToken> {
+    if client.dpop_bound_access_tokens && key.is_none() {
+        return Err(NoToken::Unbound);
+    }
+    let audience = client.audience(audience).ok_or(NoToken::Audience)?.into();
     let expires_at = now + app.config.lifetimes.access_token;
-    Issued { at: now, expires_at, audience, scope, roles: Vec::new() }
+    Ok(Issued { at: now, expires_at, audience, scope, roles: Vec::new(), key })
 }
 
 /// The session cookie of a session that has one.
@@ -172,6 +201,7 @@ fn tokens(session: &Session, issued: &Issued, access: SecretText, now: Time) -> 
         login_ends_at: session.login.as_ref().map(|_| session.limits.ends_at),
         session: session.id,
         scope: issued.scope.clone(),
+        bound: issued.key.is_some(),
     }
 }
 
@@ -202,6 +232,7 @@ async fn access(
         acr: stronger.map(|login| login.assurance.as_str().into()),
         amr: Vec::new(),
         act,
+        key: issued.key,
     };
     sign(app, client.algorithm, now, |key| claims.issue(client.token_type, key)).await
 }
@@ -235,13 +266,17 @@ async fn id_token(
     else {
         return Ok(None);
     };
-    // Whoever is told of a session hears of its end. The note comes first: no ID token leaves without it.
-    super::tell::note(app, session.id, client, &login.user.to_string(), now).await?;
+    // Whoever is told of a session hears of its end. The note comes first: no ID token leaves without it. Of a login that
+    // is over the client has heard: what outlives it tells nothing new.
+    let told = session.told_as();
+    if told == session.id || app.store.is_live(told).await? {
+        super::tell::note(app, told, client, &login.user.to_string(), now).await?;
+    }
     let token = IdToken {
         issuer: app.config.public_url.issuer(),
         client: &client.id,
         login,
-        session: session.id,
+        session: told,
         issued_at: issued.at,
         expires_at: issued.expires_at,
         nonce,

@@ -19,7 +19,7 @@ use symbolon_core::{
 
 use super::{
     TRIES_MAX, Unavailable,
-    issue::{self, NoAudience, Tokens},
+    issue::{self, NoToken, Tokens},
 };
 use crate::{
     app::{App, Os},
@@ -88,7 +88,7 @@ pub enum Refused {
     Limited(#[from] Limited),
     /// The client has no such audience.
     #[error(transparent)]
-    Audience(#[from] NoAudience),
+    Audience(#[from] NoToken),
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -243,7 +243,8 @@ fn new_session(
                 &attempt.client,
                 audience.as_deref(),
                 "".into(),
-                (&session, user),
+                (session.limits.ends_at, user),
+                None,
                 now,
             )?;
             let whence = Whence::new(attempt.device.address, &attempt.device.user_agent);

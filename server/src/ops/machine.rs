@@ -9,13 +9,14 @@ use symbolon_core::{
     audit::{Act, Event},
     change::{Change, Write},
     client::Client,
+    oauth::jwk::Thumbprint,
     session::{Device, Session},
     time::Time,
 };
 
 use super::{
     TRIES_MAX, Unavailable,
-    issue::{self, NoAudience, Tokens},
+    issue::{self, NoToken, Tokens},
 };
 use crate::{
     app::{App, Os},
@@ -30,14 +31,14 @@ pub enum Refused {
     Scope,
     /// It has no such audience.
     #[error(transparent)]
-    Audience(#[from] NoAudience),
+    Audience(#[from] NoToken),
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
 
 /// An access token for the client itself, which has authenticated. Without `scope` it may do all that the client may;
-/// without `resource` it is for the client's first audience (RFC 8707).
+/// without `resource` it is for the client's first audience (RFC 8707). `key` is what it is bound to.
 ///
 /// # Errors
 /// [`Refused`].
@@ -45,13 +46,13 @@ pub async fn tokens(
     app: &App,
     client: &Client,
     (scope, resource): (Option<&str>, Option<&str>),
+    key: Option<Thumbprint>,
     device: &Device,
     now: Time,
 ) -> Result<Tokens, Refused> {
     let scope = client.scope_of_machine(scope).ok_or(Refused::Scope)?;
-    let audience = client.audience(resource).ok_or(NoAudience)?.into();
+    let issued = issue::issued_to_machine(app, client, resource, scope, key, now)?;
     let session = session(app, client, device, now).await?;
-    let issued = issue::issued_to_machine(app, audience, scope, now);
     Ok(issue::access_only(app, &session, &issued, client, now).await?)
 }
 

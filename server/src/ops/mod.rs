@@ -1,6 +1,7 @@
 //! The acts, one file each: load, let core decide, commit. Nothing here knows HTTP; nothing here decides.
 
 pub mod apps;
+pub mod assertion;
 pub mod check;
 pub mod clients;
 pub mod code;

@@ -4,6 +4,7 @@ use symbolon_core::{
     client::Client,
     family::{Binding, Whence},
     handle::{Handle, InvalidHandle, Kind},
+    oauth::jwk::Thumbprint,
     refresh::{self, Presented, Refresh},
     secret::SecretText,
     session::{Device, Lapse},
@@ -25,6 +26,8 @@ pub struct Use<'a> {
     pub client: &'a Client,
     /// What the client showed besides.
     pub shown: Binding,
+    /// The key that the next access token shall be bound to.
+    pub key: Option<Thumbprint>,
     /// What the next access token shall be good for; `None`: all that the client may do.
     pub scope: Option<&'a str>,
     /// For which of the client's resource servers the next access token shall be; `None`: for the same as before.
@@ -47,7 +50,7 @@ pub enum Refused {
     Scope,
     /// The client has no such audience, or lost it since.
     #[error(transparent)]
-    Audience(#[from] issue::NoAudience),
+    Audience(#[from] issue::NoToken),
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -110,7 +113,8 @@ fn decide(
     let user = live.user.as_ref().ok_or(check::Refused::Lapsed(Lapse::User))?;
     let audience = Some(used.resource.unwrap_or(&family.issued.audience));
     let scope = family.scope_of(used.scope).ok_or(Refused::Scope)?;
-    let issued = issue::issued(app, used.client, audience, scope, (session, user), now)?;
+    let ends_at = session.limits.ends_at;
+    let issued = issue::issued(app, used.client, audience, scope, (ends_at, user), used.key, now)?;
     let active = keys
         .ring
         .handle_key(now)

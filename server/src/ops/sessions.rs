@@ -57,3 +57,12 @@ pub async fn one(
         Found::Ended(reason, _) => Err(reason),
     }))
 }
+
+/// Whether a session is the browser's own, or that of an application under it. One that has ended still is: an
+/// application may revoke its tokens before it sends the browser to log out.
+///
+/// # Errors
+/// [`Unavailable`].
+pub async fn is_of(app: &App, browser: SessionId, id: SessionId) -> Result<bool, Unavailable> {
+    Ok(id == browser || app.store.is_child(id, browser).await?)
+}

@@ -382,7 +382,36 @@ impl Store {
     ) -> Result<Option<Session>, StoreError> {
         let query = "SELECT * FROM sessions WHERE parent = $1 AND client = $2 AND ended_at IS NULL";
         let query = sqlx::query(query).bind(&parent.as_bytes()[..]).bind(client.as_str());
-        query.fetch_optional(&self.readers).await?.map(|row| rows::session(&row)).transpose()
+        self.read(query).await?.first().map(rows::session).transpose()
+    }
+
+    /// Whether a session, live or ended, is or was under this one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_child(&self, id: SessionId, parent: SessionId) -> Result<bool, StoreError> {
+        let query = sqlx::query("SELECT 1 FROM sessions WHERE id = $1 AND parent = $2");
+        let query = query.bind(&id.as_bytes()[..]).bind(&parent.as_bytes()[..]);
+        Ok(!self.read(query).await?.is_empty())
+    }
+
+    /// Whether a session has not ended.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_live(&self, session: SessionId) -> Result<bool, StoreError> {
+        let query = sqlx::query("SELECT 1 FROM sessions WHERE id = $1 AND ended_at IS NULL");
+        Ok(!self.read(query.bind(&session.as_bytes()[..])).await?.is_empty())
+    }
+
+    /// The live session of the tokens that outlive the login of an app's session.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn detached(&self, child: SessionId) -> Result<Option<Session>, StoreError> {
+        let query = "SELECT * FROM sessions WHERE granted_by = $1 AND ended_at IS NULL";
+        let query = sqlx::query(query).bind(&child.as_bytes()[..]);
+        self.read(query).await?.first().map(rows::session).transpose()
     }
 
     /// The live session of a machine client.
@@ -393,7 +422,7 @@ impl Store {
         let query = "SELECT * FROM sessions WHERE client = $1 AND user_id IS NULL AND parent IS NULL \
                      AND cookie_generation IS NULL AND ended_at IS NULL";
         let query = sqlx::query(query).bind(client.as_str());
-        query.fetch_optional(&self.readers).await?.map(|row| rows::session(&row)).transpose()
+        self.read(query).await?.first().map(rows::session).transpose()
     }
 
     /// The authorization code of this digest, used or not.
@@ -403,7 +432,7 @@ impl Store {
     pub async fn code(&self, digest: &CodeDigest) -> Result<Option<Code>, StoreError> {
         let query =
             sqlx::query("SELECT * FROM codes WHERE digest = $1").bind(&digest.as_bytes()[..]);
-        query.fetch_optional(&self.readers).await?.map(|row| rows::code(&row)).transpose()
+        self.read(query).await?.first().map(rows::code).transpose()
     }
 
     /// The device of this device code that waits, or waits in vain. Not one that was allowed: that has a code.
@@ -465,7 +494,7 @@ impl Store {
         let query = "SELECT device FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND ends_at > $2 \
                      ORDER BY opened_at DESC LIMIT 16";
         let query = sqlx::query(query).bind(&user.as_bytes()[..]).bind(now.millis());
-        query.fetch_all(&self.readers).await?.iter().map(rows::device).collect()
+        self.read(query).await?.iter().map(rows::device).collect()
     }
 
     /// The user of this id.

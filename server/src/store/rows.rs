@@ -93,6 +93,7 @@ pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
         id: id(row, "id")?,
         version: Version(count(row, "version")?),
         parent: optional_id(row, "parent")?,
+        granted_by: optional_id(row, "granted_by")?,
         client: client.parse().map_err(|error| damaged("sessions", error))?,
         login: login(row)?,
         device: device(row)?,
@@ -135,8 +136,9 @@ fn cookie(row: &SqliteRow) -> Result<Option<Cookie>, StoreError> {
 
 pub(super) fn insert_session(session: &Session) -> Result<Statement<'_>, StoreError> {
     let query = "INSERT INTO sessions (id, parent, client, user_id, epoch, auth_at, methods, assurance, remembered, \
-                 device, opened_at, seen_at, idle_ms, ends_at, salt, cookie_generation, cookie_key, families, version) \
-                 SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 1 \
+                 device, opened_at, seen_at, idle_ms, ends_at, salt, cookie_generation, cookie_key, families, granted_by, \
+                 version) \
+                 SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, 1 \
                  WHERE ($2 IS NULL OR EXISTS (SELECT 1 FROM sessions WHERE id = $2 AND ended_at IS NULL)) \
                  AND ($4 IS NULL OR EXISTS \
                  (SELECT 1 FROM users WHERE id = $4 AND epoch <= $5 AND disabled_at IS NULL))";
@@ -159,7 +161,8 @@ pub(super) fn insert_session(session: &Session) -> Result<Statement<'_>, StoreEr
         .bind(&session.salt.expose()[..])
         .bind(session.cookie.map(|cookie| i64::from(cookie.generation.0)))
         .bind(session.cookie.as_ref().map(|cookie| &cookie.key.as_bytes()[..]))
-        .bind(json(&session.families)?))
+        .bind(json(&session.families)?)
+        .bind(session.granted_by.as_ref().map(|id| &id.as_bytes()[..])))
 }
 
 /// What can change of a live session. Its id, parent, client, user, limits and salt cannot.

@@ -563,7 +563,8 @@ async fn forbid(
     let query = sqlx::query(query).bind(&user.as_bytes()[..]).bind(client);
     query.execute(&mut *connection).await?;
     let query = "UPDATE sessions SET ended_at = $3, end_reason = $4, families = '', device = '' \
-                 WHERE ended_at IS NULL AND user_id = $1 AND client = $2 AND parent IS NOT NULL RETURNING id";
+                 WHERE ended_at IS NULL AND user_id = $1 AND client = $2 \
+                 AND (parent IS NOT NULL OR granted_by IS NOT NULL) RETURNING id";
     let query = sqlx::query(query).bind(&user.as_bytes()[..]).bind(client).bind(at.millis());
     let ended = query.bind(Reason::EndedByUser.as_str()).fetch_all(connection).await?;
     if forgotten == 0 && ended.is_empty() {
@@ -591,12 +592,15 @@ async fn keep_newest(
     keep: u32,
     at: Time,
 ) -> Result<Vec<EntryId>, StoreError> {
-    let query = "SELECT id FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND parent IS NULL \
-                 ORDER BY opened_at DESC LIMIT 1000 OFFSET $2";
-    let query = sqlx::query(query).bind(&user.as_bytes()[..]).bind(i64::from(keep));
     let mut ended = Vec::new();
-    for id in ids(&query.fetch_all(&mut *connection).await?)? {
-        ended.extend(end_tree(connection, id, Reason::TooMany, at).await?);
+    // What apps keep after a logout pushes out no login, nor the other way round.
+    for detached in [false, true] {
+        let query = "SELECT id FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND parent IS NULL \
+                     AND (granted_by IS NOT NULL) = $3 ORDER BY opened_at DESC LIMIT 1000 OFFSET $2";
+        let query = sqlx::query(query).bind(&user.as_bytes()[..]).bind(i64::from(keep));
+        for id in ids(&query.bind(detached).fetch_all(&mut *connection).await?)? {
+            ended.extend(end_tree(connection, id, Reason::TooMany, at).await?);
+        }
     }
     Ok(ended.into_iter().map(SessionId::entry).collect())
 }

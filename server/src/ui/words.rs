@@ -114,11 +114,11 @@ words! {
     // Devices without a browser.
     device_title: "Connect a device", "기기 연결";
     user_code: "Code", "코드";
-    user_code_hint: "The 8 letters that your device shows, such as WDJB-MJHT.", "기기에 표시된 글자 8개를 입력해 주세요. 예: WDJB-MJHT";
+    user_code_hint: "The 8 letters that your device shows, such as WDJB-MJHT.", "기기에 WDJB-MJHT처럼 표시된 글자 8개를 입력해 주세요.";
     device_shows: "Your device must show this code:", "기기에 표시되어 있어야 하는 코드:";
     device_warning: "Allow this only if you see this code on a device of yours right now. If somebody sent or read it to you, do not allow it: they would be logged in as you.", "지금 내 기기에 이 코드가 보일 때만 허용하세요. 다른 사람이 보내거나 불러 준 코드라면 허용하지 마세요. 그 사람이 내 계정으로 로그인하게 돼요.";
     device_allowed: "The device is connected", "기기를 연결했어요";
-    device_allowed_body: "It goes on by itself in a moment. It stays logged in for as long as this browser, and you can end it on your account page.", "잠시 뒤 기기에서 저절로 이어져요. 이 브라우저의 로그인이 끝나면 기기도 로그아웃되고, 계정 페이지에서 언제든지 종료할 수 있어요.";
+    device_allowed_body: "It goes on by itself in a moment. You can end it at any time on your account page.", "잠시 뒤 기기에서 저절로 이어져요. 계정 페이지에서 언제든지 종료할 수 있어요.";
     device_denied: "The device is not connected", "기기를 연결하지 않았어요";
     device_denied_body: "It gets nothing. If somebody gave you the code, they wanted to get into your account.", "기기는 아무 권한도 받지 못했어요. 다른 사람이 알려 준 코드였다면 내 계정에 들어오려던 시도였을 수 있어요.";
 

@@ -293,6 +293,62 @@ async fn the_login_page_knows_who_is_expected() {
 }
 
 #[tokio::test]
+async fn what_nobody_asks_for_changes_nothing() {
+    let provider = Provider::new().await;
+    let browser = provider.world.cookie("user").await;
+    let long = "n".repeat(384);
+    for changes in [
+        &[("display", "page")][..],
+        &[("display", "popup")],
+        &[("claims_locales", "se")],
+        &[("extra", "foobar")],
+        &[("acr_values", "1 2")],
+        &[("scope", "profile openid")],
+        &[("state", "")],
+        &[("nonce", &long[..64])],
+        &[("nonce", &long)],
+    ] {
+        // The same in another order.
+        let sent = request(changes);
+        let turned: Vec<&str> = sent.split('&').rev().collect();
+        for query in [turned.join("&"), sent] {
+            let answer = provider.get(&browser, &query).await.expect(303);
+            let code = said(&answer, "code").unwrap_or_else(|| panic!("{changes:?}: {answer:?}"));
+            let without_state = changes[0].0 == "state";
+            assert_eq!(said(&answer, "state").is_none(), without_state);
+            let tokens = provider.redeem(&provider.ours, &code).await.expect(200);
+            let claims = tokens.text_of("id_token").split('.').nth(1).unwrap().to_owned();
+            let claims = URL_SAFE_NO_PAD.decode(claims).unwrap();
+            let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+            assert_eq!(claims["acr"], "aal1");
+            let nonce = changes.iter().find(|(name, _)| *name == "nonce").map(|(_, value)| *value);
+            assert_eq!(claims["nonce"].as_str(), nonce);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_uri_keeps_its_query() {
+    let provider = Provider::new().await;
+    let world = &provider.world;
+    let browser = world.cookie("user").await;
+    let registered = "https://query.example/in?tenant=a&b=c";
+    let query = json!({ "first_party": true, "redirect_uris": [registered] });
+    world.add_client("query", "confidential", query).await;
+    let to = |uri| [("client_id", "query"), ("redirect_uri", uri)];
+    let answer = provider.authorize(&browser, &to(registered)).await.expect(303);
+    assert!(answer.location().starts_with(&format!("{registered}&code=")), "{answer:?}");
+    for evil in [
+        "https://query.example/in",
+        "https://query.example/in?tenant=b&b=c",
+        "https://query.example/in?b=c&tenant=a",
+        "https://query.example/in?tenant=a&b=c&d=e",
+    ] {
+        provider.authorize(&browser, &to(evil)).await.expect(400);
+    }
+}
+
+#[tokio::test]
 async fn an_answer_by_form() {
     let provider = Provider::new().await;
     let browser = provider.world.cookie("user").await;

@@ -288,6 +288,26 @@ async fn an_id_token_that_crosses_the_end_is_told_of_it() {
     assert_eq!(shop.due().await.len(), 1);
 }
 
+/// What outlives the login was told of under the login's name, and says nothing new when it goes on.
+#[tokio::test]
+async fn tokens_that_outlive_the_login_tell_once_of_its_end() {
+    let shop = Shop::new().await;
+    let (world, receiver) = (&shop.world, &shop.receiver);
+    let cookie = world.cookie("user").await;
+    let answer = sign_in(world, &cookie, &shop.web, "openid offline_access").await;
+    shop.log_out(&cookie).await;
+    shop.deliver().await;
+    let [request] = &receiver.heard()[..] else { panic!("one is told: {:?}", receiver.heard()) };
+    let id_token = answer.text_of("id_token");
+    let login = decoded(id_token.split('.').nth(1).unwrap())["sid"].clone();
+    assert_eq!(claims(request)["sid"], login);
+    let refresh = answer.text_of("refresh_token");
+    let fields = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str())];
+    let refreshed = world.send(ask("POST", "/oauth2/token").form(&fields).basic(&shop.web)).await;
+    assert_ne!(refreshed.expect(200).text_of("id_token"), "");
+    assert_eq!(shop.due().await, []);
+}
+
 #[tokio::test]
 async fn nobody_hears_of_what_they_were_not_told() {
     let shop = Shop::new().await;

@@ -142,20 +142,71 @@ fn every_link_leads_somewhere() {
     }
 }
 
-/// ARCHITECTURE.md names tests as `path/to/file.rs::name`.
+/// Pages that promise something name the tests of it, as `path/to/file.rs::name`.
 #[test]
 fn every_named_test_exists() {
-    let text = read(&root().join("ARCHITECTURE.md"));
-    let named: Vec<_> = text.split('`').filter_map(|code| code.split_once(".rs::")).collect();
-    assert!(named.len() > 20, "only {} tests are named", named.len());
-    for (file, name) in named {
-        let source = read(&root().join(format!("{file}.rs")));
-        let found = source.match_indices(&format!("fn {name}(")).any(|(at, _)| {
-            let before = &source[source[..at].rfind("\n\n").unwrap_or(0)..at];
-            before.contains("test]") || before.contains("test(")
-        });
-        assert!(found, "{file}.rs has no test {name}");
+    for (page, least) in [
+        ("ARCHITECTURE.md", 20),
+        ("docs/conformance.md", 60),
+        ("docs/rfc9700.md", 40),
+        ("docs/rfc8725.md", 20),
+    ] {
+        let text = read(&root().join(page));
+        let named: Vec<_> = text.split('`').filter_map(|code| code.split_once(".rs::")).collect();
+        assert!(named.len() >= least, "{page} names only {} tests", named.len());
+        for (file, name) in named {
+            let source = read(&root().join(format!("{file}.rs")));
+            assert!(has_test(&source, name), "{page}: {file}.rs has no test {name}");
+        }
     }
+}
+
+fn has_test(source: &str, name: &str) -> bool {
+    source.match_indices(&format!("fn {name}(")).any(|(at, _)| {
+        let before = &source[source[..at].rfind("\n\n").unwrap_or(0)..at];
+        before.contains("test]") || before.contains("test(")
+    })
+}
+
+/// A check of a conformance plan is covered by a test, or the page says why not.
+#[test]
+fn every_check_is_covered_or_said_not_to_be() {
+    let text = read(&root().join("docs/conformance.md"));
+    let checks: Vec<_> = text.lines().filter(|line| line.starts_with("| `")).collect();
+    assert!(checks.len() > 100, "only {} checks are listed", checks.len());
+    for check in checks {
+        let says = [".rs::", "Not yet", "Refused on purpose", "Cannot be asked for"];
+        assert!(says.iter().any(|says| check.contains(says)), "{check}");
+    }
+}
+
+/// What the guide shows of a library is from the relying parties that run in `e2e/clients`: each piece between lines with
+/// an ellipsis stands in one of their files, line for line.
+#[test]
+fn what_is_shown_of_libraries_is_what_was_tested() {
+    let clients = root().join("e2e/clients");
+    for page in ["applications.md", "applications.ko.md"] {
+        let text = read(&root().join("docs/guide").join(page));
+        let links = between(&text, "e2e/clients/", ')').filter(|link| clients.join(link).is_file());
+        let files: Vec<_> = links.map(|link| trimmed(&read(&clients.join(link)))).collect();
+        let mut pieces = 0;
+        for language in ["yaml", "js", "go", "python"] {
+            for block in text.split(&format!("```{language}\n")).skip(1) {
+                let block = block.split("```").next().unwrap();
+                for piece in trimmed(block).split(|line| line.contains('…')) {
+                    let stands =
+                        |file: &Vec<String>| file.windows(piece.len()).any(|it| it == piece);
+                    assert!(piece.is_empty() || files.iter().any(stands), "{page}: {piece:#?}");
+                    pieces += 1;
+                }
+            }
+        }
+        assert!(pieces >= 15, "{page} shows only {pieces}");
+    }
+}
+
+fn trimmed(text: &str) -> Vec<String> {
+    text.lines().map(|line| line.trim().to_owned()).collect()
 }
 
 fn check_forward(path: &Path, shown: &str) {

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod assertion;
+#[cfg(test)]
 mod attacks;
 #[cfg(test)]
 mod authorize;
@@ -20,6 +22,8 @@ mod device;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod dpop;
+#[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod faults;
@@ -32,6 +36,8 @@ mod forward;
 #[cfg(test)]
 mod jobs;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod listen;
@@ -39,6 +45,8 @@ mod listen;
 mod machines;
 #[cfg(test)]
 mod oauth;
+#[cfg(test)]
+mod offline;
 #[cfg(test)]
 mod prober;
 #[cfg(test)]

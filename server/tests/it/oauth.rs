@@ -8,10 +8,10 @@ use symbolon_core::keys::{Jwk, VerifyingKey};
 use crate::world::{Answer, Ask, ORIGIN, World, ask};
 
 pub(crate) const CALLBACK: &str = "https://web.example/callback";
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
-type Client = (String, String);
-type Fields<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Client = (String, String);
+pub(crate) type Fields<'a> = &'a [(&'a str, &'a str)];
 
 /// A server with clients of each kind.
 pub(crate) struct Provider {
@@ -22,7 +22,7 @@ pub(crate) struct Provider {
     spa: Client,
 }
 
-fn s256(text: &str) -> String {
+pub(crate) fn s256(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
 }
 
@@ -33,7 +33,7 @@ fn changed<'a>(fields: Fields<'a>, changes: Fields<'a>) -> Vec<(&'a str, &'a str
 }
 
 /// A parameter of where the browser is sent.
-fn sent(location: &str, name: &str) -> Option<String> {
+pub(crate) fn sent(location: &str, name: &str) -> Option<String> {
     let (_, query) = location.split_once('?')?;
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap();
     pairs.into_iter().find(|(own, _)| own == name).map(|(_, value)| value)
@@ -66,7 +66,7 @@ impl Provider {
         Self { world, web, spa }
     }
 
-    async fn authorize(&self, cookie: &str, changes: Fields<'_>) -> Answer {
+    pub(crate) async fn authorize(&self, cookie: &str, changes: Fields<'_>) -> Answer {
         let challenge = s256(VERIFIER);
         let fields = [
             ("response_type", "code"),
@@ -114,7 +114,12 @@ impl Provider {
         self.world.send(Self::redemption(&code, &own)).await.expect(200)
     }
 
-    async fn refresh(&self, client: &Client, token: &str, changes: Fields<'_>) -> Answer {
+    pub(crate) async fn refresh(
+        &self,
+        client: &Client,
+        token: &str,
+        changes: Fields<'_>,
+    ) -> Answer {
         let fields = [("grant_type", "refresh_token"), ("refresh_token", token)];
         let request = ask("POST", "/oauth2/token");
         let request = if client.1.is_empty() {
@@ -126,12 +131,12 @@ impl Provider {
         self.world.send(request).await
     }
 
-    async fn introspect(&self, token: &str) -> Value {
+    pub(crate) async fn introspect(&self, token: &str) -> Value {
         let about = ask("POST", "/oauth2/introspect").basic(&self.web).form(&[("token", token)]);
         self.world.send(about).await.expect(200).json()
     }
 
-    async fn is_active(&self, token: &str) -> bool {
+    pub(crate) async fn is_active(&self, token: &str) -> bool {
         self.introspect(token).await["active"] == true
     }
 

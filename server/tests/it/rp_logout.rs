@@ -250,6 +250,23 @@ async fn open_redirect_on_logout() {
     }
 }
 
+/// Apache's mod_auth_openidc does so: it revokes its refresh token, and then sends the browser with its ID token.
+#[tokio::test]
+async fn an_application_that_revoked_its_tokens_logs_out_without_a_question() {
+    let shop = Shop::new().await;
+    let cookie = shop.world.cookie("user").await;
+    let tokens = sign_in(&shop.world, &cookie, &shop.web, "openid").await;
+    let refresh_token = tokens.text_of("refresh_token");
+    let revoke = ask("POST", "/oauth2/revoke").form(&[("token", refresh_token.as_str())]);
+    shop.world.send(revoke.basic(&shop.web)).await.expect(200);
+    assert!(shop.world.cookie_counts(&cookie).await);
+    let hint = tokens.text_of("id_token");
+    let fields = [("id_token_hint", hint.as_str()), ("post_logout_redirect_uri", GOODBYE)];
+    let answer = shop.get(&cookie, &fields).await.expect(303);
+    assert_eq!(answer.location(), GOODBYE);
+    assert!(!shop.world.cookie_counts(&cookie).await);
+}
+
 #[tokio::test]
 async fn logout_csrf_ends_nothing() {
     let shop = Shop::new().await;

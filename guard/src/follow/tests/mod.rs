@@ -384,6 +384,7 @@ fn claims() -> token::Claims {
         acr: Some("aal2".into()),
         amr: Vec::new(),
         act: None,
+        key: None,
     }
 }
 

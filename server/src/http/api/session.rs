@@ -249,7 +249,7 @@ pub async fn session(identity: Identity) -> Response {
         auth_time: identity.auth_time.map(Time::secs),
         carried_by: match identity.half() {
             Some(Half::TokenCookie) => "token-cookie",
-            Some(Half::Bearer) => "token",
+            Some(Half::Bearer | Half::Dpop) => "token",
             _ => "session",
         },
         csrf_token: identity.csrf_token(),
@@ -264,6 +264,9 @@ pub struct SessionItem {
     pub sid: String,
     /// The client that it was opened for.
     pub client_id: String,
+    /// The session of an application that it outlives, with `offline_access`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub granted_by: Option<String>,
     /// Whether this request is carried by it.
     pub current: bool,
     /// What a person calls the device.
@@ -317,6 +320,7 @@ impl SessionItem {
         Self {
             sid: session.id.to_string(),
             client_id: session.client.to_string(),
+            granted_by: session.granted_by.map(|id| id.to_string()),
             current: current == Some(session.id),
             device: session.device.label.to_string(),
             address: session.device.address.to_string(),
@@ -398,7 +402,7 @@ pub async fn end_sessions(
     };
     let ended = ops::end::sessions_of(&http.app, user, keep, Reason::EndedByUser, now()).await?;
     let mut set = HeaderMap::new();
-    if keep.is_none() && identity.half() != Some(Half::Bearer) {
+    if keep.is_none() && !matches!(identity.half(), Some(Half::Bearer | Half::Dpop)) {
         output::clear_all(&http, &mut set);
     }
     confirm.answer(&http.app, set, Some(json!(Ended { ended }))).await

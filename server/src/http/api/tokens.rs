@@ -99,6 +99,7 @@ async fn refresh_now(
             token,
             client: &client,
             shown,
+            key: None,
             scope: None,
             resource: None,
             device: &caller.device,
@@ -144,8 +145,15 @@ async fn by_cookie(
 ) -> Result<Tokens, Problem> {
     let cookies = http.rules.layout().read(headers).map_err(|_| problem::MALFORMED)?;
     let token = cookies.get(Cookie::Refresh).ok_or(problem::GRANT)?;
-    let used =
-        Use { token: &token, client, shown, scope: None, resource: None, device: &caller.device };
+    let used = Use {
+        token: &token,
+        client,
+        shown,
+        key: None,
+        scope: None,
+        resource: None,
+        device: &caller.device,
+    };
     Ok(ops::refresh::refresh(&http.app, used, now()).await?)
 }
 

@@ -27,7 +27,7 @@ pub async fn begin(
     caller: Caller,
     parameters: Parameters,
 ) -> Result<Response, OauthError> {
-    let (client, shown) = parameters.client(&headers, &http)?;
+    let (client, shown) = parameters.client(&headers, &http).await?;
     if !client.may_use(GrantType::DeviceCode) {
         return Err(OauthError::unauthorized_client("the client's grant_types have no such grant"));
     }
@@ -38,7 +38,7 @@ pub async fn begin(
     let what = (parameters.get("scope").unwrap_or_default(), parameters.get("resource"));
     let codes = ops::device::begin(&http.app, &client, what, now()).await;
     let codes = codes.map_err(|refused| match refused {
-        NotBegun::Audience(_) => OauthError::TARGET,
+        NotBegun::Audience => OauthError::TARGET,
         NotBegun::TooMany => OauthError::TOO_MANY,
         NotBegun::Unavailable(error) => error.into(),
     })?;

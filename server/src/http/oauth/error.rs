@@ -7,6 +7,7 @@ use axum::{
 };
 use serde_json::json;
 use symbolon_core::oauth::authorization::Fault;
+use symbolon_guard::dpop::{NONCE, Unproven};
 
 use super::super::problem::Problem;
 use crate::ops::Unavailable;
@@ -22,12 +23,13 @@ pub struct OauthError {
     /// The client tried HTTP Basic, and hears so.
     basic: bool,
     retry_after_secs: Option<u64>,
+    nonce: Option<HeaderValue>,
 }
 
 impl OauthError {
     const fn new(error: &'static str, says: &'static str) -> Self {
         let status = StatusCode::BAD_REQUEST;
-        Self { error, says, status, basic: false, retry_after_secs: None }
+        Self { error, says, status, basic: false, retry_after_secs: None, nonce: None }
     }
 
     /// A parameter is missing, stands twice, or does not go with another.
@@ -36,7 +38,7 @@ impl OauthError {
     }
 
     /// The client is not known, or did not prove that it is who it says.
-    pub const fn invalid_client(basic: bool) -> Self {
+    pub fn invalid_client(basic: bool) -> Self {
         let status = StatusCode::UNAUTHORIZED;
         let says = "the client is not known, or did not authenticate";
         Self { status, basic, ..Self::new("invalid_client", says) }
@@ -60,6 +62,19 @@ impl OauthError {
     /// More than was granted.
     pub const SCOPE: Self = Self::new("invalid_scope", "the scope is more than was granted");
 
+    /// The proof of a key is missing, or is none for this request (RFC 9449, section 5).
+    pub const PROOF: Self = Self::new(
+        "invalid_dpop_proof",
+        "the DPoP proof is missing, not one of this request, or was used before",
+    );
+
+    /// Not now.
+    fn unavailable(retry_after_secs: u64) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let told = Self::new("temporarily_unavailable", "try again after Retry-After");
+        Self { status, retry_after_secs: Some(retry_after_secs), ..told }
+    }
+
     /// The client gets no tokens for that resource server, or for none at all (RFC 8707, section 2).
     pub const TARGET: Self = Self::new("invalid_target", "the client has no such audience");
 
@@ -79,9 +94,12 @@ impl OauthError {
 
     /// Too many pushed requests or devices of this client wait for their users (RFC 9126, section 2.3).
     pub const TOO_MANY: Self = Self {
+        error: "temporarily_unavailable",
+        says: "too many requests of this client wait",
         status: StatusCode::TOO_MANY_REQUESTS,
+        basic: false,
         retry_after_secs: Some(60),
-        ..Self::new("temporarily_unavailable", "too many requests of this client wait")
+        nonce: None,
     };
 }
 
@@ -91,15 +109,22 @@ impl From<Fault> for OauthError {
     }
 }
 
+impl From<Unproven> for OauthError {
+    fn from(unproven: Unproven) -> Self {
+        match unproven {
+            Unproven::Invalid => Self::PROOF,
+            Unproven::Nonce(nonce) => {
+                let says = "the DPoP proof must repeat the nonce of the header DPoP-Nonce";
+                Self { nonce: Some(nonce), ..Self::new("use_dpop_nonce", says) }
+            }
+            Unproven::Full => Self::unavailable(1),
+        }
+    }
+}
+
 impl From<Unavailable> for OauthError {
     fn from(error: Unavailable) -> Self {
-        let after = Problem::from(error).retry_after_secs();
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        Self {
-            status,
-            retry_after_secs: after,
-            ..Self::new("temporarily_unavailable", "try again after Retry-After")
-        }
+        Self::unavailable(Problem::from(error).retry_after_secs().unwrap_or(1))
     }
 }
 
@@ -115,6 +140,7 @@ impl IntoResponse for OauthError {
             headers.insert(header::WWW_AUTHENTICATE, basic);
         }
         headers.extend(self.retry_after_secs.map(|s| (header::RETRY_AFTER, HeaderValue::from(s))));
+        headers.extend(self.nonce.map(|nonce| (NONCE, nonce)));
         response
     }
 }

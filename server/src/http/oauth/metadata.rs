@@ -9,7 +9,10 @@ use axum::{
 use serde_json::json;
 use symbolon_core::{
     keys::Algorithm,
-    oauth::authorization::{PROMPTS, ResponseMode},
+    oauth::{
+        authorization::{PROMPTS, ResponseMode},
+        jwk::SignatureAlgorithm,
+    },
     profile, scope,
     session::Assurance,
 };
@@ -20,20 +23,11 @@ use crate::http::Http;
 /// `GET /.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`.
 pub async fn metadata(State(http): State<Http>) -> Response {
     let issuer = http.app.config.public_url.issuer();
-    let at = |path: &str| format!("{issuer}{path}");
     let algorithms = Algorithm::ALL.map(Algorithm::name);
+    let of_clients = SignatureAlgorithm::ALL.map(SignatureAlgorithm::name);
     let claims: Vec<_> = ID_TOKEN_CLAIMS.iter().copied().chain(profile::names()).collect();
-    let document = json!({
+    let mut document = json!({
         "issuer": issuer,
-        "authorization_endpoint": at("/oauth2/authorize"),
-        "pushed_authorization_request_endpoint": at("/oauth2/par"),
-        "device_authorization_endpoint": at("/oauth2/device_authorization"),
-        "token_endpoint": at("/oauth2/token"),
-        "userinfo_endpoint": at("/oauth2/userinfo"),
-        "end_session_endpoint": at("/oauth2/logout"),
-        "jwks_uri": at("/.well-known/jwks.json"),
-        "introspection_endpoint": at("/oauth2/introspect"),
-        "revocation_endpoint": at("/oauth2/revoke"),
         "scopes_supported": scope::STANDARD,
         "claims_supported": claims,
         // Of the `claims` parameter an essential `acr` counts, and no more.
@@ -49,8 +43,13 @@ pub async fn metadata(State(http): State<Http>) -> Response {
         "userinfo_signing_alg_values_supported": algorithms,
         "access_token_signing_alg_values_supported": algorithms,
         "token_endpoint_auth_methods_supported": parameters::METHODS,
-        "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
-        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
+        "token_endpoint_auth_signing_alg_values_supported": of_clients,
+        // A public client proves nothing, so it learns nothing about tokens.
+        "introspection_endpoint_auth_methods_supported": parameters::METHODS[..3],
+        "introspection_endpoint_auth_signing_alg_values_supported": of_clients,
+        "revocation_endpoint_auth_methods_supported": parameters::METHODS,
+        "revocation_endpoint_auth_signing_alg_values_supported": of_clients,
+        "dpop_signing_alg_values_supported": of_clients,
         "authorization_response_iss_parameter_supported": true,
         "backchannel_logout_supported": true,
         "backchannel_logout_session_supported": true,
@@ -61,11 +60,27 @@ pub async fn metadata(State(http): State<Http>) -> Response {
         "request_uri_parameter_supported": false,
         "ui_locales_supported": ["ko", "en"],
     });
+    for (name, path) in ENDPOINTS {
+        document[name] = format!("{issuer}{path}").into();
+    }
     let mut response = axum::Json(document).into_response();
     let minutes = HeaderValue::from_static("public, max-age=300");
     response.headers_mut().insert(header::CACHE_CONTROL, minutes);
     response
 }
+
+/// Where things are, below the issuer.
+const ENDPOINTS: [(&str, &str); 9] = [
+    ("authorization_endpoint", "/oauth2/authorize"),
+    ("pushed_authorization_request_endpoint", "/oauth2/par"),
+    ("token_endpoint", "/oauth2/token"),
+    ("userinfo_endpoint", "/oauth2/userinfo"),
+    ("end_session_endpoint", "/oauth2/logout"),
+    ("jwks_uri", "/.well-known/jwks.json"),
+    ("introspection_endpoint", "/oauth2/introspect"),
+    ("revocation_endpoint", "/oauth2/revoke"),
+    ("device_authorization_endpoint", "/oauth2/device_authorization"),
+];
 
 /// What ID tokens say, besides what userinfo tells.
 const ID_TOKEN_CLAIMS: [&str; 12] = [

@@ -14,44 +14,38 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 use symbolon_core::{
-    client::ClientId,
+    family::Binding,
     id::{EntryId, SessionId, TokenId, UserId},
-    secret::SecretText,
+    oauth::jwk::Thumbprint,
     time::Time,
     token::Actor,
 };
 
-use super::{
-    Http,
-    confirm::Confirm,
-    input::{self, Authenticated, Form},
-    output,
-    problem::Problem,
-};
+use symbolon_guard::dpop;
+
+use self::{error::OauthError, parameters::Parameters};
+use super::{Http, confirm::Confirm, output};
 use crate::{
     app::now,
     ops::{self, introspect::Active},
 };
 
-/// A question about a half (RFC 7662, section 2.1).
-#[derive(Debug, Deserialize)]
-pub struct Question {
-    token: SecretText,
-    // A hint that is not needed: every half says what it is.
-    #[serde(rename = "token_type_hint", default)]
-    _hint: Option<String>,
-}
-
-/// What a half proves now.
+/// What a half proves now (RFC 7662, section 2.1), told to a client that has authenticated. No hint is needed: every half
+/// says what it is.
 pub async fn introspect(
     State(http): State<Http>,
-    Authenticated(asker): Authenticated,
-    Form(question): Form<Question>,
-) -> Result<Response, Problem> {
-    let active = ops::introspect::introspect(&http.app, &asker, &question.token, now()).await?;
+    headers: HeaderMap,
+    parameters: Parameters,
+) -> Result<Response, OauthError> {
+    let (asker, shown) = parameters.client(&headers, &http).await?;
+    if shown == Binding::None {
+        return Err(OauthError::invalid_client(false));
+    }
+    let token = parameters.require("token", "token is missing")?;
+    let active = ops::introspect::introspect(&http.app, &asker, token, now()).await?;
     Ok(match &active {
         None => output::json(HeaderMap::new(), json!({ "active": false })),
         Some(active) => output::json(HeaderMap::new(), Told::new(&http, active)),
@@ -89,6 +83,9 @@ struct Told<'a> {
     aud: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<&'a Actor>,
+    /// The key that the token is bound to (RFC 9449, section 6.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Value>,
 }
 
 impl<'a> Told<'a> {
@@ -102,7 +99,11 @@ impl<'a> Told<'a> {
             roles: &active.roles,
             iat: active.issued_at.secs(),
             exp: active.expires_at.secs(),
-            token_type: if token.is_some() { "Bearer" } else { "session" },
+            token_type: match (token, active.key) {
+                (None, _) => "session",
+                (Some(_), None) => "Bearer",
+                (Some(_), Some(_)) => "DPoP",
+            },
             revoked_by: &active.revoked_by,
             sub: active.user,
             username: active.username.as_deref(),
@@ -113,30 +114,28 @@ impl<'a> Told<'a> {
             jti: token.map(|(id, _)| *id),
             aud: token.map(|(_, audiences)| audiences.as_slice()),
             act: active.act.as_ref(),
+            cnf: active.key.map(|key| json!({ "jkt": key })),
         }
     }
 }
 
-/// A half that shall be void (RFC 7009, section 2.1).
-#[derive(Debug, Deserialize)]
-pub struct Revocation {
-    token: SecretText,
-    #[serde(rename = "token_type_hint", default)]
-    _hint: Option<String>,
-    client_id: Option<ClientId>,
-}
-
-/// Revokes an access token, or the login behind a refresh token (RFC 7009). What proves nothing is revoked already.
+/// Revokes an access token, or the login behind a refresh token (RFC 7009). What proves nothing is revoked already. Who
+/// says nothing of itself means the default client.
 pub async fn revoke(
     confirm: Confirm,
     State(http): State<Http>,
     headers: HeaderMap,
-    Form(revocation): Form<Revocation>,
-) -> Result<Response, Problem> {
-    let (client, _) = input::client(&headers, revocation.client_id.as_ref(), &http)?;
-    ops::end::half(&http.app, &client, &revocation.token, now()).await?;
+    parameters: Parameters,
+) -> Result<Response, OauthError> {
+    let client =
+        match http.app.client(&http.default_client).filter(|_| parameters.names_nobody(&headers)) {
+            Some(client) => client,
+            None => parameters.client(&headers, &http).await?.0,
+        };
+    let token = parameters.require("token", "token is missing")?;
+    ops::end::half(&http.app, &client, token, now()).await?;
     // The standard asks for 200.
-    confirm.answer(&http.app, HeaderMap::new(), Some(json!({}))).await
+    Ok(confirm.answer(&http.app, HeaderMap::new(), Some(json!({}))).await.into_response())
 }
 
 /// The public keys (RFC 7517). Copies may be kept for less time than a new key is published before it signs.
@@ -150,4 +149,15 @@ pub async fn jwks(State(http): State<Http>) -> Response {
         headers.insert(header::CACHE_CONTROL, value);
     }
     response
+}
+
+/// The key that a `POST` proves its sender to hold (RFC 9449), if it brings a proof.
+fn proven_key(
+    http: &Http,
+    headers: &HeaderMap,
+    path: &str,
+) -> Result<Option<Thumbprint>, OauthError> {
+    let url = format!("{}{path}", http.app.config.public_url.issuer());
+    let request = dpop::Request { headers, method: "POST", url: &url, token: None };
+    Ok(http.rules.proofs().key(&request, now())?)
 }

@@ -30,8 +30,16 @@ pub async fn push(
     headers: HeaderMap,
     parameters: Parameters,
 ) -> Result<Response, OauthError> {
-    let (client, _) = parameters.client(&headers, &http)?;
-    let form = parameters.without(&OF_THE_CLIENT);
+    let (client, _) = parameters.client(&headers, &http).await?;
+    let mut form = parameters.without(&OF_THE_CLIENT);
+    // A proof says which key the code shall be bound to, as the parameter does (RFC 9449, section 10.1).
+    if let Some(key) = super::proven_key(&http, &headers, "/oauth2/par")? {
+        match parameters.get("dpop_jkt") {
+            None => form.push_str(&format!("&dpop_jkt={key}")),
+            Some(asked) if asked == key.to_string() => {}
+            Some(_) => return Err(OauthError::PROOF),
+        }
+    }
     if form.len() > PUSHED_BYTES_MAX {
         return Err(OauthError::invalid_request("the request is too long"));
     }

@@ -10,14 +10,20 @@ use axum::{
 use symbolon_core::{
     client::{Client, ClientKind},
     family::Binding,
+    oauth::assertion::ASSERTION_TYPE,
     secret::SecretText,
 };
 
 use super::error::OauthError;
-use crate::http::{Http, input};
+use crate::{
+    app::now,
+    http::{Http, input},
+    ops,
+};
 
 /// How clients authenticate at the token endpoint, as the metadata names it. See [`Parameters::client`].
-pub const METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "none"];
+pub const METHODS: [&str; 4] =
+    ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
 
 /// Each parameter of a form once (RFC 6749, section 3.2). One without a value counts as absent.
 #[derive(Debug)]
@@ -80,6 +86,13 @@ impl Parameters {
         self.secret(name).map(SecretText::expose)
     }
 
+    /// Whether the request says nothing of who sends it.
+    pub fn names_nobody(&self, headers: &HeaderMap) -> bool {
+        let silent = |name| self.secret(name).is_none();
+        !headers.contains_key(header::AUTHORIZATION)
+            && ["client_id", "client_secret", "client_assertion"].into_iter().all(silent)
+    }
+
     /// As a form again, without some.
     pub fn without(&self, names: &[&str]) -> String {
         let kept = self.0.iter().filter(|(name, _)| !names.contains(&name.as_str()));
@@ -88,23 +101,39 @@ impl Parameters {
     }
 
     /// The client that asks, and what it showed: its secret by HTTP Basic (`client_secret_basic`) or in the form
-    /// (`client_secret_post`), never both; a public client names itself (`none`). RFC 6749, section 2.3.
+    /// (`client_secret_post`), or an assertion (`private_key_jwt`), never two of them; a public client names itself
+    /// (`none`). RFC 6749, section 2.3; RFC 7521, section 4.2.
     ///
     /// # Errors
     /// `invalid_client`, `invalid_request`.
-    pub fn client(
+    pub async fn client(
         &self,
         headers: &HeaderMap,
         http: &Http,
     ) -> Result<(Arc<Client>, Binding), OauthError> {
         let named = self.get("client_id");
         let by_basic = headers.contains_key(header::AUTHORIZATION);
+        let assertion = self.secret("client_assertion");
+        let ways = [by_basic, self.secret("client_secret").is_some(), assertion.is_some()];
+        if ways.into_iter().filter(|way| *way).count() > 1 {
+            let says = "a client authenticates in one way, not in two";
+            return Err(OauthError::invalid_request(says));
+        }
         let refused = || OauthError::invalid_client(by_basic);
-        if by_basic {
-            if self.secret("client_secret").is_some() {
-                let says = "a client authenticates in one way, not in two";
-                return Err(OauthError::invalid_request(says));
+        if let Some(assertion) = assertion {
+            if self.get("client_assertion_type") != Some(ASSERTION_TYPE) {
+                return Err(refused());
             }
+            let client = ops::assertion::client(&http.app, assertion, named, now()).await;
+            return client.map(|client| (client, Binding::Client)).map_err(|why| match why {
+                ops::assertion::Refused::Unavailable(error) => error.into(),
+                why => {
+                    tracing::debug!(%why, "a client assertion proves nothing");
+                    refused()
+                }
+            });
+        }
+        if by_basic {
             let client = input::basic(headers, http).ok().flatten().ok_or_else(refused)?;
             let same = named.is_none_or(|named| named == client.id.as_str());
             return if same { Ok((client, Binding::Client)) } else { Err(refused()) };

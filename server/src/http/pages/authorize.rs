@@ -183,9 +183,9 @@ async fn give(
     (cookie, allowed): (&SecretText, Option<Box<str>>),
     next: &Next,
 ) -> Result<Response, Fault> {
-    let Request { challenge, scope, nonce, resource, .. } = request;
+    let Request { challenge, scope, nonce, resource, key, .. } = request;
     let redirect_uri = asked.redirect_uri.as_str().into();
-    let granted = Granted { redirect_uri, challenge, scope, nonce, resource };
+    let granted = Granted { redirect_uri, challenge, scope, nonce, resource, key };
     let client = &asked.client.id;
     let request = code::Request { client, asked: granted, allowed, pushed: asked.pushed };
     match ops::code::issue(&http.app, cookie, &request, now()).await {

@@ -128,15 +128,10 @@ impl Asked {
         Ok(Self { client, hint, back: back.transpose()? })
     }
 
-    /// Whether the hint is of a session of this browser. One that has ended says nothing any more.
+    /// Whether the hint is of a session of this browser.
     async fn is_of_this_browser(&self, http: &Http, here: &Identity) -> Result<bool, Problem> {
         let Some(hint) = &self.hint else { return Ok(false) };
-        Ok(match ops::sessions::one(&http.app, hint.session).await? {
-            Some(Ok((session, _))) => {
-                session.id == here.session || session.parent == Some(here.session)
-            }
-            _ => false,
-        })
+        Ok(ops::sessions::is_of(&http.app, here.session, hint.session).await?)
     }
 }
 

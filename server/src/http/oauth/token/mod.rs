@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a form in which every parameter stands once | `invalid_request` |
 //! | the client is who it says ([`Parameters::client`]) | `invalid_client`, 401 |
+//! | where it brings a proof of a key (DPoP), it fits this request and is new; a client whose tokens must be bound brings one | `invalid_dpop_proof`, `use_dpop_nonce` |
 //! | `grant_type` is one of [`GRANTS`] | `unsupported_grant_type` |
 //! | the client may use the grant | `unauthorized_client` |
 //! | what the grant's own file says | its error |
@@ -24,7 +25,7 @@ use axum::{
 use symbolon_core::{
     client::Client,
     family::Binding,
-    oauth::{exchange::ACCESS_TOKEN, grant::GrantType},
+    oauth::{exchange::ACCESS_TOKEN, grant::GrantType, jwk::Thumbprint},
     session::Device,
 };
 
@@ -66,6 +67,8 @@ struct Asked<'a> {
     client: &'a Client,
     /// What the client showed besides its name.
     shown: Binding,
+    /// The key that the access token shall be bound to.
+    key: Option<Thumbprint>,
     device: &'a Device,
     parameters: &'a Parameters,
 }
@@ -77,21 +80,30 @@ pub async fn token(
     caller: Caller,
     parameters: Parameters,
 ) -> Result<Response, OauthError> {
-    let (client, shown) = parameters.client(&headers, &http)?;
-    let device = &caller.device;
-    let asked = Asked { http: &http, client: &client, shown, device, parameters: &parameters };
+    let (client, shown) = parameters.client(&headers, &http).await?;
+    let key = super::proven_key(&http, &headers, "/oauth2/token")?;
+    if client.dpop_bound_access_tokens && key.is_none() {
+        return Err(OauthError::PROOF);
+    }
+    let shown = match (shown, key) {
+        // Whoever authenticates needs no key for its refresh tokens, and may change it (RFC 9449, section 5).
+        (Binding::None, Some(key)) => Binding::Key(key),
+        (shown, _) => shown,
+    };
+    let (parameters, device) = (&parameters, &caller.device);
+    let asked = Asked { http: &http, client: &client, shown, key, device, parameters };
     let name = parameters.require("grant_type", "grant_type is missing")?;
     let name: GrantType = name.expose().parse().map_err(|_| OauthError::GRANT_TYPE)?;
     if !client.may_use(name) {
         return Err(OauthError::unauthorized_client("the client's grant_types have no such grant"));
     }
     let tokens = grant(name, &asked).await?;
-    let mut no_cache = HeaderMap::new();
-    no_cache.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     let answer = TokenAnswer::new(&tokens, now());
     let answer = match name {
         GrantType::TokenExchange => answer.exchanged(ACCESS_TOKEN),
         _ => answer,
     };
-    Ok(output::json(no_cache, answer))
+    let mut headers = HeaderMap::new();
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    Ok(output::json(headers, answer))
 }

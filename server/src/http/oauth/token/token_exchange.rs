@@ -14,8 +14,8 @@ use crate::{
 
 /// Who acts is the client that authenticated, so there is no `actor_token`.
 pub(super) async fn grant(asked: &Asked<'_>) -> Result<Tokens, OauthError> {
-    let Asked { http, client, shown, parameters, .. } = *asked;
-    if shown == Binding::None {
+    let Asked { http, client, shown, key, parameters, .. } = *asked;
+    if shown != Binding::Client {
         return Err(OauthError::unauthorized_client("a public client acts for nobody"));
     }
     let subject = parameters.require("subject_token", "subject_token is missing")?;
@@ -32,7 +32,7 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Tokens, OauthError> {
         (Some(one), Some(other)) if one != other => return Err(OauthError::TARGET),
         (resource, audience) => resource.or(audience),
     };
-    let wants = exchange::Asked { scope: parameters.get("scope"), audience };
+    let wants = exchange::Asked { scope: parameters.get("scope"), audience, key };
     ops::exchange::tokens(&http.app, client, subject, wants, now()).await.map_err(refused)
 }
 
