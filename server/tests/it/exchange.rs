@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
+    keys::Key,
     oauth::{Provider, opened, refused},
     world::{Answer, ORIGIN, PASSWORD, World, ask},
 };
@@ -255,4 +256,27 @@ async fn a_chain_of_exchanges_gains_nothing_and_ends() {
     assert!(is_active(world, &orders, &last).await);
     provider.log_out(&browser).await;
     assert!(!is_active(world, &orders, &last).await);
+}
+
+#[tokio::test]
+async fn exchange_of_a_token_that_is_bound_to_a_key() {
+    let (provider, orders, browser, token) = world().await;
+    let (world, key) = (&provider.world, Key::new());
+    // Whoever was called with it has not the key, and must not turn it into one that needs none.
+    let code = provider.code(&browser, &[]).await;
+    let redeemed = Provider::redemption(&code, &[]).basic(&provider.web);
+    let bound = world.send(redeemed.header("dpop", &key.at_token())).await.expect(200);
+    let bound = bound.text_of("access_token");
+    refused(&exchange(world, &orders, &bound, &[]).await, 400, "invalid_request");
+    // A service may bind what it gets to a key of its own.
+    let fields = [
+        ("grant_type", GRANT),
+        ("subject_token", token.as_str()),
+        ("subject_token_type", ACCESS_TOKEN),
+    ];
+    let asked = ask("POST", "/oauth2/token").form(&fields).basic(&orders);
+    let given = world.send(asked.header("dpop", &key.at_token())).await.expect(200);
+    assert_eq!(given.text_of("token_type"), "DPoP");
+    let (_, claims) = opened(world, &given.text_of("access_token")).await;
+    assert_eq!(claims["cnf"]["jkt"], key.thumbprint());
 }
