@@ -44,6 +44,7 @@ fn claims() -> Result<Claims> {
         auth_time: None,
         acr: None,
         amr: Vec::new(),
+        act: None,
         key: None,
     })
 }

@@ -73,6 +73,7 @@ fn tokens(world: &World, count: usize) -> Result<(Vec<SecretText>, VerifyingKey)
             auth_time: None,
             acr: None,
             amr: Vec::new(),
+            act: None,
             key: None,
         };
         Ok(claims.issue(TokenType::AtJwt, key)?)

@@ -1,6 +1,8 @@
 //! A [`Change`] is a decision: what must be written, on what condition, and what is said about it. The store applies it
 //! whole or not at all.
 
+use std::time::Duration;
+
 use crate::{
     audit::Event,
     client::{Client, ClientId},
@@ -9,7 +11,10 @@ use crate::{
     handle::Name,
     id::{EntryId, KeyId, SessionId, UserId},
     keys::KeyRecord,
-    oauth::pushed::{Pushed, PushedDigest},
+    oauth::{
+        device::Waiting,
+        pushed::{Pushed, PushedDigest},
+    },
     session::{Reason, Session, Version},
     time::Time,
     user::User,
@@ -68,6 +73,18 @@ pub enum Write {
     Push(Box<Pushed>),
     /// Uses up a pushed request. Condition: it is there and not expired, otherwise *conflict*.
     UsePushed(PushedDigest),
+    /// Inserts a device that waits for its user. Conditions: its client has fewer than
+    /// [`DEVICES_MAX`](crate::oauth::device::DEVICES_MAX), otherwise *gone*; no other shows its user code, otherwise
+    /// *conflict*.
+    BeginDevice(Box<Waiting>),
+    /// A waiting device has asked: when it may ask next, and the interval from now on. Condition: it is there, and its next
+    /// question was due at `before`, otherwise *conflict*.
+    PollDevice { digest: CodeDigest, before: Time, next: (Time, Duration) },
+    /// The user of a waiting device does not allow it. Condition: it is there, neither denied nor expired, otherwise
+    /// *conflict*.
+    DenyDevice(CodeDigest),
+    /// A device waits no longer. Condition: as [`Self::DenyDevice`].
+    EndDevice(CodeDigest),
     /// Inserts a client. Condition: the name is free, otherwise *conflict*.
     AddClient(Box<Client>),
     /// Replaces a client's row. Condition: it exists, otherwise *gone*.

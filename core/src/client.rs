@@ -245,6 +245,10 @@ pub struct Client {
     /// tokens for userinfo alone, with the scope `openid`.
     #[serde(default)]
     pub audiences: Vec<String>,
+    /// The names under which it is a resource server itself: it may exchange users' access tokens that are for one of
+    /// them (RFC 8693). None: it exchanges nothing.
+    #[serde(default)]
+    pub exchange_audiences: Vec<String>,
     /// The exact origins that its pages live on (CORS, handover).
     #[serde(default)]
     pub origins: Vec<String>,

@@ -473,6 +473,11 @@ impl Session {
         TokenId::in_era(self.era(), own)
     }
 
+    /// Whether an access token of this session was given since its families were [closed](Self::close_families) last.
+    pub fn is_of_era(&self, token: TokenId) -> bool {
+        token.era(self.id) == TokenId::in_era(self.era(), [0; 8]).era(self.id)
+    }
+
     /// Closes every token family. Returns the id that ends all access tokens given until now: it belongs into the log.
     pub fn close_families(&mut self) -> EntryId {
         let ended = TokenId::in_era(self.era(), [0; 8]).era(self.id);

@@ -8,6 +8,7 @@ use std::{
 
 use symbolon_core::{
     client::ClientId,
+    id::SessionId,
     limit::{AddressGroup, Charge, Limited, Login, LoginQuotas, Quota, Standing, Table},
     secret::SecretBytes,
     time::Time,
@@ -16,6 +17,15 @@ use symbolon_core::{
 
 /// Names that are tried with one invitation: who was invited is told of a taken one.
 const INVITED_NAMES: Quota = Quota { burst: 10, every: Duration::from_secs(3600) };
+
+/// Devices of one public client, whose name anybody can say, that begin to wait at one address group.
+const DEVICES: Quota = Quota { burst: 30, every: Duration::from_secs(10) };
+
+/// Codes of devices that are typed in one session and that nobody shows.
+const USER_CODES: Quota = Quota { burst: 10, every: Duration::from_secs(60) };
+
+/// The same from one address group: who has many sessions, or an account for each try, gains little by it.
+const USER_CODES_OF_ADDRESS: Quota = Quota { burst: 50, every: Duration::from_secs(20) };
 
 /// How often anybody may try what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +108,35 @@ impl Attempts {
     /// [`Limited`].
     pub fn visitor(&self, client: &ClientId, address: IpAddr, now: Time) -> Result<(), Limited> {
         self.charge("visitor", client.as_str().as_bytes(), address, self.quotas.visitor, now)
+    }
+
+    /// Charges a device that begins to wait.
+    ///
+    /// # Errors
+    /// [`Limited`].
+    pub fn device(&self, client: &ClientId, address: IpAddr, now: Time) -> Result<(), Limited> {
+        self.charge("device", client.as_str().as_bytes(), address, DEVICES, now)
+    }
+
+    /// Charges a device's code that is typed in a session. [Refund](Self::refund) it if a device shows it.
+    ///
+    /// # Errors
+    /// [`Limited`].
+    pub fn user_code(
+        &self,
+        session: SessionId,
+        address: IpAddr,
+        now: Time,
+    ) -> Result<[Charge; 2], Limited> {
+        let mut table = self.table();
+        let group = AddressGroup::from(address);
+        let charge = |key, quota| Charge { key, quota, emptied_by_success: false };
+        let charges = [
+            charge(table.key("user code", &[session.as_bytes()]), USER_CODES),
+            charge(table.key("user code at", &[group.as_bytes()]), USER_CODES_OF_ADDRESS),
+        ];
+        table.charge(&charges, now)?;
+        Ok(charges)
     }
 
     fn charge(

@@ -11,7 +11,9 @@
 //! | [`jwk`] | the public keys of others | RFC 7517, 7638, 8037 |
 //! | [`jws`] | a signed text, before anybody believes it | RFC 7515, 8725 |
 //! | [`assertion`] | a client proves who it is with a key | RFC 7521, 7523 |
+//! | [`device`] | a device without a browser, which waits for its user | RFC 8628 |
 //! | [`dpop`] | a request proves that it has the key of its token | RFC 9449 |
+//! | [`exchange`] | a user's token for one that a service may use on their behalf | RFC 8693 |
 //! | [`once`] | what may be used once | RFC 7523, 9449 |
 //! | [`request_object`] | an authorization request that its client signed | RFC 9101 |
 //! | [`grant`] | in exchange for what there are tokens | RFC 6749, 7591 |
@@ -22,7 +24,9 @@
 
 pub mod assertion;
 pub mod authorization;
+pub mod device;
 pub mod dpop;
+pub mod exchange;
 pub mod grant;
 pub mod jwk;
 pub mod jws;

@@ -47,6 +47,8 @@ pub struct Claims {
     pub acr: Option<Box<str>>,
     /// How the user logged in (RFC 8176).
     pub amr: Vec<Box<str>>,
+    /// Who acts for the user, if it is not the client that they logged in to (RFC 8693, section 4.1).
+    pub act: Option<Actor>,
     /// The key whose holder alone may use the token (`cnf.jkt`: RFC 9449, section 6.1). Whoever verifies such a token
     /// asks for a [proof](crate::oauth::dpop) besides.
     pub key: Option<Thumbprint>,
@@ -56,6 +58,25 @@ impl Claims {
     /// The scopes, one by one.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.scope.iter().flat_map(|scope| scope.split_ascii_whitespace())
+    }
+}
+
+/// A service that acts for a user: the `act` claim (RFC 8693, section 4.1). The user is who the token speaks for; this says
+/// through whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    /// The service.
+    pub sub: ClientId,
+    /// Who acted before it. That it is said is all: only [`Self::sub`] counts where something is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Box<Self>>,
+}
+
+impl Actor {
+    /// How many services stand in the chain, this one among them.
+    pub fn count(&self) -> usize {
+        std::iter::successors(Some(self), |actor| actor.act.as_deref()).count()
     }
 }
 
@@ -154,6 +175,8 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     amr: &'a [Box<str>],
     #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<&'a Actor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation>,
 }
 
@@ -185,6 +208,7 @@ impl Serialize for Claims {
             auth_time: self.auth_time.map(Time::secs),
             acr: self.acr.as_deref(),
             amr: &self.amr,
+            act: self.act.as_ref(),
             cnf: self.key.map(|jkt| Confirmation { jkt }),
         };
         written.serialize(serializer)
@@ -208,6 +232,7 @@ struct Read<'de> {
     auth_time: Option<i64>,
     acr: Option<Box<str>>,
     amr: Option<Vec<Box<str>>>,
+    act: Option<Actor>,
     cnf: Option<Confirmation>,
     /// The names that are not known here.
     others: Vec<Text<'de>>,
@@ -232,6 +257,7 @@ impl<'de> Read<'de> {
             "auth_time" => once(&mut self.auth_time, map),
             "acr" => once(&mut self.acr, map),
             "amr" => once(&mut self.amr, map),
+            "act" => once(&mut self.act, map),
             "cnf" => once(&mut self.cnf, map),
             "nonce" | "at_hash" | "c_hash" | "events" => {
                 Err(Error::custom("a claim of another kind of token"))
@@ -266,6 +292,7 @@ impl<'de> Read<'de> {
             auth_time: self.auth_time.map(Time::from_secs),
             acr: self.acr,
             amr: self.amr.unwrap_or_default(),
+            act: self.act,
             key: self.cnf.map(|cnf| cnf.jkt),
         })
     }

@@ -38,6 +38,7 @@
 //!     auth_time: None,
 //!     acr: None,
 //!     amr: Vec::new(),
+//!     act: None,
 //!     key: None,
 //! };
 //! let token = claims.issue(TokenType::AtJwt, &key)?;
@@ -59,7 +60,7 @@ mod logout_token;
 mod userinfo;
 mod verify;
 
-pub use claims::{Audience, Claims, EmptyAudience};
+pub use claims::{Actor, Audience, Claims, EmptyAudience};
 pub use hint::Hint;
 pub use id_token::IdToken;
 pub use issue::CannotIssue;

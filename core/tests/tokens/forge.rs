@@ -51,6 +51,7 @@ pub(crate) fn claims() -> Claims {
         auth_time: None,
         acr: None,
         amr: Vec::new(),
+        act: None,
         key: None,
     }
 }
@@ -65,6 +66,7 @@ pub(crate) fn full_claims() -> Claims {
         auth_time: Some(NOW - Duration::from_secs(60)),
         acr: Some("aal2".into()),
         amr: vec!["pwd".into(), "otp".into()],
+        act: Some(Actor { sub: "orders".parse().unwrap(), act: None }),
         ..claims()
     }
 }

@@ -111,6 +111,21 @@ CREATE TABLE pushed (
 CREATE INDEX pushed_of_client ON pushed (client);
 CREATE INDEX pushed_by_expiry ON pushed (expires_at);
 
+-- Devices that wait for their users, by the SHA-256 of their codes.
+CREATE TABLE devices (
+    digest      BLOB    NOT NULL PRIMARY KEY,
+    user_code   BLOB    NOT NULL UNIQUE,
+    client      TEXT    NOT NULL,
+    scope       TEXT    NOT NULL,
+    resource    TEXT,
+    interval_ms BIGINT  NOT NULL,
+    next_at     BIGINT  NOT NULL,
+    denied      BOOLEAN NOT NULL,
+    expires_at  BIGINT  NOT NULL
+);
+CREATE INDEX devices_of_client ON devices (client, expires_at);
+CREATE INDEX devices_by_expiry ON devices (expires_at);
+
 -- What users allow to clients that are not ours.
 CREATE TABLE allowed (
     user_id BLOB   NOT NULL,

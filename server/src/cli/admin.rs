@@ -278,6 +278,9 @@ pub(super) struct NewClient {
     /// An audience of its tokens (repeat for more; the first is the default)
     #[arg(long = "audience")]
     audiences: Vec<String>,
+    /// A name of its own as a resource server, whose tokens it may exchange (repeat for more)
+    #[arg(long = "exchange-audience")]
+    exchange_audiences: Vec<String>,
     /// An exact origin of its pages (repeat for more)
     #[arg(long = "origin")]
     origins: Vec<String>,
@@ -296,7 +299,8 @@ pub(super) struct NewClient {
     /// A scope that it may ask for, besides the standard ones (repeat for more)
     #[arg(long = "scope")]
     scopes: Vec<String>,
-    /// A grant that it may use (repeat for more): authorization_code, refresh_token, client_credentials
+    /// A grant that it may use (repeat for more): authorization_code, refresh_token, client_credentials,
+    /// urn:ietf:params:oauth:grant-type:token-exchange, urn:ietf:params:oauth:grant-type:device_code
     #[arg(long = "grant-type", default_values = ["authorization_code", "refresh_token"])]
     grant_types: Vec<String>,
     /// How its access tokens are signed: ES256, EdDSA or RS256

@@ -191,6 +191,9 @@ section! {
         /// Whom its tokens can be for; the first is the default. By default the server itself; for
         /// clients of others that log users in, userinfo alone.
         audiences: Vec<String> = "[]";
+        /// Its own names as a resource server: with the grant of token exchange (RFC 8693) it gets, for a user's access
+        /// token that is for one of them, a token for one of its `audiences`, to act for the user there.
+        exchange_audiences: Vec<String> = "[]";
         /// The origins of its pages, exactly: they may call the API from the browser.
         origins: Vec<ExactOrigin> = "[]";
         /// Where a browser may be sent back to, exactly.
@@ -215,7 +218,9 @@ section! {
         require_pushed_authorization_requests: bool = "false";
         /// The scopes that it may ask for, besides the standard ones (`openid`, `profile`, `email`, ...).
         scopes: Vec<Scope> = "[]";
-        /// The grants that it may use; a machine that acts for itself uses `client_credentials`.
+        /// The grants that it may use; a machine that acts for itself uses `client_credentials`, a service that acts for
+        /// users `urn:ietf:params:oauth:grant-type:token-exchange`, a device without a browser
+        /// `urn:ietf:params:oauth:grant-type:device_code`.
         grant_types: Vec<GrantType> = r#"["authorization_code", "refresh_token"]"#;
         /// How its access tokens are signed. Every library knows ES256.
         algorithm: Algorithm = r#""ES256""#;

@@ -167,7 +167,9 @@ named! {
     Algorithm: "ES256" | "EdDSA" | "RS256";
     TokenType: "at+jwt" | "JWT";
     Headers: "x-original" | "x-forwarded" | "request";
-    GrantType: "authorization_code" | "refresh_token" | "client_credentials";
+    GrantType: "authorization_code" | "refresh_token" | "client_credentials"
+        | "urn:ietf:params:oauth:grant-type:token-exchange"
+        | "urn:ietf:params:oauth:grant-type:device_code";
     Access: "login" | "session" | "public";
     Assurance: "aal1" | "aal2";
 }
@@ -350,8 +352,9 @@ impl FromValue for JwksUri {
 }
 
 impl Item for GrantType {
-    const LIST: &'static str =
-        "a list of `authorization_code`, `refresh_token` and `client_credentials`";
+    const LIST: &'static str = "a list of `authorization_code`, `refresh_token`, `client_credentials`, \
+                                `urn:ietf:params:oauth:grant-type:token-exchange` and \
+                                `urn:ietf:params:oauth:grant-type:device_code`";
     const LIST_EXAMPLE: &'static str = r#"["client_credentials"]"#;
 }
 

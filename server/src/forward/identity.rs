@@ -79,6 +79,7 @@ impl Minter {
             auth_time: claims.auth_time,
             acr: claims.assurance.map(|level| level.as_str().into()),
             amr: Vec::new(),
+            act: None,
             key: None,
         };
         match claims.issue(TokenType::AtJwt, &self.key) {

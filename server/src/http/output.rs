@@ -27,6 +27,9 @@ pub struct TokenAnswer {
     id_token: Option<String>,
     /// `Bearer`, or `DPoP` where it is bound to a key.
     token_type: &'static str,
+    /// What kind of token it is, where a token was exchanged (RFC 8693, section 2.2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
     /// Seconds until the access token expires.
     expires_in: u64,
     /// Seconds until the login ends in any case. Absent where nobody has logged in.
@@ -53,11 +56,18 @@ impl TokenAnswer {
             refresh_token: tokens.refresh.as_ref().map(|refresh| refresh.expose().to_owned()),
             id_token: tokens.id_token.as_ref().map(|token| token.expose().to_owned()),
             token_type: if tokens.bound { "DPoP" } else { "Bearer" },
+            issued_token_type: None,
             expires_in: tokens.expires_in.as_secs(),
             authorization_expires_in: tokens.login_ends_at.map(|end| end.since(now).as_secs()),
             scope: tokens.scope.to_string(),
             sid: tokens.session.to_string(),
         }
+    }
+
+    /// The answer to an exchange, which names the type of what was given.
+    #[must_use]
+    pub fn exchanged(self, issued_token_type: &'static str) -> Self {
+        Self { issued_token_type: Some(issued_token_type), ..self }
     }
 }
 

@@ -101,6 +101,9 @@ routes! {
     get    "/oauth2/authorize"                     Anyone          pages::authorize::authorize;
     post   "/oauth2/authorize"                     Public          pages::authorize::by_form;
     post   "/oauth2/consent"                       Login           pages::consent::consent_form;
+    get    "/device"                               Anyone          pages::device::device;
+    post   "/device"                               Login           pages::device::device_form;
+    post   "/oauth2/device_authorization"          Public          oauth::device::begin;
     post   "/oauth2/par"                           Public          oauth::par::push;
     get    "/oauth2/logout"                        Anyone          pages::logout::logout;
     post   "/oauth2/logout"                        Public          pages::logout::by_form;

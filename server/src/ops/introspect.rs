@@ -10,6 +10,7 @@ use symbolon_core::{
     secret::SecretText,
     session::Assurance,
     time::Time,
+    token::Actor,
 };
 
 use super::{Unavailable, check};
@@ -42,6 +43,8 @@ pub struct Active {
     pub expires_at: Time,
     /// The access token's id and audiences; `None` for a session cookie.
     pub token: Option<(TokenId, Vec<String>)>,
+    /// Who acts for the user, where a service exchanged a token for it.
+    pub act: Option<Actor>,
     /// The key that the token is bound to.
     pub key: Option<Thumbprint>,
     /// The ids that end it when the revocation log names one of them.
@@ -100,6 +103,7 @@ async fn cookie(
         issued_at: known.opened_at,
         expires_at: known.limits.ends_at.min(known.seen_at() + known.limits.idle),
         token: None,
+        act: None,
         key: None,
         revoked_by,
     }))
@@ -108,8 +112,8 @@ async fn cookie(
 fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Active> {
     let verified = check::token(app, text, now).ok()?;
     let claims = &verified.claims;
-    let theirs =
-        claims.client_id == asker.id || asker.audiences.iter().any(|own| claims.aud.contains(own));
+    let mut names = asker.audiences.iter().chain(&asker.exchange_audiences);
+    let theirs = claims.client_id == asker.id || names.any(|own| claims.aud.contains(own));
     theirs.then(|| Active {
         session: claims.sid,
         parent: None,
@@ -122,6 +126,7 @@ fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Acti
         issued_at: claims.iat,
         expires_at: claims.exp,
         token: Some((claims.jti, claims.aud.iter().map(str::to_owned).collect())),
+        act: claims.act.clone(),
         key: claims.key,
         revoked_by: verified.entries.to_vec(),
         client: claims.client_id.clone(),

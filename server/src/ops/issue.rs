@@ -14,7 +14,7 @@ use symbolon_core::{
     secret::SecretText,
     session::Session,
     time::Time,
-    token::{Audience, CannotIssue, Claims, IdToken, LogoutToken},
+    token::{Actor, Audience, CannotIssue, Claims, IdToken, LogoutToken},
     user::User,
 };
 
@@ -155,7 +155,7 @@ pub async fn family(
         None
     };
     let token = session.token_of(family);
-    let access = access(app, session, &family.issued, token, client, now).await?;
+    let access = access(app, session, &family.issued, token, (client, None), now).await?;
     let id_token = id_token(app, session, &family.issued, &access, client, nonce, now).await?;
     Ok(Tokens { refresh, id_token, ..tokens(session, &family.issued, access, now) })
 }
@@ -172,7 +172,23 @@ pub async fn access_only(
     now: Time,
 ) -> Result<Tokens, Unavailable> {
     let token = session.token_alone(&mut crate::app::Os);
-    let access = access(app, session, issued, token, client, now).await?;
+    let access = access(app, session, issued, token, (client, None), now).await?;
+    Ok(tokens(session, issued, access, now))
+}
+
+/// An access token with which a service acts for the user of a session.
+///
+/// # Errors
+/// [`Unavailable::Key`].
+pub async fn on_behalf(
+    app: &App,
+    session: &Session,
+    issued: &Issued,
+    (service, act): (&Client, Actor),
+    now: Time,
+) -> Result<Tokens, Unavailable> {
+    let token = session.token_alone(&mut crate::app::Os);
+    let access = access(app, session, issued, token, (service, Some(act)), now).await?;
     Ok(tokens(session, issued, access, now))
 }
 
@@ -194,7 +210,7 @@ async fn access(
     session: &Session,
     issued: &Issued,
     token: TokenId,
-    client: &Client,
+    (client, act): (&Client, Option<Actor>),
     now: Time,
 ) -> Result<SecretText, Unavailable> {
     let login = session.login.as_ref();
@@ -215,6 +231,7 @@ async fn access(
         auth_time: stronger.map(|login| login.at),
         acr: stronger.map(|login| login.assurance.as_str().into()),
         amr: Vec::new(),
+        act,
         key: issued.key,
     };
     sign(app, client.algorithm, now, |key| claims.issue(client.token_type, key)).await

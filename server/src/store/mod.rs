@@ -33,7 +33,10 @@ use symbolon_core::{
     id::{EntryId, SessionId, UserId},
     keys::KeyRecord,
     log::{Cursor, Entry, Tag},
-    oauth::pushed::{Pushed, PushedDigest},
+    oauth::{
+        device::{UserCodeDigest, Waiting},
+        pushed::{Pushed, PushedDigest},
+    },
     revocation::Ended,
     secret::SecretText,
     session::{Device, Reason, Session},
@@ -430,6 +433,26 @@ impl Store {
         let query =
             sqlx::query("SELECT * FROM codes WHERE digest = $1").bind(&digest.as_bytes()[..]);
         self.read(query).await?.first().map(rows::code).transpose()
+    }
+
+    /// The device of this device code that waits, or waits in vain. Not one that was allowed: that has a code.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn device(&self, digest: &CodeDigest) -> Result<Option<Waiting>, StoreError> {
+        let query =
+            sqlx::query("SELECT * FROM devices WHERE digest = $1").bind(&digest.as_bytes()[..]);
+        query.fetch_optional(&self.readers).await?.map(|row| rows::device_waiting(&row)).transpose()
+    }
+
+    /// The same by the code that it shows.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn device_of(&self, code: UserCodeDigest) -> Result<Option<Waiting>, StoreError> {
+        let query =
+            sqlx::query("SELECT * FROM devices WHERE user_code = $1").bind(&code.as_bytes()[..]);
+        query.fetch_optional(&self.readers).await?.map(|row| rows::device_waiting(&row)).transpose()
     }
 
     /// The live sessions under a browser session, the oldest first, up to `most`.

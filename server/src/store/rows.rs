@@ -13,7 +13,10 @@ use symbolon_core::{
     keys::KeyRecord,
     log::Entry,
     notice::Notice,
-    oauth::pushed::{PUSHED_MAX, Pushed, PushedDigest},
+    oauth::{
+        device::{DEVICES_MAX, UserCodeDigest, Waiting},
+        pushed::{PUSHED_MAX, Pushed, PushedDigest},
+    },
     secret::SecretText,
     session::{Assurance, Cookie, Device, Limits, Login, Reason, Session, Version},
     time::Time,
@@ -37,7 +40,7 @@ fn count(row: &SqliteRow, column: &'static str) -> Result<u64, StoreError> {
     u64::try_from(row.try_get::<i64, _>(column)?).map_err(|error| damaged(column, error))
 }
 
-fn millis(span: Duration) -> i64 {
+pub(super) fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -249,7 +252,7 @@ fn client_statement<'q>(
 pub(super) fn code(row: &SqliteRow) -> Result<Code, StoreError> {
     let client: &str = row.try_get("client")?;
     Ok(Code {
-        digest: CodeDigest::from_bytes(digest(row, "codes")?),
+        digest: CodeDigest::from_bytes(digest(row, "digest")?),
         client: client.parse().map_err(|error| damaged("codes", error))?,
         asked: parse_json(row, "asked")?,
         session: id(row, "session")?,
@@ -259,9 +262,9 @@ pub(super) fn code(row: &SqliteRow) -> Result<Code, StoreError> {
     })
 }
 
-fn digest(row: &SqliteRow, table: &'static str) -> Result<[u8; 32], StoreError> {
-    let bytes = row.try_get::<&[u8], _>("digest")?;
-    bytes.try_into().map_err(|error| damaged(table, error))
+fn digest(row: &SqliteRow, column: &'static str) -> Result<[u8; 32], StoreError> {
+    let bytes = row.try_get::<&[u8], _>(column)?;
+    bytes.try_into().map_err(|error| damaged(column, error))
 }
 
 /// Inserts a code while its session is alive and at this version.
@@ -277,6 +280,41 @@ pub(super) fn insert_code(code: &Code, version: Version) -> Result<Statement<'_>
         .bind(int(code.epoch.0))
         .bind(code.expires_at.millis())
         .bind(int(version.0)))
+}
+
+/// Inserts a waiting device, unless too many of its client wait at `now`.
+pub(super) fn insert_device(waiting: &Waiting, now: Time) -> Statement<'_> {
+    let query = "INSERT INTO devices (digest, user_code, client, scope, resource, interval_ms, next_at, denied, expires_at) \
+                 SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 \
+                 WHERE (SELECT COUNT(*) FROM devices WHERE client = $3 AND expires_at > $10) < $11";
+    sqlx::query(query)
+        .bind(&waiting.digest.as_bytes()[..])
+        .bind(&waiting.user_code.as_bytes()[..])
+        .bind(waiting.client.as_str())
+        .bind(&*waiting.scope)
+        .bind(waiting.resource.as_deref())
+        .bind(millis(waiting.interval))
+        .bind(waiting.next_at.millis())
+        .bind(waiting.denied)
+        .bind(waiting.expires_at.millis())
+        .bind(now.millis())
+        .bind(i64::from(DEVICES_MAX))
+}
+
+pub(super) fn device_waiting(row: &SqliteRow) -> Result<Waiting, StoreError> {
+    let client: &str = row.try_get("client")?;
+    let interval_ms = count(row, "interval_ms")?;
+    Ok(Waiting {
+        digest: CodeDigest::from_bytes(digest(row, "digest")?),
+        user_code: UserCodeDigest::from_bytes(digest(row, "user_code")?),
+        client: client.parse().map_err(|error| damaged("devices", error))?,
+        scope: row.try_get::<&str, _>("scope")?.into(),
+        resource: row.try_get::<Option<&str>, _>("resource")?.map(Into::into),
+        expires_at: time(row, "expires_at")?,
+        interval: Duration::from_millis(interval_ms),
+        next_at: time(row, "next_at")?,
+        denied: row.try_get("denied")?,
+    })
 }
 
 /// Inserts a pushed request, unless too many of its client rest.

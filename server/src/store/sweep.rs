@@ -74,6 +74,10 @@ impl Sweep {
                      (SELECT digest FROM pushed WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
         let query = sqlx::query(query).bind(self.entries_before.millis()).bind(SWEEP_MAX);
         query.execute(&mut *connection).await?;
+        let query = "DELETE FROM devices WHERE digest IN \
+                     (SELECT digest FROM devices WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+        let query = sqlx::query(query).bind(self.entries_before.millis()).bind(SWEEP_MAX);
+        query.execute(&mut *connection).await?;
         // The trail is in the order of time: only its beginning is looked at.
         let query = "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM \
                      (SELECT sequence, at FROM audit ORDER BY sequence LIMIT $2) WHERE at < $1)";

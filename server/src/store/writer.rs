@@ -380,6 +380,30 @@ async fn write_one(
             let query = query.bind(&digest.as_bytes()[..]).bind(at.millis());
             one(query.execute(connection).await?.rows_affected(), Refused::Conflict)
         }
+        Write::BeginDevice(waiting) => {
+            match rows::insert_device(waiting, at).execute(connection).await {
+                Ok(inserted) => one(inserted.rows_affected(), Refused::Gone),
+                Err(error) => insert(Err::<(), _>(error)),
+            }
+        }
+        Write::PollDevice { digest, before, next: (next_at, interval) } => {
+            let query = "UPDATE devices SET next_at = $3, interval_ms = $4 \
+                         WHERE digest = $1 AND next_at = $2";
+            let query = sqlx::query(query).bind(&digest.as_bytes()[..]).bind(before.millis());
+            let query = query.bind(next_at.millis()).bind(rows::millis(*interval));
+            one(query.execute(connection).await?.rows_affected(), Refused::Conflict)
+        }
+        Write::DenyDevice(digest) => {
+            let query = "UPDATE devices SET denied = TRUE \
+                         WHERE digest = $1 AND NOT denied AND expires_at > $2";
+            let query = sqlx::query(query).bind(&digest.as_bytes()[..]).bind(at.millis());
+            one(query.execute(connection).await?.rows_affected(), Refused::Conflict)
+        }
+        Write::EndDevice(digest) => {
+            let query = "DELETE FROM devices WHERE digest = $1 AND NOT denied AND expires_at > $2";
+            let query = sqlx::query(query).bind(&digest.as_bytes()[..]).bind(at.millis());
+            one(query.execute(connection).await?.rows_affected(), Refused::Conflict)
+        }
         Write::AddClient(client) => insert(rows::insert_client(client)?.execute(connection).await),
         Write::SaveClient(client) => one(
             rows::update_client(client)?.execute(connection).await?.rows_affected(),

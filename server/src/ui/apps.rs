@@ -65,6 +65,29 @@ impl Consent<'_> {
     }
 }
 
+/// Whether a device without a browser shall be logged in. Our own applications ask, too: the person may not know that they
+/// log somebody else in.
+#[derive(Debug, Template)]
+#[template(path = "device_consent.html")]
+pub struct DeviceConsent<'a> {
+    /// Who looks, and where.
+    pub page: &'a Page<'a>,
+    /// The form's CSRF token.
+    pub csrf_token: &'a SecretText,
+    /// What people call the client.
+    pub client: &'a str,
+    /// What the device must show.
+    pub user_code: &'a SecretText,
+    /// What the client wants.
+    pub wanted: &'a [Wanted<'a>],
+}
+
+impl DeviceConsent<'_> {
+    fn title(&self) -> String {
+        self.page.words.device_consent_title(self.client)
+    }
+}
+
 /// The answer of an authorization request, which the browser posts to the client (OAuth 2.0 Form Post Response Mode).
 /// Without script it takes a click.
 #[derive(Template)]

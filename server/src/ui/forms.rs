@@ -28,6 +28,8 @@ pub enum Problem {
     WrongCurrentPassword,
     /// The invitation does not exist, is used, or has expired.
     WrongInvitation,
+    /// No device that waits shows the code.
+    WrongUserCode,
 }
 
 impl Problem {
@@ -41,6 +43,7 @@ impl Problem {
             Self::NewPassword(_) => Some("new_password"),
             Self::WrongCurrentPassword => Some("current_password"),
             Self::WrongInvitation => Some("invitation"),
+            Self::WrongUserCode => Some("user_code"),
         }
     }
 
@@ -58,6 +61,7 @@ impl Problem {
             Self::NameTaken => words.name_taken.to_owned(),
             Self::WrongCurrentPassword => words.wrong_password.to_owned(),
             Self::WrongInvitation => words.wrong_invitation.to_owned(),
+            Self::WrongUserCode => words.wrong_user_code.to_owned(),
         }
     }
 }
@@ -278,5 +282,33 @@ impl ChangePassword<'_> {
         Field::new("new_password", words.new_password, "new-password")
             .hint(words.password_hint(self.password_length_min))
             .judged(self.problems, words, false)
+    }
+}
+
+/// `GET /device`, and the answer to a code that no device shows.
+#[derive(Debug, Template)]
+#[template(path = "device.html")]
+pub struct ConnectDevice<'a> {
+    /// Who looks, and where.
+    pub page: &'a Page<'a>,
+    /// The form's CSRF token.
+    pub csrf_token: &'a SecretText,
+    /// What was typed before, or came with the address.
+    pub user_code: &'a str,
+    /// Why it was not taken.
+    pub problems: &'a [Problem],
+}
+
+impl ConnectDevice<'_> {
+    fn summary(&self) -> Problems<'_> {
+        Problems { words: self.page.words, problems: self.problems }
+    }
+
+    fn code_field(&self) -> Field<'_> {
+        let words = self.page.words;
+        Field::new("user_code", words.user_code, "off")
+            .value(self.user_code)
+            .hint(words.user_code_hint.to_owned())
+            .judged(self.problems, words, true)
     }
 }

@@ -11,6 +11,8 @@
 //! | `register-form` | `POST /register` | `username new_password invitation? next` |
 //! | `logout-form` | `POST /logout` | `next` |
 //! | `logout-form` of [`LogoutAsked`] | `POST /oauth2/logout/confirm` | `client_id post_logout_redirect_uri state` |
+//! | `device-form` | `POST /device` | `user_code` |
+//! | `device-consent-form` | `POST /device` | `user_code decision=allow\|deny` |
 //! | `password-form` | `POST /account/password` | `current_password new_password` |
 //! | `end-<sid>` | `POST /account/sessions/<sid>/end` | |
 //! | `end-others` | `POST /account/sessions/end-others` | |
@@ -33,11 +35,13 @@ mod tests;
 mod words;
 
 pub use account::{Account, Done, Over, Session, TokenFamily};
-pub use apps::{App, Apps, Consent, FormPost, Wanted};
+pub use apps::{App, Apps, Consent, DeviceConsent, FormPost, Wanted};
 pub use askama::Template;
 pub use brand::{Brand, Colour, InvalidBrand, InvalidColour, Link};
-pub use forms::{ChangePassword, Login, LoginReason, Problem, Register};
+pub use forms::{ChangePassword, ConnectDevice, Login, LoginReason, Problem, Register};
 pub use locale::{Asked, Locale};
 pub(crate) use moment::date_text;
-pub use notices::{Continue, Home, LoggedOut, Logout, LogoutAsked, Refusal, Refused, Registered};
+pub use notices::{
+    Continue, DeviceDone, Home, LoggedOut, Logout, LogoutAsked, Refusal, Refused, Registered,
+};
 pub use site::{ASSET_CACHE_CONTROL, ASSET_CSP, Asset, Page, Site, csp, csp_framing, csp_sending};

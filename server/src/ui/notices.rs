@@ -55,6 +55,16 @@ pub struct LogoutAsked<'a> {
     pub state: &'a str,
 }
 
+/// After the decision about a device.
+#[derive(Debug, Template)]
+#[template(path = "device_done.html")]
+pub struct DeviceDone<'a> {
+    /// Who looks, and where.
+    pub page: &'a Page<'a>,
+    /// Whether it was allowed.
+    pub allowed: bool,
+}
+
 /// After a logout.
 #[derive(Debug, Template)]
 #[template(path = "logged_out.html")]

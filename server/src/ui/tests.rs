@@ -135,6 +135,14 @@ fn pages(site: &Site, locale: Locale, texts: Texts) -> Vec<(&'static str, String
         let (client, request, host) = (user, next, Some("https://shop.example".to_owned()));
         Consent { page: within, csrf_token, client, host, request, wanted }.render().unwrap()
     };
+    let connect = |user_code, problems: &[Problem]| {
+        ConnectDevice { page: within, csrf_token, user_code, problems }.render().unwrap()
+    };
+    let device = |wanted| {
+        let (client, user_code) = (texts.client, csrf_token);
+        DeviceConsent { page: within, csrf_token, client, user_code, wanted }.render().unwrap()
+    };
+    let connected = |allowed| DeviceDone { page: within, allowed }.render().unwrap();
     let id = &"shop".parse().unwrap();
     let app = App { id, name: user, may: wanted.to_vec(), since: NOW };
     let apps = |apps: &[_]| {
@@ -174,6 +182,11 @@ fn pages(site: &Site, locale: Locale, texts: Texts) -> Vec<(&'static str, String
         ),
         ("consent", consent(&wanted)),
         ("choose", consent(&[])),
+        ("device", connect("", &[])),
+        ("device_wrong", connect(user, &[Problem::WrongUserCode])),
+        ("device_consent", device(&wanted)),
+        ("device_allowed", connected(true)),
+        ("device_denied", connected(false)),
         ("apps", apps(&[app])),
         ("apps_empty", apps(&[])),
         ("home", home(out)),

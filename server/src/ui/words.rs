@@ -111,6 +111,17 @@ words! {
     scope_phone: "See your telephone number", "전화번호 보기";
     scope_offline_access: "Stay connected when you have logged out", "로그아웃한 뒤에도 연결 유지하기";
 
+    // Devices without a browser.
+    device_title: "Connect a device", "기기 연결";
+    user_code: "Code", "코드";
+    user_code_hint: "The 8 letters that your device shows, such as WDJB-MJHT.", "기기에 WDJB-MJHT처럼 표시된 글자 8개를 입력해 주세요.";
+    device_shows: "Your device must show this code:", "기기에 표시되어 있어야 하는 코드:";
+    device_warning: "Allow this only if you see this code on a device of yours right now. If somebody sent or read it to you, do not allow it: they would be logged in as you.", "지금 내 기기에 이 코드가 보일 때만 허용하세요. 다른 사람이 보내거나 불러 준 코드라면 허용하지 마세요. 그 사람이 내 계정으로 로그인하게 돼요.";
+    device_allowed: "The device is connected", "기기를 연결했어요";
+    device_allowed_body: "It goes on by itself in a moment. You can end it at any time on your account page.", "잠시 뒤 기기에서 저절로 이어져요. 계정 페이지에서 언제든지 종료할 수 있어요.";
+    device_denied: "The device is not connected", "기기를 연결하지 않았어요";
+    device_denied_body: "It gets nothing. If somebody gave you the code, they wanted to get into your account.", "기기는 아무 권한도 받지 못했어요. 다른 사람이 알려 준 코드였다면 내 계정에 들어오려던 시도였을 수 있어요.";
+
     // Password.
     change_password: "Change password", "비밀번호 변경";
     change_password_body: "All other sessions end. This one goes on.", "비밀번호를 바꾸면 다른 세션은 모두 종료되고, 지금 쓰는 이 세션만 남아요.";
@@ -130,6 +141,7 @@ words! {
     password_common: "This password is among the first that attackers try. Choose another one.", "공격자가 먼저 시도하는 흔한 비밀번호예요. 다른 비밀번호를 정해 주세요.";
     password_name: "This password is little more than a name. Choose another one.", "이름이나 아이디와 너무 비슷한 비밀번호예요. 다른 비밀번호를 정해 주세요.";
     wrong_password: "The current password is wrong.", "현재 비밀번호가 맞지 않아요.";
+    wrong_user_code: "No device is waiting with this code. Check it, or let the device show a new one.", "이 코드로 기다리는 기기가 없어요. 코드를 확인하거나 기기에서 새 코드를 받아 주세요.";
     wrong_invitation: "This invitation code does not work.", "사용할 수 없는 초대 코드예요.";
 
     // Refusals: what happened, and what to do.
@@ -185,6 +197,10 @@ impl Words {
 
     pub(super) fn consent_title(&self, client: &str) -> String {
         say!(self, "Give {client} access?", "{client}에 권한을 허용할까요?")
+    }
+
+    pub(super) fn device_consent_title(&self, client: &str) -> String {
+        say!(self, "Connect a device to {client}?", "{client} 앱을 쓰는 기기를 연결할까요?")
     }
 
     pub(super) fn choose_title(&self, client: &str) -> String {

@@ -18,9 +18,13 @@ mod cli;
 #[cfg(test)]
 mod codes;
 #[cfg(test)]
+mod device;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod dpop;
+#[cfg(test)]
+mod exchange;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]

@@ -383,6 +383,7 @@ fn claims() -> token::Claims {
         auth_time: Some(NOW),
         acr: Some("aal2".into()),
         amr: Vec::new(),
+        act: None,
         key: None,
     }
 }

@@ -78,10 +78,24 @@ impl OauthError {
     /// The client gets no tokens for that resource server, or for none at all (RFC 8707, section 2).
     pub const TARGET: Self = Self::new("invalid_target", "the client has no such audience");
 
-    /// Too many pushed requests of this client wait for their browsers (RFC 9126, section 2.3).
+    /// The user of the device has not decided yet (RFC 8628, section 3.5).
+    pub const PENDING: Self = Self::new("authorization_pending", "the user has not decided yet");
+
+    /// The same, and the device asks too often.
+    pub const SLOW_DOWN: Self =
+        Self::new("slow_down", "wait five seconds longer between questions");
+
+    /// The user of the device said no.
+    pub const DENIED: Self = Self::new("access_denied", "the user said no");
+
+    /// The device waited for too long.
+    pub const EXPIRED: Self =
+        Self::new("expired_token", "the device code has expired: begin again");
+
+    /// Too many pushed requests or devices of this client wait for their users (RFC 9126, section 2.3).
     pub const TOO_MANY: Self = Self {
         error: "temporarily_unavailable",
-        says: "too many pushed requests of this client wait",
+        says: "too many requests of this client wait",
         status: StatusCode::TOO_MANY_REQUESTS,
         basic: false,
         retry_after_secs: Some(60),

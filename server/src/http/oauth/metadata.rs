@@ -80,7 +80,7 @@ const ENDPOINTS: [(&str, &str); 9] = [
     ("jwks_uri", "/.well-known/jwks.json"),
     ("introspection_endpoint", "/oauth2/introspect"),
     ("revocation_endpoint", "/oauth2/revoke"),
-    ("end_session_endpoint", "/oauth2/logout"),
+    ("device_authorization_endpoint", "/oauth2/device_authorization"),
 ];
 
 /// What ID tokens say, besides what userinfo tells.

@@ -1,5 +1,6 @@
 //! What the standards ask for: tokens, introspection, keys, metadata.
 
+pub mod device;
 pub mod error;
 pub mod metadata;
 pub mod par;
@@ -20,6 +21,7 @@ use symbolon_core::{
     id::{EntryId, SessionId, TokenId, UserId},
     oauth::jwk::Thumbprint,
     time::Time,
+    token::Actor,
 };
 
 use symbolon_guard::dpop;
@@ -79,6 +81,8 @@ struct Told<'a> {
     jti: Option<TokenId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     aud: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<&'a Actor>,
     /// The key that the token is bound to (RFC 9449, section 6.2).
     #[serde(skip_serializing_if = "Option::is_none")]
     cnf: Option<Value>,
@@ -109,6 +113,7 @@ impl<'a> Told<'a> {
             acr: active.user.map(|_| active.assurance.as_str()),
             jti: token.map(|(id, _)| *id),
             aud: token.map(|(_, audiences)| audiences.as_slice()),
+            act: active.act.as_ref(),
             cnf: active.key.map(|key| json!({ "jkt": key })),
         }
     }

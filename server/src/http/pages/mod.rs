@@ -3,6 +3,7 @@
 pub mod account;
 pub mod authorize;
 pub mod consent;
+pub mod device;
 pub mod entry;
 pub mod logout;
 
@@ -273,7 +274,12 @@ const fn why(status: u16) -> ui::Refusal {
 pub fn is_page(path: &str) -> bool {
     matches!(
         path,
-        "/" | "/login" | "/register" | "/logout" | "/oauth2/authorize" | "/oauth2/consent"
+        "/" | "/login"
+            | "/register"
+            | "/logout"
+            | "/device"
+            | "/oauth2/authorize"
+            | "/oauth2/consent"
     ) || ["/account", "/oauth2/logout"].iter().any(|pages| path.starts_with(pages))
 }
 

@@ -13,7 +13,9 @@
 
 mod authorization_code;
 mod client_credentials;
+mod device_code;
 mod refresh_token;
+mod token_exchange;
 
 use axum::{
     extract::State,
@@ -23,7 +25,7 @@ use axum::{
 use symbolon_core::{
     client::Client,
     family::Binding,
-    oauth::{grant::GrantType, jwk::Thumbprint},
+    oauth::{exchange::ACCESS_TOKEN, grant::GrantType, jwk::Thumbprint},
     session::Device,
 };
 
@@ -55,6 +57,8 @@ grants! {
     AuthorizationCode authorization_code::grant;
     RefreshToken      refresh_token::grant;
     ClientCredentials client_credentials::grant;
+    TokenExchange     token_exchange::grant;
+    DeviceCode        device_code::grant;
 }
 
 /// What a grant is asked with.
@@ -94,7 +98,12 @@ pub async fn token(
         return Err(OauthError::unauthorized_client("the client's grant_types have no such grant"));
     }
     let tokens = grant(name, &asked).await?;
+    let answer = TokenAnswer::new(&tokens, now());
+    let answer = match name {
+        GrantType::TokenExchange => answer.exchanged(ACCESS_TOKEN),
+        _ => answer,
+    };
     let mut headers = HeaderMap::new();
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-    Ok(output::json(headers, TokenAnswer::new(&tokens, now())))
+    Ok(output::json(headers, answer))
 }
