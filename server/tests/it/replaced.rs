@@ -1,6 +1,6 @@
 //! Halves that a change of privilege has replaced: whoever still holds one gets nothing new for it.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, net::IpAddr};
 
 use axum::body::{Body, Bytes};
 use futures_util::{FutureExt, StreamExt, stream};
@@ -155,12 +155,14 @@ async fn nothing_of_before_outlives_a_changed_password() {
         let (cookie, here) = (step_up.cookie("symbolon").unwrap(), Tokens::from(&step_up));
         let elsewhere = world.tokens(&name).await;
         let login = json!({ "username": name, "password": PASSWORD, "deliver": "token" });
+        // Each round from elsewhere: what fails here, with the password of before, counts against its address.
+        let address = IpAddr::from([10, 0, (n / 256) as u8, (n % 256) as u8]);
         let asks = |_| {
             let by_cookie = handover("token").cookie(&cookie);
             let again = ask("POST", "/api/v1/handover").cookie(&cookie).by_our_page().json(&body);
             let to_cookie = handover("session").bearer(&elsewhere.access);
             let login = ask("POST", "/api/v1/login").json(&login);
-            [by_cookie, again, to_cookie, login].map(|ask| world.send(ask))
+            [by_cookie, again, to_cookie, login].map(|ask| world.send(ask.at_address(address)))
         };
         let refreshes = [&here.refresh, &elsewhere.refresh].map(|token| world.refresh(token));
         let all = (0..6).flat_map(asks);
