@@ -80,5 +80,5 @@ for (const name of names) test(`an API with ${name}`, { timeout: 120_000 }, asyn
     });
   }
   const unknown = ALGORITHMS.filter((algorithm) => !algorithms.includes(algorithm));
-  for (const algorithm of unknown) await t.test(`${name} and ${algorithm}`, (t) => cannot(t, `${name} does not know ${algorithm}`, true));
+  for (const algorithm of unknown) await t.test(`${name} and ${algorithm}`, (t) => cannot(t, `${name} does not know ${algorithm}`));
 });

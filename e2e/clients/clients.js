@@ -81,7 +81,6 @@ export const CLIENTS = {
   "go-oidc": { lacks: golang, command: () => ["go/bin/webapp"], api: "go-oidc", backchannel: "/backchannel" },
   "oauth2-proxy": {
     lacks: oauth2proxy,
-    optional: true,
     command: ({ ISSUER, CLIENT_ID, PORT, UPSTREAM }) => [
       ...["oauth2-proxy", "--provider=oidc", `--oidc-issuer-url=${ISSUER}`, `--client-id=${CLIENT_ID}`],
       ...[`--redirect-url=http://localhost:${PORT}/callback`, `--http-address=127.0.0.1:${PORT}`, `--upstream=${UPSTREAM}`],

@@ -23,7 +23,7 @@ for (const name of names) test(name, { timeout: 120_000 }, async (t) => {
   const client = { callback: "/callback", left: "/left", logout: () => "/logout", ...CLIENTS[name] };
   const api = APIS[client.api];
   const lack = client.lacks() ?? api.lacks();
-  if (lack) return cannot(t, lack, client.optional);
+  if (lack) return cannot(t, lack);
   const Way = client.page ? PageWalk : Walk;
   const walk = await Way.start(world, name, client, await begin(t, name, client, api));
   t.after(() => walk.stop?.());
