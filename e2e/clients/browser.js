@@ -9,6 +9,13 @@ const NAVIGATES = { accept: "text/html,*/*;q=0.8", "sec-fetch-mode": "navigate",
 export class Browser {
   #cookies = new Map();
 
+  // Somebody else with the same cookies.
+  copy() {
+    const copy = new Browser();
+    for (const [host, jar] of this.#cookies) copy.#cookies.set(host, new Map(jar));
+    return copy;
+  }
+
   // Goes to a URL and on, wherever it is sent. Gives where it ended: `url`, `status`, `text`, `headers`.
   async goto(url, request = {}) {
     const way = [];

@@ -1,0 +1,94 @@
+// A shop three times behind nginx, without stickiness: the server, the sidecar and the proxy with the files of
+// examples/express, of which only the ports change.
+
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { World, freePort, until } from "../clients/world.js";
+import { settled } from "./examples.js";
+
+const FILES = ["symbolon.toml", "forward-auth.toml", "nginx.conf"];
+
+export class Shops extends World {
+  // `command(port)` starts an instance.
+  static async start({ LOGIN, command = () => ["node", settled("express/server.js")] }) {
+    const shops = Object.assign(new Shops(), { binary: process.env.SYMBOLON, LOGIN });
+    try {
+      await shops.#begin(command);
+      return shops;
+    } catch (error) {
+      await shops.stop();
+      throw error;
+    }
+  }
+
+  async #begin(command) {
+    this.folder = await mkdtemp(join(tmpdir(), "symbolon-shops-"));
+    const ports = Object.fromEntries(await Promise.all([8000, 8080, 8090, 3001, 3002, 3003].map(async (it) => [it, await freePort()])));
+    this.url = `http://localhost:${ports[8000]}`;
+    const CLIENT_SECRET = randomBytes(32).toString("hex");
+    const at = (file) => join(this.folder, file);
+    await writeFile(at("secret"), CLIENT_SECRET);
+    for (const file of FILES) {
+      const text = (await readFile(settled(`express/${file}`), "utf8")).replaceAll("/tmp/shop-", `${this.folder}/`);
+      await writeFile(at(file), text.replace(/:(8000|8080|8090|300\d)\b/g, (_, port) => `:${ports[port]}`));
+    }
+    const quick = ["password.memory_kib=8", "password.iterations=1"].flatMap((it) => ["--set", it]);
+    const secret = ["--set", `client.shop.secret_file=${at("secret")}`];
+    const server = [this.binary, "dev", "--json", "--no-demo", "--data-dir", at("data"), "--config", at("symbolon.toml")];
+    const [started] = await Promise.all([
+      this.run([...server, ...secret, ...quick], { PORT: ports[8080] }),
+      this.run(["nginx", "-p", this.folder, "-e", "stderr", "-c", at("nginx.conf")], { PORT: ports[8000] }),
+    ]);
+    this.dataDir = at("data");
+    let said;
+    await until(() => (said = started.log.match(/^\{.*"users".*\}$/m)), () => `its users:\n${started.log}`);
+    this.user = JSON.parse(said[0]).users.find(({ username }) => username === "user");
+    const env = { HERE: this.url, ISSUER: `${this.url}/auth`, SERVER: `http://127.0.0.1:${ports[8080]}/auth` };
+    Object.assign(env, { LOGIN: this.LOGIN, SESSIONS: "symbolon", SIDECAR: `http://127.0.0.1:${ports[8090]}`, CLIENT_SECRET });
+    const sidecar = [this.binary, "forward-auth", "--config", at("forward-auth.toml"), "--set", `server.client_secret_file=${at("secret")}`];
+    await this.run(sidecar, { PORT: ports[8090] });
+    await until(async () => (await fetch(`${env.SIDECAR}/readyz`)).ok, "the sidecar is ready");
+    this.instances = await Promise.all([3001, 3002, 3003].map((it) => this.run(command(), { ...env, PORT: ports[it] })));
+  }
+
+  async stop() {
+    await super.stop();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  async put(browser, what) {
+    const page = await browser.goto(`${this.url}/`);
+    const answer = await browser.goto(`${this.url}/cart/${what}`, { method: "POST", headers: { origin: this.url, ...page.csrf } });
+    assert.equal(answer.status, 200, this.log(answer));
+  }
+
+  // How many things are in the cart at the checkout, or that a login is needed.
+  async count(browser) {
+    const answer = await browser.goto(`${this.url}/checkout`);
+    if (answer.text.includes('id="login-form"')) return "login";
+    assert.equal(answer.status, 200, this.log(answer));
+    return JSON.parse(answer.text).count;
+  }
+
+  async logIn(browser) {
+    const page = await browser.goto(`${this.url}/checkout`);
+    const { username, password } = this.user;
+    const inside = await browser.submit(page, { username, password }, "login-form");
+    assert.equal(inside.status, 200, this.log(inside));
+  }
+
+  async logOut(browser) {
+    const page = await browser.goto(`${this.url}/`);
+    const [, action] = page.text.match(/<form method="post" action="([^"]*logout[^"]*)"/) ?? [];
+    assert.ok(action, this.log(page));
+    const out = await browser.goto(this.url + action, { method: "POST", headers: { origin: this.url } });
+    assert.equal(out.status, 200, this.log(out));
+  }
+
+  log({ way, status, text }) {
+    return `${way.join("\n")}\n${status} ${text}\n${this.instances.map(({ log }) => log).join("\n---\n")}`;
+  }
+}
