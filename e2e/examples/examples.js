@@ -22,5 +22,9 @@ export const lacks = {
     if (Number(process.versions.node.split(".")[0]) < 20) return `it needs Node 20, and this is ${process.versions.node}`;
     return existsSync(settled(`${example}/node_modules`)) ? undefined : "its npm packages could not be installed";
   },
+  java: (jar) =>
+    existsSync(settled(jar)) && runs("java", "-version")
+      ? undefined
+      : "it could not be built (it needs a JDK 17 or later, and Maven)",
   nginx: () => (runs("nginx", "-v") ? undefined : "nginx could not be installed"),
 };

@@ -5,66 +5,15 @@ import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import { Browser } from "../clients/browser.js";
 import { BackChannel, World, cannot, freePort, until } from "../clients/world.js";
-import { Shops } from "./shops.js";
 import { lacks, settled } from "./examples.js";
+import { threeInstances } from "./shops.js";
 
-const lack = lacks.node("express") ?? lacks.nginx();
+const lack = lacks.node("express");
 
-for (const LOGIN of ["oidc", "sidecar"]) describe(`three instances, login by ${LOGIN}`, () => {
-  let shops;
-  before(async () => {
-    if (!lack) shops = await Shops.start({ LOGIN });
-  });
-  after(() => shops?.stop());
-  const it = (name, run) => test(name, { timeout: 60_000 }, (t) => (lack ? cannot(t, lack) : run(t)));
-
-  it("a cart survives the login, and the logout is over at each instance at once", async () => {
-    const browser = new Browser();
-    await shops.put(browser, "tea");
-    await shops.put(browser, "lamp");
-    await shops.put(browser, "tea");
-    assert.deepEqual(await shops.count(browser), "login");
-    await shops.logIn(browser);
-    assert.equal(await shops.count(browser), 3);
-    await shops.put(browser, "bell");
-    for (const _ of [1, 2, 3]) assert.equal(await shops.count(browser), 4, "whichever instance answers");
-
-    const copy = browser.copy();
-    await shops.logOut(browser);
-    // Also for who has stolen every cookie.
-    for (const one of [browser, copy]) for (const _ of [1, 2, 3]) assert.equal(await shops.count(one), "login");
-    assert.match((await browser.goto(shops.url)).text, /<ul id="cart"><\/ul>/, "the cart left with its user");
-  });
-
-  it("an administrator's end is over at each instance at once", async () => {
-    const browser = new Browser();
-    await shops.logIn(browser);
-    await shops.put(browser, "tea");
-    assert.equal(await shops.count(browser), 1);
-    shops.cli("session", "end-all", "--user", "user", "--confirm");
-    for (const _ of [1, 2, 3]) assert.equal(await shops.count(browser), "login");
-  });
-
-  it("a session id that was planted before the login is worth nothing after it", async () => {
-    const browser = new Browser();
-    await shops.put(browser, "tea");
-    const attacker = browser.copy();
-    await shops.logIn(browser);
-    assert.equal(await shops.count(browser), 1);
-    assert.equal(await shops.count(attacker), "login");
-    assert.match((await attacker.goto(shops.url)).text, /<ul id="cart"><\/ul>/);
-  });
-
-  it("another site's page puts nothing into the cart", async () => {
-    const browser = new Browser();
-    await shops.logIn(browser);
-    for (const origin of ["https://evil.example", "null"]) {
-      const answer = await browser.goto(`${shops.url}/cart/tea`, { method: "POST", headers: { origin } });
-      assert.equal(answer.status, 403);
-    }
-    assert.equal(await shops.count(browser), 0);
-  });
-});
+for (const LOGIN of ["oidc", "sidecar"]) {
+  const command = ["node", settled("express/server.js")];
+  threeInstances(`the shop on Express, login by ${LOGIN}`, lack ?? lacks.nginx(), command, LOGIN);
+}
 
 describe("one instance with a store of its own", () => {
   let world, channel;

@@ -6,14 +6,16 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { World, freePort, until } from "../clients/world.js";
+import { after, before, describe, test } from "node:test";
+import { Browser } from "../clients/browser.js";
+import { World, cannot, freePort, until } from "../clients/world.js";
 import { settled } from "./examples.js";
 
 const FILES = ["symbolon.toml", "forward-auth.toml", "nginx.conf"];
 
 export class Shops extends World {
-  // `command(port)` starts an instance.
-  static async start({ LOGIN, command = () => ["node", settled("express/server.js")] }) {
+  // `command` starts an instance.
+  static async start(command, LOGIN = "oidc") {
     const shops = Object.assign(new Shops(), { binary: process.env.SYMBOLON, LOGIN });
     try {
       await shops.#begin(command);
@@ -51,7 +53,7 @@ export class Shops extends World {
     const sidecar = [this.binary, "forward-auth", "--config", at("forward-auth.toml"), "--set", `server.client_secret_file=${at("secret")}`];
     await this.run(sidecar, { PORT: ports[8090] });
     await until(async () => (await fetch(`${env.SIDECAR}/readyz`)).ok, "the sidecar is ready");
-    this.instances = await Promise.all([3001, 3002, 3003].map((it) => this.run(command(), { ...env, PORT: ports[it] })));
+    this.instances = await Promise.all([3001, 3002, 3003].map((it) => this.run(command, { ...env, PORT: ports[it] })));
   }
 
   async stop() {
@@ -61,7 +63,7 @@ export class Shops extends World {
 
   async put(browser, what) {
     const page = await browser.goto(`${this.url}/`);
-    const answer = await browser.goto(`${this.url}/cart/${what}`, { method: "POST", headers: { origin: this.url, ...page.csrf } });
+    const answer = await browser.submit(page, {}, `put-${what}`);
     assert.equal(answer.status, 200, this.log(answer));
   }
 
@@ -82,13 +84,70 @@ export class Shops extends World {
 
   async logOut(browser) {
     const page = await browser.goto(`${this.url}/`);
-    const [, action] = page.text.match(/<form method="post" action="([^"]*logout[^"]*)"/) ?? [];
-    assert.ok(action, this.log(page));
-    const out = await browser.goto(this.url + action, { method: "POST", headers: { origin: this.url } });
+    const out = await browser.submit(page, {}, "logout-form");
     assert.equal(out.status, 200, this.log(out));
   }
 
   log({ way, status, text }) {
     return `${way.join("\n")}\n${status} ${text}\n${this.instances.map(({ log }) => log).join("\n---\n")}`;
   }
+}
+
+/** What a shop on three instances has to do; `lack` says why it cannot run here. */
+export function threeInstances(name, lack, command, LOGIN) {
+  describe(`three instances of ${name}`, () => {
+    let shops;
+    before(async () => {
+      if (!lack) shops = await Shops.start(command, LOGIN);
+    });
+    after(() => shops?.stop());
+    const it = (name, run) => test(name, { timeout: 60_000 }, (t) => (lack ? cannot(t, lack) : run(t)));
+
+    it("a cart survives the login, and the logout is over at each instance at once", async () => {
+      const browser = new Browser();
+      await shops.put(browser, "tea");
+      await shops.put(browser, "lamp");
+      await shops.put(browser, "tea");
+      assert.deepEqual(await shops.count(browser), "login");
+      await shops.logIn(browser);
+      assert.equal(await shops.count(browser), 3);
+      await shops.put(browser, "bell");
+      for (const _ of [1, 2, 3]) assert.equal(await shops.count(browser), 4, "whichever instance answers");
+
+      const copy = browser.copy();
+      await shops.logOut(browser);
+      // Also for who has stolen every cookie.
+      for (const one of [browser, copy]) for (const _ of [1, 2, 3]) assert.equal(await shops.count(one), "login");
+      assert.match((await browser.goto(shops.url)).text, /<ul id="cart"><\/ul>/, "the cart left with its user");
+    });
+
+    it("an administrator's end is over at each instance at once", async () => {
+      const browser = new Browser();
+      await shops.logIn(browser);
+      await shops.put(browser, "tea");
+      assert.equal(await shops.count(browser), 1);
+      shops.cli("session", "end-all", "--user", "user", "--confirm");
+      for (const _ of [1, 2, 3]) assert.equal(await shops.count(browser), "login");
+    });
+
+    it("a session id that was planted before the login is worth nothing after it", async () => {
+      const browser = new Browser();
+      await shops.put(browser, "tea");
+      const attacker = browser.copy();
+      await shops.logIn(browser);
+      assert.equal(await shops.count(browser), 1);
+      assert.equal(await shops.count(attacker), "login");
+      assert.match((await attacker.goto(shops.url)).text, /<ul id="cart"><\/ul>/);
+    });
+
+    it("another site's page puts nothing into the cart", async () => {
+      const browser = new Browser();
+      await shops.logIn(browser);
+      for (const origin of ["https://evil.example", "null"]) {
+        const answer = await browser.goto(`${shops.url}/cart/tea`, { method: "POST", headers: { origin } });
+        assert.equal(answer.status, 403);
+      }
+      assert.equal(await shops.count(browser), 0);
+    });
+  });
 }

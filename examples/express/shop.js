@@ -23,13 +23,13 @@ export function shop({ instance, login }) {
   });
 
   router.get("/", ({ session, who }, response) => {
-    const button = (action, label) => `<form method="post" action="${action}"><button>${label}</button></form>`;
-    const shelf = Object.entries(GOODS).map(([id, name]) => `<li>${name} ${button(`/cart/${id}`, "Put into the cart")}</li>`);
+    const button = (id, action, label) => `<form id="${id}" method="post" action="${action}"><button>${label}</button></form>`;
+    const shelf = Object.entries(GOODS).map(([id, name]) => `<li>${name} ${button(`put-${id}`, `/cart/${id}`, "Put into the cart")}</li>`);
     const cart = Object.entries(session.cart ?? {}).map(([id, count]) => `<li>${count} × ${GOODS[id]}</li>`);
     response.set("cache-control", "no-store").send(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Shop</title>
 <h1>Shop</h1><ul>${shelf.join("")}</ul><h2>Cart</h2><ul id="cart">${cart.join("")}</ul>
 <p><a href="/checkout">Check out</a></p>
-${who ? `<p id="who">${escaped(who.name)}</p>${button(logout, "Log out")}` : `<p><a href="/checkout">Log in</a></p>`}
+${who ? `<p id="who">${escaped(who.name)}</p>${button("logout-form", logout, "Log out")}` : `<p><a href="/checkout">Log in</a></p>`}
 <p>Answered by instance <span id="instance">${instance}</span></p></html>`);
   });
 
