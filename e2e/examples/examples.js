@@ -3,6 +3,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { CHROMIUM } from "./chromium.js";
 
 /** The path of a file of the examples. */
 export const settled = (path) => fileURLToPath(new URL(`../../examples/${path}`, import.meta.url));
@@ -26,5 +27,9 @@ export const lacks = {
     existsSync(settled(jar)) && runs("java", "-version")
       ? undefined
       : "it could not be built (it needs a JDK 17 or later, and Maven)",
+  chromium: () =>
+    runs(CHROMIUM, "--version") && existsSync(fileURLToPath(new URL("../node_modules/playwright-core", import.meta.url)))
+      ? undefined
+      : "Chromium could not be installed",
   nginx: () => (runs("nginx", "-v") ? undefined : "nginx could not be installed"),
 };
