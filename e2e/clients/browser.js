@@ -26,6 +26,8 @@ export class Browser {
       const { location } = answer.headers;
       if (!location || answer.status < 300 || answer.status > 399) return { url, way, ...answer };
       next = { url: new URL(location, url).href };
+      // The system hands it to an app.
+      if (!next.url.startsWith("http")) return { ...answer, ...next, way };
       if ([307, 308].includes(answer.status)) Object.assign(next, options);
     }
     throw new Error(`it is sent round for ever:\n${way.join("\n")}`);
