@@ -187,7 +187,7 @@ fn what_is_shown_of_libraries_is_what_was_tested() {
             let mut pieces = 0;
             for language in ["yaml", "js", "java", "go", "python"] {
                 for block in text.split(&format!("```{language}\n")).skip(1) {
-                    let block = block.split("```").next().unwrap();
+                    let block = block.split("```").next().unwrap().trim_end();
                     for piece in trimmed(block).split(|line| line.contains('…')) {
                         let stands =
                             |file: &Vec<String>| file.windows(piece.len()).any(|it| it == piece);
