@@ -48,6 +48,10 @@ mod oauth;
 #[cfg(test)]
 mod offline;
 #[cfg(test)]
+mod opaque;
+#[cfg(test)]
+mod pairwise;
+#[cfg(test)]
 mod prober;
 #[cfg(test)]
 mod process;
@@ -69,6 +73,8 @@ mod rp_logout;
 mod secrets;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod turning;
 #[cfg(test)]
 mod userinfo;
 #[cfg(test)]
