@@ -6,6 +6,9 @@ import { once } from "node:events";
 import { createRequire } from "node:module";
 import Provider from "oidc-provider";
 
+// Its notices; nobody reads them.
+console.info = console.log = console.warn = () => {};
+
 const CALLBACK = "https://web.example/callback";
 const API = "https://api.example";
 
@@ -132,4 +135,4 @@ if (!location?.startsWith(CALLBACK)) throw new Error(`no code: ${location}`);
 
 const version = createRequire(import.meta.url)("oidc-provider/package.json").version;
 const cookie = ["_session", "_session.sig"].map((name) => `${name}=${cookies.get(name)}`).join("; ");
-console.log(JSON.stringify({ version, port: listening.address().port, cookie }));
+process.stdout.write(`${JSON.stringify({ version, port: listening.address().port, cookie })}\n`);

@@ -63,10 +63,9 @@ impl Peer {
         command.args(["-c", "0", "node", "oidc-provider.js"]).current_dir(folder);
         command.env("SECRET", SECRET).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn()?;
-        // Its notices come first.
-        let mut lines = BufReader::new(child.stdout.take().ok_or("no stdout")?).lines();
-        let ready = lines.find(|line| line.as_ref().map_or(true, |line| line.starts_with('{')));
-        let ready = serde_json::from_str(&ready.ok_or("it did not start")??)?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().ok_or("no stdout")?).read_line(&mut line)?;
+        let ready = serde_json::from_str(&line)?;
         Ok(Some(Self { child, ready }))
     }
 
