@@ -53,8 +53,8 @@ pub enum NoToken {
     Unbound,
 }
 
-/// What an access token says that is issued to `client` for `user` at `now`, under a session that ends at `ends_at`;
-/// `key` is what it is bound to. The clock must have been read before the proof of life.
+/// What an access token says that is issued to `client` for `user` at `now`, who logged in at `auth_time`, under a session
+/// that ends at `ends_at`; `key` is what it is bound to. The clock must have been read before the proof of life.
 ///
 /// # Errors
 /// [`NoToken`].
@@ -63,7 +63,7 @@ pub fn issued(
     client: &Client,
     audience: Option<&str>,
     scope: Box<str>,
-    (ends_at, user): (Time, &User),
+    (ends_at, user, auth_time): (Time, &User, Option<Time>),
     key: Option<Thumbprint>,
     now: Time,
 ) -> Result<Issued, NoToken> {
@@ -81,7 +81,7 @@ pub fn issued(
     // No token outlives its session.
     let expires_at = (now + app.config.lifetimes.access_token).min(ends_at);
     let roles = user.roles.iter().cloned().collect();
-    Ok(Issued { at: now, expires_at, audience, scope, roles, key })
+    Ok(Issued { at: now, expires_at, audience, scope, roles, auth_time, key })
 }
 
 /// What an access token says that is issued to a machine for itself; without `audience` for its first one. Its session
@@ -102,7 +102,8 @@ pub fn issued_to_machine(
     }
     let audience = client.audience(audience).ok_or(NoToken::Audience)?.into();
     let expires_at = now + app.config.lifetimes.access_token;
-    Ok(Issued { at: now, expires_at, audience, scope, roles: Vec::new(), key })
+    let (roles, auth_time) = (Vec::new(), None);
+    Ok(Issued { at: now, expires_at, audience, scope, roles, auth_time, key })
 }
 
 /// The session cookie of a session that has one.
@@ -247,8 +248,9 @@ async fn access(
         sid: session.id,
         scope: (!issued.scope.is_empty()).then(|| issued.scope.clone()),
         roles: issued.roles.iter().map(|role| role.as_str().into()).collect(),
+        // Who asks for a recent login must see it (RFC 9470, section 6.1).
+        auth_time: issued.auth_time,
         // One factor is what a token without `acr` means: it keeps the usual token small.
-        auth_time: stronger.map(|login| login.at),
         acr: stronger.map(|login| login.assurance.as_str().into()),
         amr: Vec::new(),
         act,

@@ -72,6 +72,8 @@ mod rp_logout;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod step_up;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod turning;
