@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells clippy that these are tests throughout.
 #[cfg(test)]
+mod app_sessions;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod assertion;
