@@ -199,7 +199,7 @@ mod tests {
             (named("https://Sector.example/list.json"), Ok(Some("sector.example"))),
             (json!({ "subject_type": "public" }), Ok(None)),
         ] {
-            let found = sector_of(&client(more));
+            let found = sector_of(&client(&more));
             assert_eq!(found, sector.map(|host| host.map(str::to_owned)), "{more}");
         }
     }
