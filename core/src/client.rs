@@ -17,8 +17,9 @@ use crate::{
     },
     scope::{self, Scope},
     secret::{SecretBytes, SecretText, sha256},
+    subject::{SectorUri, SubjectType},
     time::Time,
-    token::TokenType,
+    token::{TokenFormat, TokenType},
 };
 
 /// A client's name, the `client_id` of OAuth: 1 to 64 of `a-z 0-9 . _ -`, beginning with a letter or digit. It never
@@ -308,6 +309,15 @@ pub struct Client {
     /// The `typ` of its access tokens.
     #[serde(default)]
     pub token_type: TokenType,
+    /// Whether its access tokens can be read by whoever holds them.
+    #[serde(default)]
+    pub access_token_format: TokenFormat,
+    /// Under which id it knows users (OpenID Connect Core, section 8).
+    #[serde(default)]
+    pub subject_type: SubjectType,
+    /// Whose host is the sector of its pairwise subjects, where its redirect URIs have not one in common (section 8.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sector_identifier_uri: Option<SectorUri>,
     /// The public keys that it proves itself with (`private_key_jwt`), instead of a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<ClientJwks>,
@@ -405,7 +415,8 @@ impl Client {
     /// How what it gets is signed: its access tokens, its userinfo answers, and its ID tokens where it sends users here. Keys for these are
     /// published as soon as it is known, because verifiers that keep a copy of the key set look again only now and then.
     pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
-        let access = (self.kind != ClientKind::Resource).then_some(self.algorithm);
+        let signed = self.access_token_format == TokenFormat::Jwt;
+        let access = (signed && self.kind != ClientKind::Resource).then_some(self.algorithm);
         let id = (!self.redirect_uris.is_empty()).then_some(self.id_token_algorithm);
         access.into_iter().chain(id).chain(self.userinfo_algorithm)
     }

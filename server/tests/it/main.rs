@@ -50,6 +50,10 @@ mod oauth;
 #[cfg(test)]
 mod offline;
 #[cfg(test)]
+mod opaque;
+#[cfg(test)]
+mod pairwise;
+#[cfg(test)]
 mod prober;
 #[cfg(test)]
 mod process;
@@ -70,7 +74,11 @@ mod rp_logout;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod step_up;
+#[cfg(test)]
 mod store;
+#[cfg(test)]
+mod turning;
 #[cfg(test)]
 mod userinfo;
 #[cfg(test)]
