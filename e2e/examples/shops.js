@@ -121,6 +121,14 @@ export function threeInstances(name, lack, command, LOGIN) {
       assert.match((await browser.goto(shops.url)).text, /<ul id="cart"><\/ul>/, "the cart left with its user");
     });
 
+    it("requests at the same time, at whatever instance, lose nothing of each other", async () => {
+      const browser = new Browser();
+      await shops.logIn(browser);
+      await shops.put(browser, "tea");
+      await Promise.all(["tea", "lamp", "bell"].map((what) => shops.put(browser, what)));
+      assert.equal(await shops.count(browser), 4);
+    });
+
     it("an administrator's end is over at each instance at once", async () => {
       const browser = new Browser();
       await shops.logIn(browser);

@@ -1,7 +1,7 @@
 // The shop: a shelf, a cart for everybody, a checkout for who has logged in.
 
 import express from "express";
-import { becomes } from "./login.js";
+import { becomes, cartOf, inCart } from "./login.js";
 
 const GOODS = { tea: "Tea bowl", lamp: "Moon lamp", bell: "Wind bell" };
 
@@ -25,7 +25,7 @@ export function shop({ instance, login }) {
   router.get("/", ({ session, who }, response) => {
     const button = (id, action, label) => `<form id="${id}" method="post" action="${action}"><button>${label}</button></form>`;
     const shelf = Object.entries(GOODS).map(([id, name]) => `<li>${name} ${button(`put-${id}`, `/cart/${id}`, "Put into the cart")}</li>`);
-    const cart = Object.entries(session.cart ?? {}).map(([id, count]) => `<li>${count} × ${GOODS[id]}</li>`);
+    const cart = Object.keys(GOODS).filter((id) => session[inCart(id)]).map((id) => `<li>${session[inCart(id)]} × ${GOODS[id]}</li>`);
     response.set("cache-control", "no-store").send(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Shop</title>
 <h1>Shop</h1><ul>${shelf.join("")}</ul><h2>Cart</h2><ul id="cart">${cart.join("")}</ul>
 <p><a href="/checkout">Check out</a></p>
@@ -35,7 +35,7 @@ ${who ? `<p id="who">${escaped(who.name)}</p>${button("logout-form", logout, "Lo
 
   router.post("/cart/:id", ({ session, params }, response) => {
     if (!Object.hasOwn(GOODS, params.id)) return response.status(404).send("There is no such thing.");
-    session.cart = { ...session.cart, [params.id]: (session.cart?.[params.id] ?? 0) + 1 };
+    session[inCart(params.id)] = (session[inCart(params.id)] ?? 0) + 1;
     // Saved before the browser goes on, and perhaps to another instance.
     session.save((error) => (error ? response.status(error.status ?? 500).send("Try again.") : response.redirect(303, "/")));
   });
@@ -43,7 +43,7 @@ ${who ? `<p id="who">${escaped(who.name)}</p>${button("logout-form", logout, "Lo
   // Behind the sidecar a rule keeps others out of here.
   router.get("/checkout", ({ who, session }, response) => {
     if (!who) return response.redirect(303, "/login");
-    const count = Object.values(session.cart ?? {}).reduce((sum, it) => sum + it, 0);
+    const count = Object.values(cartOf(session)).reduce((sum, it) => sum + it, 0);
     response.set("cache-control", "no-store").json({ sub: who.sub, count, instance });
   });
 

@@ -19,7 +19,9 @@ import org.springframework.web.util.HtmlUtils;
 /** A shelf, a cart for everybody, a checkout for who has logged in. */
 @RestController
 class Shop {
-    private static final String CART = "cart";
+    /** One attribute for each thing: requests at the same time that add different things do not lose each other's. */
+    private static final String CART = "cart.";
+
     private static final Map<String, String> GOODS =
             new TreeMap<>(Map.of("tea", "Tea bowl", "lamp", "Moon lamp", "bell", "Wind bell"));
 
@@ -48,9 +50,7 @@ class Shop {
     @PostMapping("/cart/{id}")
     ResponseEntity<Void> put(@PathVariable String id, HttpSession session) {
         if (!GOODS.containsKey(id)) return ResponseEntity.notFound().build();
-        var cart = cart(session);
-        cart.merge(id, 1, Integer::sum);
-        session.setAttribute(CART, cart);
+        session.setAttribute(CART + id, cart(session).getOrDefault(id, 0) + 1);
         return ResponseEntity.status(HttpStatus.SEE_OTHER).header("location", "/").build();
     }
 
@@ -60,10 +60,13 @@ class Shop {
         return Map.of("sub", user.getSubject(), "count", count, "instance", instance);
     }
 
-    @SuppressWarnings("unchecked")
-    private static TreeMap<String, Integer> cart(HttpSession session) {
-        var cart = session == null ? null : (TreeMap<String, Integer>) session.getAttribute(CART);
-        return cart == null ? new TreeMap<>() : cart;
+    private static Map<String, Integer> cart(HttpSession session) {
+        var cart = new TreeMap<String, Integer>();
+        if (session == null) return cart;
+        for (var id : GOODS.keySet()) {
+            if (session.getAttribute(CART + id) instanceof Integer count) cart.put(id, count);
+        }
+        return cart;
     }
 
     private static String form(String id, String action, String label, CsrfToken csrf) {
