@@ -30,14 +30,14 @@ use symbolon_guard::{
 pub use crate::os::{Os, now};
 use crate::{
     attempts::Attempts,
-    config::Config,
+    config::{Config, DatabaseUrl, StoreSettings},
     key_sets::KeySets,
     live::LiveSessions,
     machines::Machines,
     ops::{self, Unavailable},
     password::{Bounds, Busy, Passwords, PhcString, Verdict},
     reach::Reach,
-    store::{Leasing, Store, StoreError},
+    store::{Database, Leasing, Store, StoreError},
 };
 
 /// How far clocks may differ, in one place.
@@ -185,6 +185,14 @@ impl StartError {
             Self::Store(error) if error.is_full() => {
                 ("disk_full", "make room for the data folder, or raise the quota of its owner")
             }
+            Self::Store(error) if error.is_away() => (
+                "database_away",
+                "start the database, and see that store.url leads there; it must take writes",
+            ),
+            Self::Store(error) if error.sqlstate().is_some() => (
+                "database_refuses",
+                "let the user of store.url log in, create tables in its database and write to them",
+            ),
             Self::Store(StoreError::Database(_)) => (
                 "database_damaged",
                 "check the disk and restore a backup; the file was left as it is",
@@ -210,7 +218,16 @@ impl App {
                 lease: config.revocation.lease,
                 followers_max: config.revocation.followers_max,
             };
-            Store::open(&config.data_dir, now - entry_life(&config), leasing).await?
+            let (folder, ended_since) = (&config.data_dir, now - entry_life(&config));
+            let StoreSettings { url, connections_max, timeout, .. } = &config.store;
+            match url.clone() {
+                None => Store::open(folder, ended_since, leasing).await?,
+                Some(DatabaseUrl(url)) => {
+                    let (connections_max, timeout) = (*connections_max, *timeout);
+                    let database = Database { url, connections_max, timeout };
+                    Store::connect(&database, folder, ended_since, leasing).await?
+                }
+            }
         };
         let master = master_key(&config.master_key_file)?;
         let verifier = Verifier::new(Rules::new(config.public_url.issuer(), []), []);

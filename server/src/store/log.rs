@@ -11,9 +11,9 @@ use std::{
 
 use symbolon_core::{
     follower::ENTRIES_MAX,
-    id::{EntryId, FollowerId, LogId},
+    id::{EntryId, FollowerId},
     lease::{Asking, Confirmation, Grant, Leases, NotHeard, waited},
-    log::{After, Cursor, Entry, Tag, Tail},
+    log::{After, Cursor, Entry, Tail},
     revocation::Ended,
     time::{Tick, Time},
 };
@@ -61,16 +61,14 @@ struct State {
 }
 
 impl Log {
-    /// The log after a start. `ended` is what it holds, up to `sequence`. Its id is new, so whoever followed an earlier
-    /// process reads it from the start; leases of that process were at most `lease_before`.
+    /// The log after a start. `ended` is what it holds, up to `head`. Leases of an earlier process were at most
+    /// `lease_before`.
     pub(super) fn new(
         ended: Ended,
-        sequence: u64,
-        tag: Tag,
+        head: Cursor,
         leases: &super::Leasing,
         lease_before: Duration,
     ) -> Self {
-        let head = Cursor { log: LogId::random(&mut Os), sequence, tag };
         let earlier = if lease_before.is_zero() { tick() } else { tick() + waited(lease_before) };
         let state = State {
             tail: Tail::new(head, ENTRIES_MAX),
@@ -81,7 +79,7 @@ impl Log {
         Self {
             ended: RwLock::new(ended),
             state: Mutex::new(state),
-            head: watch::Sender::new(sequence),
+            head: watch::Sender::new(head.sequence),
             heard: Notify::new(),
         }
     }
@@ -138,6 +136,15 @@ impl Log {
             state.published.push_back((last.sequence, tick()));
         }
         self.head.send_replace(last.sequence);
+    }
+
+    /// Makes the ends of a commit known to every check of this process. Their places in the log follow with
+    /// [`Self::publish`].
+    pub(super) fn note_ended(&self, ids: &[EntryId], at: Time) {
+        if !ids.is_empty() {
+            let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
+            ids.iter().for_each(|id| ended.insert(*id, at));
+        }
     }
 
     /// Drops ids of before then, bit by bit, so that no check waits long.

@@ -3,20 +3,19 @@
 
 mod engine;
 mod log;
+mod open;
+mod pool;
 mod rows;
 mod schema;
+mod shared;
 mod sweep;
 mod told;
 mod writer;
 mod writes;
 
-use std::{
-    fs::{self, File, TryLockError},
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
 
+use sqlx::{error::DatabaseError, postgres::PgDatabaseError, sqlite::SqliteError};
 use symbolon_core::{
     change::Change,
     client::{Client, ClientId},
@@ -25,12 +24,11 @@ use symbolon_core::{
     follower::ENTRIES_MAX,
     id::{EntryId, SessionId, UserId},
     keys::KeyRecord,
-    log::{Cursor, Entry, Tag},
+    log::{Cursor, Entry},
     oauth::{
         device::{UserCodeDigest, Waiting},
         pushed::{Pushed, PushedDigest},
     },
-    revocation::Ended,
     secret::SecretText,
     session::{Device, Reason, Session},
     time::Time,
@@ -38,11 +36,18 @@ use symbolon_core::{
 };
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use self::{
+    engine::{Readers, Row, Statement, sql},
+    shared::Shared,
+    writer::Job,
+    writes::Work,
+};
 use crate::os::tick;
 
-use self::engine::{Connection, Readers, Row, Statement, sql};
-
-pub use self::log::{Log, Told};
+pub use self::{
+    log::{Log, Told},
+    pool::Database,
+};
 
 /// The store could not answer. Nothing was changed, or it is not known whether it was.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -90,10 +95,23 @@ impl StoreError {
         self.sqlite_code().is_some_and(|code| [FULL, IOERR_WRITE, IOERR_SHMSIZE].contains(&code))
     }
 
+    /// Whether the PostgreSQL server is not there, or another one should be in its place.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Database(cause) if pool::is_away(cause))
+    }
+
+    /// PostgreSQL's code of what it refused.
+    pub fn sqlstate(&self) -> Option<String> {
+        let Self::Database(cause) = self else { return None };
+        let error = cause.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?;
+        Some(error.code().to_owned())
+    }
+
     /// SQLite's extended result code.
     fn sqlite_code(&self) -> Option<i32> {
         let Self::Database(cause) = self else { return None };
-        cause.as_database_error()?.code()?.parse().ok()
+        let error = cause.as_database_error()?.try_downcast_ref::<SqliteError>()?;
+        error.code()?.parse().ok()
     }
 }
 
@@ -128,21 +146,25 @@ pub struct Allowed {
     pub since: Time,
 }
 
-/// The embedded database of one data folder.
+/// The database of one data folder, or one that many processes share.
 #[derive(Debug)]
 pub struct Store {
     readers: Readers,
-    writer: mpsc::Sender<writer::Job>,
+    writing: Writing,
     log: Arc<Log>,
-    broken: watch::Receiver<Option<StoreError>>,
     due: Arc<Notify>,
     // Held for as long as the store is open: one server per data folder.
     _lock: File,
 }
 
-/// How long another process may hold a lock on the database, such as a tool that copies it, before changes are refused.
-/// Those that come meanwhile wait once more, so nobody waits longer than twice as long.
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How it is written.
+#[derive(Debug)]
+enum Writing {
+    /// By one connection, which takes all that waits in one transaction.
+    Queue { jobs: mpsc::Sender<Job>, broken: watch::Receiver<Option<StoreError>> },
+    /// By many, in a transaction of its own each.
+    Shared(Arc<Shared>),
+}
 
 /// How followers hold leases.
 #[derive(Debug, Clone, Copy)]
@@ -153,53 +175,25 @@ pub struct Leasing {
     pub followers_max: usize,
 }
 
-/// How many changes wait for the writer before callers wait, too.
-const QUEUE_MAX: usize = 4096;
-
 impl Store {
-    /// Opens (or creates) the database in `folder` and brings its schema up to date. Ids that were ended at
-    /// `ended_since` or later are in the set of [`Self::is_ended`] when this returns.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the folder is then as it was.
-    pub async fn open(
-        folder: &Path,
-        ended_since: Time,
-        leasing: Leasing,
-    ) -> Result<Self, StoreError> {
-        let lock = lock(folder)?;
-        let path = folder.join("symbolon.db");
-        schema::make_private(&path)?;
-        let mut connection = engine::open_file(&path, LOCK_WAIT_MAX).await?;
-        schema::update(&mut connection).await?;
-        let ended = load_ended(&mut connection, ended_since).await?;
-        let (sequence, tag) = load_head(&mut connection).await?;
-        let before = raise_lease(&mut connection, leasing.lease).await?;
-        let log = Arc::new(Log::new(ended, sequence, tag, &leasing, before));
-        for client in load_trusting(&mut connection, ended_since).await? {
-            log.trusts_expiry(&client);
-        }
-        let readers = engine::readers_of_file(&path, LOCK_WAIT_MAX);
-        let (writer, jobs) = mpsc::channel(QUEUE_MAX);
-        let (report, broken) = watch::channel(None);
-        let due = Arc::new(Notify::new());
-        let published = writer::Published { log: Arc::clone(&log), due: Arc::clone(&due) };
-        tokio::spawn(writer::run(connection, jobs, published, report));
-        Ok(Self { readers, writer, log, broken, due, _lock: lock })
-    }
-
     /// Applies a change whole or not at all. When this returns [`Outcome::Applied`], it is durable, and every id that
     /// it ended is refused by [`Self::is_ended`].
     ///
     /// # Errors
     /// [`StoreError`]; if the disk failed at the last moment, the change may be there after a restart.
     pub async fn commit(&self, change: Change) -> Result<Outcome, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.writer
-            .send(writer::Job::change(change, reply))
-            .await
-            .map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        self.write(Work::Change(change)).await
+    }
+
+    async fn write(&self, work: Work) -> Result<Outcome, StoreError> {
+        match &self.writing {
+            Writing::Queue { jobs, .. } => {
+                let (reply, answer) = oneshot::channel();
+                jobs.send(Job { work, reply }).await.map_err(|_| StoreError::Closed)?;
+                answer.await.map_err(|_| StoreError::Closed)?
+            }
+            Writing::Shared(shared) => shared.write(work).await,
+        }
     }
 
     /// Writes down that a follower of this client trusts expiry, unless that was done within `span`: what this server
@@ -217,10 +211,7 @@ impl Store {
             return Ok(());
         }
         let began = tick();
-        let (reply, answer) = oneshot::channel();
-        let job = writer::Job::trusting(client, now, reply);
-        self.writer.send(job).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)??;
+        self.write(Work::Trusting(client.into(), now)).await?;
         self.log.wrote_trust(client, began);
         Ok(())
     }
@@ -230,9 +221,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn touch(&self, seen: Vec<(SessionId, Time)>) -> Result<(), StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.writer.send(writer::Job::touch(seen, reply)).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?.map(drop)
+        self.write(Work::Touch(seen)).await.map(drop)
     }
 
     /// Removes, in a bounded batch, log entries from before `entries_before`, and sessions (with their data) that ended
@@ -247,12 +236,11 @@ impl Store {
         sessions_before: Time,
         slice: u8,
     ) -> Result<(), StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let lease_max = self.log.longest();
+        // Of the leases that others grant nothing is known here.
+        let alone = matches!(self.writing, Writing::Queue { .. });
+        let lease_max = self.log.longest().filter(|_| alone);
         let sweep = sweep::Sweep { entries_before, sessions_before, slice, lease_max };
-        let job = writer::Job::sweep(sweep, reply);
-        self.writer.send(job).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)??;
+        self.write(Work::Sweep(sweep)).await?;
         self.log.forget_before(entries_before);
         Ok(())
     }
@@ -300,9 +288,13 @@ impl Store {
         Ok(Some((entries, reached)))
     }
 
-    /// Completes when the database is damaged or the writer died: the server must stop and say so.
+    /// Completes when the database file is damaged or its writer died: the server must stop and say so. A database
+    /// elsewhere is waited for.
     pub async fn broken(&self) -> StoreError {
-        let mut broken = self.broken.clone();
+        let Writing::Queue { broken, .. } = &self.writing else {
+            return std::future::pending().await;
+        };
+        let mut broken = broken.clone();
         loop {
             if let Some(error) = broken.borrow_and_update().clone() {
                 return error;
@@ -319,21 +311,28 @@ impl Store {
             Ok(rows) => Ok(rows),
             Err(cause) => {
                 let error = StoreError::from(cause);
-                if writer::is_fatal(&error) {
-                    let _ = self.writer.send(writer::Job::stop(error.clone())).await;
+                if let Writing::Queue { jobs, .. } = &self.writing
+                    && writer::is_fatal(&error)
+                {
+                    // Nobody waits for the answer.
+                    let (reply, _) = oneshot::channel();
+                    let _ = jobs.send(Job { work: Work::Stop(error.clone()), reply }).await;
                 }
                 Err(error)
             }
         }
     }
 
-    /// Waits for its turn at the writer. When this returns, everything that anybody can have read from the database was
-    /// published before.
+    /// When this returns, everything that anybody can have read from the database before was published. With one writer it
+    /// takes waiting for its turn; otherwise the log is read.
     ///
     /// # Errors
     /// [`StoreError`] if the database does not answer.
     pub async fn barrier(&self) -> Result<(), StoreError> {
-        self.commit(Change::at(Time::from_millis(0))).await.map(drop)
+        match &self.writing {
+            Writing::Queue { .. } => self.commit(Change::at(Time::from_millis(0))).await.map(drop),
+            Writing::Shared(shared) => shared.catch_up().await,
+        }
     }
 
     /// The session of this id, with its user.
@@ -561,66 +560,4 @@ impl Store {
         let rows = self.read(sql(query)).await?;
         rows.iter().map(|row| Ok(SecretText::new(row.try_get("password")?))).collect()
     }
-}
-
-fn lock(folder: &Path) -> Result<File, StoreError> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let path = folder.join("lock");
-    let file_error = |cause| StoreError::File { path: path.clone(), cause: Arc::new(cause) };
-    let file = fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        // Whoever can open it can hold it.
-        .mode(0o600)
-        .open(&path)
-        .map_err(file_error)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Busy(folder.to_owned())),
-        Err(TryLockError::Error(cause)) => Err(file_error(cause)),
-    }
-}
-
-async fn load_ended(connection: &mut Connection, since: Time) -> Result<Ended, StoreError> {
-    let query = sql("SELECT entry, at FROM revocations WHERE at >= $1").bind(since.millis());
-    let mut ended = Ended::default();
-    let insert = |row: &Row| {
-        ended.insert(rows::id(row, "entry")?, Time::from_millis(row.try_get("at")?));
-        Ok::<_, StoreError>(())
-    };
-    query.for_each(connection, insert).await?;
-    Ok(ended)
-}
-
-/// How far the log goes.
-async fn load_head(connection: &mut Connection) -> Result<(u64, Tag), StoreError> {
-    let query = "SELECT sequence, tag, entry FROM revocations ORDER BY sequence DESC LIMIT 1";
-    let Some(row) = sql(query).fetch_optional(connection).await? else {
-        return Ok((0, Tag::default()));
-    };
-    rows::entry(&row).map(|entry| (entry.sequence, entry.tag))
-}
-
-/// Writes down how long leases will be, before the first is granted. Returns how long those of earlier processes were;
-/// zero if there was none.
-async fn raise_lease(connection: &mut Connection, lease: Duration) -> Result<Duration, StoreError> {
-    let row = sql("SELECT longest_ms FROM leases").fetch_optional(connection).await?;
-    let before = row.map(|row| row.try_get::<i64>("longest_ms")).transpose()?.unwrap_or(0);
-    let millis = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
-    let query = "INSERT INTO leases (id, longest_ms) VALUES (1, $1) \
-                 ON CONFLICT (id) DO UPDATE SET longest_ms = excluded.longest_ms \
-                 WHERE leases.longest_ms < excluded.longest_ms";
-    sql(query).bind(millis).execute(connection).await?;
-    Ok(Duration::from_millis(u64::try_from(before).unwrap_or(0)))
-}
-
-/// The clients that trusted expiry at this time or later.
-async fn load_trusting(
-    connection: &mut Connection,
-    since: Time,
-) -> Result<Vec<String>, StoreError> {
-    let query = sql("SELECT client FROM trusting WHERE seen_at >= $1").bind(since.millis());
-    let rows = query.fetch_all(connection).await?;
-    rows.iter().map(|row| Ok(row.try_get("client")?)).collect()
 }

@@ -48,6 +48,8 @@ mod oauth;
 #[cfg(test)]
 mod offline;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod prober;
 #[cfg(test)]
 mod process;

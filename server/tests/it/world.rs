@@ -23,6 +23,7 @@ use symbolon_core::secret::SecretText;
 use tower::ServiceExt;
 
 use crate::{
+    postgres,
     secrets::{Lines, files, found},
     store::Folder,
 };
@@ -281,7 +282,8 @@ async fn send(router: &Router, ask: Ask) -> Answer {
 }
 
 fn config(folder: &Folder) -> Config {
-    let folder = folder.0.display().to_string();
+    let path = &folder.0;
+    let folder = path.display().to_string();
     let settings = [
         ("data_dir", folder.as_str()),
         ("public_url", ORIGIN),
@@ -289,7 +291,12 @@ fn config(folder: &Folder) -> Config {
         ("password.memory_kib", "8"),
         ("password.iterations", "1"),
     ];
-    let flags = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let mut flags: Vec<_> = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    if postgres::is_asked_for() {
+        let url = postgres::database_of(path).expose().to_owned();
+        flags.push(("store.url".to_owned(), url));
+        flags.push(("store.connections_max".to_owned(), "4".to_owned()));
+    }
     let sources = Sources { flags, ..Sources::default() };
     Config::load(&sources, &|path| std::fs::read_to_string(path)).unwrap()
 }
