@@ -137,6 +137,8 @@ pub struct App {
     pub master: Arc<MasterKey>,
     /// Whoever changes keys, or reads keys or clients anew, has the turn.
     pub key_turn: tokio::sync::Mutex<()>,
+    /// Which settings of the store are loaded.
+    settings: tokio::sync::Mutex<u64>,
     keys: RwLock<Arc<Keys>>,
     clients: RwLock<Arc<HashMap<ClientId, Arc<Client>>>>,
 }
@@ -242,6 +244,7 @@ impl App {
             assertions: ops::assertion::Used::new(now),
             master: Arc::new(master),
             key_turn: tokio::sync::Mutex::default(),
+            settings: tokio::sync::Mutex::default(),
             keys: RwLock::new(Arc::new(Keys::new(ring, verifier))),
             clients: RwLock::default(),
             store,
@@ -251,6 +254,22 @@ impl App {
         ops::clients::apply_declared(&app, &app.config.clients, now).await?;
         ops::keys::rotate_due(&app, now).await?;
         Ok(app)
+    }
+
+    /// Waits until this process may decide by what it holds, with the clients and keys of when it learned that.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if the store does not answer.
+    pub async fn stand(&self) -> Result<(), Unavailable> {
+        self.store.stand().await?;
+        let mut loaded = self.settings.lock().await;
+        let settings = self.store.settings();
+        if *loaded != settings {
+            self.load_clients().await?;
+            self.live.forget_all();
+            *loaded = settings;
+        }
+        Ok(())
     }
 
     /// The keys as they are now.

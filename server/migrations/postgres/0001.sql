@@ -154,9 +154,30 @@ CREATE INDEX revocations_by_age ON revocations (at);
 CREATE TABLE log_head (
     id       BIGINT NOT NULL PRIMARY KEY,
     sequence BIGINT NOT NULL,
-    tag      BYTEA  NOT NULL
+    tag      BYTEA  NOT NULL,
+    settings BIGINT NOT NULL -- how often clients and keys have changed
 );
-INSERT INTO log_head VALUES (1, 0, '\x0000000000000000');
+INSERT INTO log_head VALUES (1, 0, '\x0000000000000000', 0);
+
+-- The processes that share this database. Whoever confirms an end waits for each of them, and removes who was silent.
+CREATE TABLE nodes (
+    id           BYTEA  NOT NULL PRIMARY KEY,
+    name         TEXT   NOT NULL,
+    version      TEXT   NOT NULL,
+    started_at   BIGINT NOT NULL,
+    seen_at      BIGINT NOT NULL, -- for people: clocks differ
+    acknowledged BIGINT NOT NULL,
+    lease_ms     BIGINT NOT NULL,
+    renewals     BIGINT NOT NULL,
+    followers    BIGINT NOT NULL
+);
+
+-- Who does what is done once for all, and until when. Who comes later takes it over.
+CREATE TABLE jobs (
+    name       TEXT   NOT NULL PRIMARY KEY,
+    holder     BYTEA  NOT NULL,
+    held_until BIGINT NOT NULL
+);
 
 -- One row: the longest lease that was ever granted. After a start nobody confirms an end before it must be over.
 CREATE TABLE leases (

@@ -3,6 +3,7 @@
 
 mod engine;
 mod log;
+mod nodes;
 mod open;
 mod pool;
 mod rows;
@@ -13,7 +14,12 @@ mod told;
 mod writer;
 mod writes;
 
-use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use sqlx::{error::DatabaseError, postgres::PgDatabaseError, sqlite::SqliteError};
 use symbolon_core::{
@@ -22,7 +28,7 @@ use symbolon_core::{
     code::{Code, CodeDigest},
     data::Document,
     follower::ENTRIES_MAX,
-    id::{EntryId, SessionId, UserId},
+    id::{EntryId, NodeId, SessionId, UserId},
     keys::KeyRecord,
     log::{Cursor, Entry},
     oauth::{
@@ -31,13 +37,17 @@ use symbolon_core::{
     },
     secret::SecretText,
     session::{Device, Reason, Session},
-    time::Time,
+    time::{Tick, Time},
     user::{User, Username},
 };
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    task::JoinHandle,
+};
 
 use self::{
     engine::{Readers, Row, Statement, sql},
+    nodes::Others,
     shared::Shared,
     writer::Job,
     writes::Work,
@@ -46,6 +56,7 @@ use crate::os::tick;
 
 pub use self::{
     log::{Log, Told},
+    nodes::Node,
     pool::Database,
 };
 
@@ -153,6 +164,9 @@ pub struct Store {
     writing: Writing,
     log: Arc<Log>,
     due: Arc<Notify>,
+    /// Who claims jobs.
+    holder: NodeId,
+    _tasks: Tasks,
     // Held for as long as the store is open: one server per data folder.
     _lock: File,
 }
@@ -164,6 +178,29 @@ enum Writing {
     Queue { jobs: mpsc::Sender<Job>, broken: watch::Receiver<Option<StoreError>> },
     /// By many, in a transaction of its own each.
     Shared(Arc<Shared>),
+}
+
+/// What goes on behind for as long as the store is open.
+#[derive(Debug, Default)]
+struct Tasks(Vec<JoinHandle<()>>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// How far everything that has ended is over everywhere.
+#[derive(Debug)]
+pub struct Confirming {
+    /// Whether it is.
+    pub confirmed: bool,
+    /// How many followers and nodes have acknowledged it.
+    pub acknowledged: u32,
+    /// How many were silent until they could not decide alone any more.
+    pub waited_out: u32,
+    /// How many have done neither.
+    pub waiting: usize,
 }
 
 /// How followers hold leases.
@@ -323,6 +360,111 @@ impl Store {
         }
     }
 
+    /// Waits until everything that has ended so far is acknowledged by everybody who decides alone, or they may not do so
+    /// any more; but not longer than until `deadline`.
+    ///
+    /// It does not matter who ended what: whatever the caller can have seen to be ended was published before the barrier.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn confirm(&self, deadline: Tick) -> Result<Confirming, StoreError> {
+        self.barrier().await?;
+        let sequence = self.log.head().sequence;
+        let own = self.log.confirm(deadline);
+        let ((own, confirmation), (all, others)) = match &self.writing {
+            Writing::Queue { .. } => (own.await, (true, Others::default())),
+            Writing::Shared(shared) => {
+                let (own, others) = tokio::join!(own, shared.confirm_others(sequence, deadline));
+                (own, others?)
+            }
+        };
+        Ok(Confirming {
+            confirmed: own && all,
+            acknowledged: confirmation.acknowledged + others.acknowledged,
+            waited_out: confirmation.waited_out + others.waited_out,
+            waiting: confirmation.waiting() + others.waiting,
+        })
+    }
+
+    /// The clients of which a follower decided by expiry alone within `span`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn trusting_expiry(
+        &self,
+        span: Duration,
+        now: Time,
+    ) -> Result<Vec<Box<str>>, StoreError> {
+        if matches!(self.writing, Writing::Queue { .. }) {
+            return Ok(self.log.trusting_expiry(span));
+        }
+        // Those of other nodes, too. Each was written down before it trusted, and a little less often than it asks.
+        let query = "SELECT client FROM trusting WHERE seen_at >= $1 ORDER BY client";
+        let rows = self.read(sql(query).bind((now - span - span / 8).millis())).await?;
+        rows.iter().map(|row| Ok(row.try_get::<&str>("client")?.into())).collect()
+    }
+
+    /// Whether other processes write to it, too.
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.writing, Writing::Shared(_))
+    }
+
+    /// Waits until this process may decide by what it holds. Under a lease that costs nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database does not answer in time.
+    pub async fn stand(&self) -> Result<(), StoreError> {
+        match &self.writing {
+            Writing::Queue { .. } => Ok(()),
+            Writing::Shared(shared) => shared.stand().await,
+        }
+    }
+
+    /// A number that is another one after clients or keys were changed by another process.
+    pub fn settings(&self) -> u64 {
+        match &self.writing {
+            Writing::Queue { .. } => 0,
+            Writing::Shared(shared) => shared.settings.load(Ordering::Acquire),
+        }
+    }
+
+    /// Takes a job upon this process, for so long or until it claims it again. Not if another one has it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn claim(
+        &self,
+        job: &'static str,
+        now: Time,
+        span: Duration,
+    ) -> Result<bool, StoreError> {
+        let query = "INSERT INTO jobs (name, holder, held_until) VALUES ($1, $2, $3) \
+                     ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, \
+                     held_until = excluded.held_until \
+                     WHERE jobs.held_until <= $4 OR jobs.holder = excluded.holder";
+        let query = sql(query).bind(job).bind(&self.holder.as_bytes()[..]);
+        self.claims(query.bind((now + span).millis()).bind(now.millis())).await
+    }
+
+    /// Whether a statement that claims something has. Where nobody else is, nothing has to be claimed.
+    async fn claims(&self, query: Statement<'_>) -> Result<bool, StoreError> {
+        match &self.writing {
+            Writing::Queue { .. } => Ok(true),
+            Writing::Shared(shared) => shared.run(&query).await.map(|rows| rows == 1),
+        }
+    }
+
+    /// The processes that share it, and how far each has come. None where there can be but one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        match &self.writing {
+            Writing::Queue { .. } => Ok(Vec::new()),
+            Writing::Shared(shared) => shared.nodes().await,
+        }
+    }
+
     /// When this returns, everything that anybody can have read from the database before was published. With one writer it
     /// takes waiting for its turn; otherwise the log is read.
     ///
@@ -331,7 +473,7 @@ impl Store {
     pub async fn barrier(&self) -> Result<(), StoreError> {
         match &self.writing {
             Writing::Queue { .. } => self.commit(Change::at(Time::from_millis(0))).await.map(drop),
-            Writing::Shared(shared) => shared.catch_up().await,
+            Writing::Shared(shared) => shared.renew().await,
         }
     }
 

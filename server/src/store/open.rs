@@ -3,12 +3,12 @@
 use std::{
     fs::{self, File, TryLockError},
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
 use symbolon_core::{
-    id::LogId,
+    id::{EntryId, LogId, NodeId},
     log::{Cursor, Tag},
     revocation::Ended,
     time::Time,
@@ -16,14 +16,15 @@ use symbolon_core::{
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
-    Database, Leasing, Log, Store, StoreError, Writing,
+    Database, Leasing, Log, Store, StoreError, Tasks, Writing,
     engine::{self, Connection, Readers, Row, sql},
+    nodes::Place,
     pool::{Pool, Tries},
     rows, schema,
     shared::Shared,
     writer,
 };
-use crate::os::Os;
+use crate::os::{Os, now};
 
 /// How long another process may hold a lock on the database file, such as a tool that copies it, before changes are
 /// refused. Those that come meanwhile wait once more, so nobody waits longer than twice as long.
@@ -49,14 +50,22 @@ impl Store {
         let mut connection = engine::open_file(&path, LOCK_WAIT_MAX).await?;
         schema::update(&mut connection).await?;
         // Nobody continues a cursor into a restored backup.
-        let log = load(&mut connection, LogId::random(&mut Os), ended_since, &leasing).await?;
+        let id = LogId::random(&mut Os);
+        let (ended, head) = load(&mut connection, id, ended_since).await?;
+        let before = raise_lease(&mut connection, leasing.lease).await?;
+        let log = Arc::new(Log::new(ended, head, &leasing, before));
+        for client in load_trusting(&mut connection, ended_since).await? {
+            log.trusts_expiry(&client);
+        }
         let readers = engine::readers_of_file(&path, LOCK_WAIT_MAX);
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let (report, broken) = watch::channel(None);
         let due = Arc::new(Notify::new());
         let published = writer::Published { log: Arc::clone(&log), due: Arc::clone(&due) };
         tokio::spawn(writer::run(connection, queue, published, report));
-        Ok(Self { readers, writing: Writing::Queue { jobs, broken }, log, due, _lock: lock })
+        let writing = Writing::Queue { jobs, broken };
+        let (holder, tasks) = (NodeId::random(&mut Os), Tasks::default());
+        Ok(Self { readers, writing, log, due, holder, _tasks: tasks, _lock: lock })
     }
 
     /// Opens a PostgreSQL database and brings its schema up to date; several processes may do so at the same time.
@@ -72,6 +81,7 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let lock = lock(folder)?;
         let (readers, writers) = (Pool::new(database)?, Pool::new(database)?);
+        let listeners = Pool::new(&Database { connections_max: 1, ..database.clone() })?;
         let mut tries = Tries::until(writers.deadline());
         let mut connection = loop {
             match tries.run(writers.lend()).await {
@@ -84,11 +94,31 @@ impl Store {
         connection.run("SET statement_timeout = 0; SET lock_timeout = 0").await?;
         schema::update(&mut connection).await?;
         let history = history(&mut connection).await?;
-        let log = load(&mut connection, history, ended_since, &leasing).await?;
+        let (ended, head) = load(&mut connection, history, ended_since).await?;
+        // Before the first is granted.
+        raise_lease(&mut connection, leasing.lease).await?;
+        let log = Arc::new(Log::copy(ended, head, &leasing));
         let due = Arc::new(Notify::new());
-        let shared = Shared::new(writers, Arc::clone(&log), Arc::clone(&due));
-        let readers = Readers::Postgres(readers);
-        Ok(Self { readers, writing: Writing::Shared(Arc::new(shared)), log, due, _lock: lock })
+        let started_at = now();
+        let shared = Arc::new(Shared {
+            pool: writers,
+            log: Arc::clone(&log),
+            due: Arc::clone(&due),
+            entry_life: started_at.since(ended_since),
+            name: crate::os::process_name().into(),
+            started_at,
+            place: tokio::sync::Mutex::new(Place::at(head.sequence)),
+            poked: Notify::new(),
+            settings: AtomicU64::new(0),
+        });
+        shared.renew().await?;
+        let tasks = Tasks(vec![
+            tokio::spawn(Arc::clone(&shared).keep_renewed()),
+            tokio::spawn(Arc::clone(&shared).listen(listeners)),
+        ]);
+        let (readers, writing) = (Readers::Postgres(readers), Writing::Shared(shared));
+        let holder = NodeId::random(&mut Os);
+        Ok(Self { readers, writing, log, due, holder, _tasks: tasks, _lock: lock })
     }
 }
 
@@ -116,22 +146,17 @@ async fn load(
     connection: &mut Connection,
     log: LogId,
     ended_since: Time,
-    leasing: &Leasing,
-) -> Result<Arc<Log>, StoreError> {
+) -> Result<(Ended, Cursor), StoreError> {
     // Where others write meanwhile, what comes after the head is read again.
     let (sequence, tag) = load_head(connection).await?;
-    let ended = load_ended(connection, ended_since).await?;
-    let before = raise_lease(connection, leasing.lease).await?;
-    let log = Arc::new(Log::new(ended, Cursor { log, sequence, tag }, leasing, before));
-    for client in load_trusting(connection, ended_since).await? {
-        log.trusts_expiry(&client);
-    }
-    Ok(log)
+    let mut ended = Ended::default();
+    each_ended(connection, ended_since, |id, at| ended.insert(id, at)).await?;
+    Ok((ended, Cursor { log, sequence, tag }))
 }
 
 /// Names the history that a PostgreSQL server tells: another one after a restored backup, and after a failover, which may
 /// have lost what was committed last.
-async fn history(connection: &mut Connection) -> Result<LogId, StoreError> {
+pub(super) async fn history(connection: &mut Connection) -> Result<LogId, StoreError> {
     let query = "SELECT concat_ws(' ', (SELECT system_identifier FROM pg_control_system()), \
                  substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), \
                  (SELECT oid FROM pg_database WHERE datname = current_database()), \
@@ -144,19 +169,22 @@ async fn history(connection: &mut Connection) -> Result<LogId, StoreError> {
     Ok(LogId::from_bytes(id))
 }
 
-async fn load_ended(connection: &mut Connection, since: Time) -> Result<Ended, StoreError> {
+/// What was ended at this time or later.
+pub(super) async fn each_ended(
+    connection: &mut Connection,
+    since: Time,
+    mut take: impl FnMut(EntryId, Time),
+) -> Result<(), StoreError> {
     let query = sql("SELECT entry, at FROM revocations WHERE at >= $1").bind(since.millis());
-    let mut ended = Ended::default();
-    let insert = |row: &Row| {
-        ended.insert(rows::id(row, "entry")?, Time::from_millis(row.try_get("at")?));
+    let take = |row: &Row| {
+        take(rows::id(row, "entry")?, rows::time(row, "at")?);
         Ok::<_, StoreError>(())
     };
-    query.for_each(connection, insert).await?;
-    Ok(ended)
+    query.for_each(connection, take).await
 }
 
 /// How far the log goes.
-async fn load_head(connection: &mut Connection) -> Result<(u64, Tag), StoreError> {
+pub(super) async fn load_head(connection: &mut Connection) -> Result<(u64, Tag), StoreError> {
     let query = match connection {
         Connection::Sqlite(_) => {
             "SELECT sequence, tag FROM revocations ORDER BY sequence DESC LIMIT 1"
@@ -172,7 +200,10 @@ async fn load_head(connection: &mut Connection) -> Result<(u64, Tag), StoreError
 
 /// Writes down how long leases will be, before the first is granted. Returns how long those of earlier processes were;
 /// zero if there was none.
-async fn raise_lease(connection: &mut Connection, lease: Duration) -> Result<Duration, StoreError> {
+pub(super) async fn raise_lease(
+    connection: &mut Connection,
+    lease: Duration,
+) -> Result<Duration, StoreError> {
     let row = sql("SELECT longest_ms FROM leases").fetch_optional(connection).await?;
     let before = row.map(|row| row.try_get::<i64>("longest_ms")).transpose()?.unwrap_or(0);
     let millis = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);

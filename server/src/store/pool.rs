@@ -5,7 +5,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 use sqlx::{
     Connection as _, Executor, PgConnection, Postgres, Row as _,
     pool::PoolConnection,
-    postgres::{PgConnectOptions, PgDatabaseError, PgPool, PgPoolOptions},
+    postgres::{PgConnectOptions, PgDatabaseError, PgListener, PgPool, PgPoolOptions},
 };
 use symbolon_core::secret::SecretText;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -83,6 +83,18 @@ impl Pool {
     /// Lends a connection.
     pub(super) async fn lend(&self) -> Result<Lent, sqlx::Error> {
         Ok(Lent { connection: self.pool.acquire().await?, clean: false })
+    }
+
+    /// Calls `told` for every notification, and at the beginning, until the connection breaks.
+    pub(super) async fn listen(&self, channel: &str, told: impl Fn()) -> Result<(), sqlx::Error> {
+        let mut listener = PgListener::connect_with(&self.pool).await?;
+        listener.listen(channel).await?;
+        loop {
+            told();
+            if listener.try_recv().await?.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// All rows of a statement that only reads. While the database does not answer it is tried again, until the
@@ -178,7 +190,7 @@ impl Tries {
 }
 
 /// The deadline has passed.
-fn timed_out() -> sqlx::Error {
+pub(super) fn timed_out() -> sqlx::Error {
     sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }
 

@@ -44,7 +44,7 @@ pub(super) fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn time(row: &Row, column: &'static str) -> Result<Time, StoreError> {
+pub(super) fn time(row: &Row, column: &'static str) -> Result<Time, StoreError> {
     Ok(Time::from_millis(row.try_get(column)?))
 }
 

@@ -1,15 +1,17 @@
 //! PostgreSQL, where many write at a time: every change is a transaction of its own, and the log is read back in the
 //! order in which it was committed.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use rand_core::Rng;
 use symbolon_core::{
-    change::Change,
-    follower::ENTRIES_MAX,
+    change::{Change, Write},
     id::EntryId,
     log::{Entry, Tag},
     time::Time,
@@ -18,8 +20,9 @@ use tokio::sync::{Mutex, Notify};
 
 use super::{
     Outcome, StoreError,
-    engine::{Connection, sql},
+    engine::{Connection, Statement, sql},
     log::Log,
+    nodes::{self, Place},
     pool::{Pool, Tries},
     rows,
     writes::{self, Done, Refused, Work},
@@ -31,16 +34,33 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) log: Arc<Log>,
     pub(super) due: Arc<Notify>,
-    /// Whoever reads the log has the turn: what it reads is published in order.
-    reading: Mutex<()>,
+    /// How long an entry of the log is kept.
+    pub(super) entry_life: Duration,
+    /// What this process calls itself.
+    pub(super) name: Box<str>,
+    pub(super) started_at: Time,
+    pub(super) place: Mutex<Place>,
+    /// That there is a reason to renew the lease now.
+    pub(super) poked: Notify,
+    /// How often clients and keys have changed, as far as is known here.
+    pub(super) settings: AtomicU64,
 }
 
 /// Sessions whose last-seen times are written together.
 const TOUCHED_MAX: usize = 64;
 
+/// Where nodes tell each other that there is something to read. They would find it all the same, a little later.
+const CHANNEL: &str = "symbolon";
+
 impl Shared {
-    pub(super) fn new(pool: Pool, log: Arc<Log>, due: Arc<Notify>) -> Self {
-        Self { pool, log, due, reading: Mutex::default() }
+    /// Listens for ends at other nodes, for as long as the store is open.
+    pub(super) async fn listen(self: Arc<Self>, pool: Pool) {
+        loop {
+            if let Err(error) = pool.listen(CHANNEL, || self.poked.notify_one()).await {
+                tracing::debug!(%error, "nobody tells of ends at other nodes now");
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// Writes it, whole or not at all. It goes on if whoever asked for it has gone away.
@@ -84,6 +104,8 @@ impl Shared {
         {
             tracing::warn!(%error, "the log was not read; followers learn of an end a little later");
         }
+        // Others may wait for this node to acknowledge it.
+        self.poked.notify_one();
         if done.made_due {
             self.due.notify_one();
         }
@@ -103,7 +125,8 @@ impl Shared {
                 return Err(refused);
             }
         };
-        number(&mut connection, &done.ended, done.at).await?;
+        let settings = change.writes.iter().any(is_of_settings);
+        number(&mut connection, &done.ended, done.at, settings).await?;
         committing.store(true, Ordering::Relaxed);
         connection.run("COMMIT").await?;
         connection.put_back();
@@ -140,23 +163,28 @@ impl Shared {
         Ok(made_due)
     }
 
-    /// Reads what the log has gained. When this returns, everything is published that was committed when it was called.
-    pub(super) async fn catch_up(&self) -> Result<(), StoreError> {
-        let _turn = self.reading.lock().await;
+    /// One statement that may be run again. Says how many rows it wrote.
+    pub(super) async fn run(&self, statement: &Statement<'_>) -> Result<u64, StoreError> {
+        let mut tries = Tries::until(self.pool.deadline());
         loop {
-            let head = self.log.head().sequence;
-            let query = "SELECT sequence, tag, entry, at FROM revocations WHERE sequence > $1 \
-                         ORDER BY sequence LIMIT $2";
-            let query = sql(query).bind(rows::int(head)).bind(rows::int(ENTRIES_MAX as u64));
-            let rows = self.pool.read(&query).await?;
-            let entries = rows
-                .iter()
-                .map(|row| Ok((rows::entry(row)?, Time::from_millis(row.try_get("at")?))));
-            self.log.publish(&entries.collect::<Result<Vec<_>, StoreError>>()?);
-            if rows.len() < ENTRIES_MAX {
-                return Ok(());
+            let ran = tries.run(async {
+                let mut connection = Connection::Postgres(self.pool.lend().await?);
+                let rows = statement.execute(&mut connection).await?;
+                connection.put_back();
+                Ok(rows)
+            });
+            match ran.await {
+                Err(error) if tries.again(&error).await => {}
+                ran => return ran.map_err(StoreError::from),
             }
         }
+    }
+
+    /// Reads what the log has gained, without holding anybody up.
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        let mut place = self.place.lock().await;
+        let rows = self.pool.read(&nodes::entries_after(self.log.head().sequence)).await?;
+        self.apply(&mut place, &rows)
     }
 }
 
@@ -166,13 +194,17 @@ async fn number(
     connection: &mut Connection,
     ended: &[EntryId],
     at: Time,
+    settings: bool,
 ) -> Result<(), StoreError> {
     let mut tags = vec![Tag::default(); ended.len()];
     tags.iter_mut().for_each(|tag| crate::os::Os.fill_bytes(tag));
-    let Some(last) = tags.last() else { return Ok(()) };
-    let query =
-        "UPDATE log_head SET sequence = sequence + $1, tag = $2 WHERE id = 1 RETURNING sequence";
-    let query = sql(query).bind(rows::int(ended.len() as u64)).bind(&last[..]);
+    if ended.is_empty() && !settings {
+        return Ok(());
+    }
+    let query = "UPDATE log_head SET sequence = sequence + $1, settings = settings + $2, \
+                 tag = COALESCE($3, tag) WHERE id = 1 RETURNING sequence";
+    let query = sql(query).bind(rows::int(ended.len() as u64)).bind(i64::from(settings));
+    let query = query.bind(tags.last().map(|tag| &tag[..]));
     let row = query.fetch_optional(connection).await?.ok_or_else(|| StoreError::Damaged {
         table: "log_head",
         what: "its row is missing".to_owned(),
@@ -181,5 +213,20 @@ async fn number(
     for ((sequence, tag), id) in (first..).zip(tags).zip(ended) {
         writes::insert_entry(connection, &Entry { sequence, tag, id: *id }, at).await?;
     }
+    let query = sql("SELECT pg_notify($1, '')").bind(CHANNEL);
+    query.execute(connection).await?;
     Ok(())
+}
+
+/// Whether other nodes must load their clients or keys anew.
+fn is_of_settings(write: &Write) -> bool {
+    matches!(
+        write,
+        Write::AddClient(_)
+            | Write::SaveClient(_)
+            | Write::RemoveClient(_)
+            | Write::AddKey(_)
+            | Write::WithdrawKey(_)
+            | Write::RemoveKey(_)
+    )
 }
