@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells clippy that these are tests throughout.
 #[cfg(test)]
+mod app_sessions;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod assertion;
@@ -44,9 +46,15 @@ mod listen;
 #[cfg(test)]
 mod machines;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod oauth;
 #[cfg(test)]
 mod offline;
+#[cfg(test)]
+mod opaque;
+#[cfg(test)]
+mod pairwise;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
@@ -70,17 +78,14 @@ mod rp_logout;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod step_up;
+#[cfg(test)]
 mod store;
+#[cfg(test)]
+mod turning;
 #[cfg(test)]
 mod userinfo;
 #[cfg(test)]
 mod wire;
 #[cfg(test)]
 mod world;
-
-/// How often a race is run: `./test all` asks for 10,000.
-pub(crate) fn races() -> usize {
-    let asked =
-        std::env::var_os("SYMBOLON_TEST_RACES").and_then(|races| races.to_str()?.parse().ok());
-    asked.unwrap_or(500)
-}

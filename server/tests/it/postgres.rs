@@ -49,6 +49,18 @@ pub(crate) fn database_of(folder: &Path) -> SecretText {
     cluster.url(name)
 }
 
+/// All that rests in it, as text.
+pub(crate) fn dump_database_of(folder: &Path) -> Vec<u8> {
+    let cluster = shared().unwrap();
+    let mut dump = Command::new(program("pg_dump").unwrap());
+    // Bytes that are letters stay letters.
+    dump.env("PGOPTIONS", "-c bytea_output=escape").arg("-h").arg(&cluster.folder.0);
+    dump.args(["-p", &cluster.port.to_string(), "-U", "symbolon", "--data-only", "--dbname"]);
+    let dumped = dump.arg(folder.file_name().unwrap()).output().unwrap();
+    assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
+    dumped.stdout
+}
+
 /// Removes it.
 pub(crate) fn drop_database_of(folder: &Path) {
     if let (true, Some(cluster)) = (is_asked_for(), shared()) {

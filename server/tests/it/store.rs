@@ -416,6 +416,9 @@ async fn one_server_per_folder() {
 
 #[tokio::test]
 async fn a_newer_database_is_refused() {
+    if postgres::is_asked_for() {
+        return;
+    }
     use sqlx::Connection;
     let world = World::new().await;
     let World { folder, store, .. } = world;
@@ -430,6 +433,9 @@ async fn a_newer_database_is_refused() {
 
 #[tokio::test]
 async fn a_file_that_is_no_database_is_refused() {
+    if postgres::is_asked_for() {
+        return;
+    }
     let folder = Folder::new();
     std::fs::write(folder.0.join("symbolon.db"), [0x42; 8192]).unwrap();
     assert!(matches!(reopen(&folder).await, Err(StoreError::Database(_))));

@@ -170,18 +170,30 @@ impl World {
     }
 
     pub(crate) async fn with(edit: impl FnOnce(&mut Config)) -> Self {
-        let logged_before = Lines::of_the_process().len();
         let folder = Folder::new();
         let mut config = config(&folder);
         edit(&mut config);
-        let app = App::open(config).await.unwrap();
-        let router = http::router(Arc::clone(&app), None).unwrap();
-        let issued = Mutex::new(vec![PASSWORD.to_owned()]);
-        let world = Self { app, router, issued, logged_before, folder };
+        let world = Self::open(config, folder).await;
         for name in ["user", "other"] {
             world.add_user(name).await;
         }
         world
+    }
+
+    async fn open(config: Config, folder: Folder) -> Self {
+        let logged_before = Lines::of_the_process().len();
+        let app = App::open(config).await.unwrap();
+        let router = http::router(Arc::clone(&app), None).unwrap();
+        let issued = Mutex::new(vec![PASSWORD.to_owned()]);
+        Self { app, router, issued, logged_before, folder }
+    }
+
+    /// Another server on the same database.
+    pub(crate) async fn beside(&self) -> Self {
+        let folder = Folder::new();
+        let mut config = self.app.config.clone();
+        config.data_dir = folder.0.clone();
+        Self::open(config, folder).await
     }
 
     pub(crate) async fn add_user(&self, name: &str) {
