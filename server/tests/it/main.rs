@@ -89,3 +89,10 @@ mod userinfo;
 mod wire;
 #[cfg(test)]
 mod world;
+
+/// How often a race is run: `./test all` asks for 10,000.
+pub(crate) fn races() -> usize {
+    let asked =
+        std::env::var_os("SYMBOLON_TEST_RACES").and_then(|races| races.to_str()?.parse().ok());
+    asked.unwrap_or(500)
+}

@@ -55,8 +55,7 @@ async fn connection(url: &SecretText) -> PgConnection {
 }
 
 fn rounds() -> usize {
-    let rounds = std::env::vars().find(|(name, _)| name == "SYMBOLON_TEST_RACES");
-    rounds.map_or(500, |(_, rounds)| rounds.parse().unwrap()) / 10
+    crate::races() / 10
 }
 
 /// Waits for a condition under a deadline.
@@ -435,10 +434,8 @@ async fn what_is_wrong_with_a_database_is_said() {
     let missing = store_on(&other, &folder).await.unwrap_err();
     assert_eq!(missing.sqlstate().as_deref(), Some("3D000"));
     let away = SecretText::new("postgres://symbolon:hush-hush@127.0.0.1:1/x".to_owned());
-    let (away, timeout) =
-        (Database { url: away, connections_max: 1, timeout: Duration::from_millis(300) }, ());
+    let away = Database { url: away, connections_max: 1, timeout: Duration::from_millis(300) };
     let error = Store::connect(&away, &folder.0, Time::from_millis(0), LEASING).await.unwrap_err();
-    let () = timeout;
     assert!(error.is_away(), "{error:?}");
     assert!(!format!("{error} {error:?} {away:?}").contains("hush-hush"));
 }
