@@ -193,6 +193,8 @@ mod tests {
                 client: client.clone(),
                 key: key.id(),
                 binding,
+                resources: Default::default(),
+                claims: Default::default(),
                 issued: issued(now),
                 whence: whence(0),
             };
@@ -255,6 +257,7 @@ mod tests {
             scope: "".into(),
             roles: vec![],
             key: None,
+            more: Default::default(),
         }
     }
 

@@ -18,6 +18,8 @@
 
 use std::time::Duration;
 
+use serde_json::Map;
+
 use crate::{
     client::Client,
     family::Issued,
@@ -120,7 +122,8 @@ pub fn exchange(
     if expires_at < now + Duration::from_secs(1) {
         return Err(Refused::Subject);
     }
-    Ok((Issued { at: now, expires_at, audience, scope, roles, key: asked.key }, act))
+    let (key, more) = (asked.key, Map::new());
+    Ok((Issued { at: now, expires_at, audience, scope, roles, key, more }, act))
 }
 
 /// `None`: more was asked for, or nothing is left. A token without a scope is not for nothing, but for nothing in

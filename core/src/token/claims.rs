@@ -6,6 +6,7 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::{Map, Value};
 
 use super::json::{MEMBERS_MAX, Unambiguous};
 use crate::{
@@ -52,6 +53,8 @@ pub struct Claims {
     /// The key whose holder alone may use the token (`cnf.jkt`: RFC 9449, section 6.1). Whoever verifies such a token
     /// asks for a [proof](crate::oauth::dpop) besides.
     pub key: Option<Thumbprint>,
+    /// What the configuration adds ([`mapped`](crate::mapped)), by name. No other member of these claims has such a name.
+    pub more: Map<String, Value>,
 }
 
 impl Claims {
@@ -178,6 +181,8 @@ struct Written<'a> {
     act: Option<&'a Actor>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation>,
+    #[serde(flatten, skip_serializing_if = "Map::is_empty")]
+    more: &'a Map<String, Value>,
 }
 
 /// How a token is bound (RFC 7800). Another way than by a key's thumbprint is not known here, and refused.
@@ -210,6 +215,7 @@ impl Serialize for Claims {
             amr: &self.amr,
             act: self.act.as_ref(),
             cnf: self.key.map(|jkt| Confirmation { jkt }),
+            more: &self.more,
         };
         written.serialize(serializer)
     }
@@ -234,8 +240,8 @@ struct Read<'de> {
     amr: Option<Vec<Box<str>>>,
     act: Option<Actor>,
     cnf: Option<Confirmation>,
-    /// The names that are not known here.
-    others: Vec<Text<'de>>,
+    /// Those whose names are not known here.
+    more: Map<String, Value>,
 }
 
 impl<'de> Read<'de> {
@@ -262,11 +268,13 @@ impl<'de> Read<'de> {
             "nonce" | "at_hash" | "c_hash" | "events" => {
                 Err(Error::custom("a claim of another kind of token"))
             }
-            _ if self.others.len() == MEMBERS_MAX => Err(Error::custom("too many members")),
-            _ if self.others.contains(&name) => Err(Error::custom("a member stands twice")),
-            _ => {
-                self.others.push(name);
-                map.next_value::<Unambiguous>().map(drop)
+            _ if self.more.len() == MEMBERS_MAX => Err(Error::custom("too many members")),
+            other => {
+                let Unambiguous(value) = map.next_value()?;
+                match self.more.insert(other.to_owned(), value) {
+                    None => Ok(()),
+                    Some(_) => Err(Error::custom("a member stands twice")),
+                }
             }
         }
     }
@@ -294,6 +302,7 @@ impl<'de> Read<'de> {
             amr: self.amr.unwrap_or_default(),
             act: self.act,
             key: self.cnf.map(|cnf| cnf.jkt),
+            more: self.more,
         })
     }
 }

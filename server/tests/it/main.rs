@@ -14,6 +14,8 @@ mod backchannel;
 #[cfg(test)]
 mod cached;
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod codes;
@@ -61,6 +63,8 @@ mod races;
 mod receiver;
 #[cfg(test)]
 mod replaced;
+#[cfg(test)]
+mod resources;
 #[cfg(test)]
 mod revocation;
 #[cfg(test)]

@@ -31,8 +31,7 @@ pub async fn metadata(State(http): State<Http>) -> Response {
         "issuer": issuer,
         "scopes_supported": scope::STANDARD,
         "claims_supported": claims,
-        // Of the `claims` parameter an essential `acr` counts, and no more.
-        "claims_parameter_supported": false,
+        "claims_parameter_supported": true,
         "response_types_supported": ["code"],
         "response_modes_supported": ResponseMode::ALL.map(|(name, _)| name),
         "grant_types_supported": token::GRANTS,

@@ -10,7 +10,7 @@ use axum::{
 use symbolon_core::{
     client::{Client, ClientKind},
     family::Binding,
-    oauth::assertion::ASSERTION_TYPE,
+    oauth::{assertion::ASSERTION_TYPE, resource::Resources},
     secret::SecretText,
 };
 
@@ -25,7 +25,8 @@ use crate::{
 pub const METHODS: [&str; 4] =
     ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
 
-/// Each parameter of a form once (RFC 6749, section 3.2). One without a value counts as absent.
+/// Each parameter of a form once (RFC 6749, section 3.2), but `resource` (RFC 8707, section 2). One without a value counts
+/// as absent.
 #[derive(Debug)]
 pub struct Parameters(Vec<(String, SecretText)>);
 
@@ -53,12 +54,8 @@ impl Parameters {
         let all: Vec<(String, SecretText)> = serde_urlencoded::from_bytes(form)
             .map_err(|_| OauthError::invalid_request("the form cannot be read"))?;
         let twice = |(at, (name, _)): (usize, &(String, SecretText))| {
-            all[..at].iter().any(|(before, _)| before == name)
+            name != "resource" && all[..at].iter().any(|(before, _)| before == name)
         };
-        // The one parameter that may stand twice (RFC 8707, section 2); a token is for one resource server.
-        if all.iter().filter(|(name, _)| name == "resource").count() > 1 {
-            return Err(OauthError::TARGET);
-        }
         if all.len() > PARAMETERS_MAX || all.iter().enumerate().any(twice) {
             return Err(OauthError::invalid_request(
                 "a parameter stands twice, or there are too many",
@@ -71,6 +68,25 @@ impl Parameters {
     pub fn secret(&self, name: &str) -> Option<&SecretText> {
         let found = self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value);
         found.filter(|value| !value.expose().is_empty())
+    }
+
+    /// The resource servers that are named.
+    ///
+    /// # Errors
+    /// `invalid_target` where they are too many.
+    pub fn resources(&self) -> Result<Resources, OauthError> {
+        let named = self.0.iter().filter(|(name, _)| name == "resource");
+        let named = named.map(|(_, value)| value.expose()).filter(|value| !value.is_empty());
+        Resources::named(named).map_err(|_| OauthError::TARGET)
+    }
+
+    /// The resource server that is named, where there can be one.
+    ///
+    /// # Errors
+    /// `invalid_target` where there are more.
+    pub fn resource(&self) -> Result<Option<&str>, OauthError> {
+        self.resources()?.only().map_err(|_| OauthError::TARGET)?;
+        Ok(self.get("resource"))
     }
 
     /// A parameter that must be there.

@@ -33,7 +33,8 @@ pub type Said<'a> = Vec<(&'a str, &'a str)>;
 /// More than any request has.
 const PARAMETERS_MAX: usize = 64;
 
-/// Each parameter once. One without a value counts as absent (RFC 6749, section 3.1).
+/// Each parameter once, but `resource` (RFC 8707, section 2). One without a value counts as absent (RFC 6749, section
+/// 3.1).
 #[derive(Debug, Clone, Default)]
 pub struct Parameters(Vec<(String, String)>);
 
@@ -51,7 +52,7 @@ impl Parameters {
             return Err(String::new());
         }
         for (at, (name, _)) in all.iter().enumerate() {
-            if all[..at].iter().any(|(before, _)| before == name) {
+            if name != "resource" && all[..at].iter().any(|(before, _)| before == name) {
                 return Err(name.clone());
             }
         }
@@ -62,6 +63,12 @@ impl Parameters {
     pub fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(own, _)| own == name);
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// Every value of a parameter.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let found = self.0.iter().filter(move |(own, value)| own == name && !value.is_empty());
+        found.map(|(_, value)| value.as_str())
     }
 
     /// Takes a parameter out.
@@ -199,7 +206,8 @@ impl Asked {
     /// # Errors
     /// The [`Fault`] that it hears.
     pub fn request_of_push(&self) -> Result<Request, Fault> {
-        Request::read(&self.client, |name| self.parameters.get(name))
+        let resources = self.parameters.all("resource");
+        Request::read(&self.client, resources, |name| self.parameters.get(name))
     }
 
     /// Reads a request that its client sends here itself.
