@@ -179,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    fn client(more: Value) -> Client {
+    fn client(more: &Value) -> Client {
         let mut client = json!({ "id": "app", "kind": "confidential", "subject_type": "pairwise" });
         client.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         serde_json::from_value(client).unwrap()
@@ -199,7 +199,7 @@ mod tests {
             (named("https://Sector.example/list.json"), Ok(Some("sector.example"))),
             (json!({ "subject_type": "public" }), Ok(None)),
         ] {
-            let found = sector_of(&client(more.clone()));
+            let found = sector_of(&client(&more));
             assert_eq!(found, sector.map(|host| host.map(str::to_owned)), "{more}");
         }
     }
@@ -208,22 +208,22 @@ mod tests {
     fn no_token_for_the_server_itself() {
         let issuer = "https://auth.example";
         let of = |audience: &str| json!({ "redirect_uris": ["https://a.example/in"], "audiences": [audience] });
-        assert_eq!(check(&client(of(issuer)), issuer), Err(NoSector::Server));
-        assert_eq!(check(&client(of("https://api.example")), issuer), Ok(()));
+        assert_eq!(check(&client(&of(issuer)), issuer), Err(NoSector::Server));
+        assert_eq!(check(&client(&of("https://api.example")), issuer), Ok(()));
     }
 
     #[test]
     fn another_key_is_another_subject_and_nothing_is_printed() {
         let (user, app) = (
             UserId::from_bytes([7; 16]),
-            client(json!({ "redirect_uris": ["https://a.example/"] })),
+            client(&json!({ "redirect_uris": ["https://a.example/"] })),
         );
         let key = |byte| SubjectKey::new(&SecretBytes::new([byte; 32]));
         assert_eq!(key(1).subject(&app, user), key(1).subject(&app, user));
         assert_ne!(key(1).subject(&app, user), key(2).subject(&app, user));
         assert_eq!(format!("{:?}", key(1)), "SubjectKey(…)");
         // Without a sector it still is nobody's else.
-        let homeless = client(json!({}));
+        let homeless = client(&json!({}));
         assert_ne!(key(1).subject(&homeless, user), user);
     }
 }

@@ -106,7 +106,9 @@ impl Weight for Verified {
     fn bytes(&self) -> usize {
         let words = self.claims.roles.iter().map(|role| 2 * role.len() + 32).sum::<usize>();
         let scope = self.claims.scope.as_ref().map_or(0, |scope| 3 * scope.len());
-        640 + words + scope
+        let more = self.claims.more.iter();
+        let more = more.map(|(name, value)| 64 + name.len() + 4 * value.to_string().len());
+        640 + words + scope + more.sum::<usize>()
     }
 }
 

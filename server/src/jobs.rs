@@ -18,7 +18,7 @@ const TOMBSTONE_EXTRA: Duration = Duration::from_secs(600);
 
 /// Runs the jobs until the task is dropped.
 pub async fn run(app: Arc<App>) {
-    tokio::join!(tend(&app), deliver::run(Arc::clone(&app)));
+    tokio::join!(tend(&app), deliver::run(Arc::clone(&app)), ops::clients::check_sectors(&app));
 }
 
 async fn tend(app: &App) {

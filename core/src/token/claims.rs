@@ -247,8 +247,8 @@ struct Read<'de> {
 impl<'de> Read<'de> {
     /// Reads the value of one member. A derived reader would pass over unknown members, where another could see
     /// something else: here nothing may stand twice, at any depth.
-    fn member<A: MapAccess<'de>>(&mut self, name: Text<'de>, map: &mut A) -> Result<(), A::Error> {
-        match &*name.0 {
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
             "iss" => once(&mut self.iss, map),
             "sub" => once(&mut self.sub, map),
             "aud" => once(&mut self.aud, map),
@@ -333,8 +333,8 @@ impl<'de> Deserialize<'de> for Claims {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claims, A::Error> {
                 let mut read = Read::default();
-                while let Some(name) = map.next_key()? {
-                    read.member(name, &mut map)?;
+                while let Some(name) = map.next_key::<Text<'de>>()? {
+                    read.member(&name.0, &mut map)?;
                 }
                 read.finish()
             }
