@@ -396,11 +396,13 @@ fn passwords(config: &Config) -> Result<Passwords, StartError> {
 
 fn key_policy(config: &Config) -> keys::Policy {
     let lifetimes = &config.lifetimes;
+    let keep_tokens = lifetimes.access_token_max() + LEEWAY * 2;
     keys::Policy {
         active_for: lifetimes.key_active,
         publish_ahead: lifetimes.key_publish_ahead,
-        keep_tokens: lifetimes.access_token_max() + LEEWAY * 2,
-        keep_handles: lifetimes.session_absolute_max(),
+        keep_tokens,
+        // They seal access tokens, too.
+        keep_handles: lifetimes.session_absolute_max().max(keep_tokens),
     }
 }
 
