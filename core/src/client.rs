@@ -7,7 +7,7 @@ use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 
 use crate::{
-    id::{EntryId, Text, UserId},
+    id::{EntryId, SessionId, Text, UserId},
     keys::Algorithm,
     logout_uri::{LogoutUri, PostLogoutUri},
     oauth::{
@@ -45,13 +45,24 @@ impl ClientId {
     /// The client as the revocation log knows it: the first 16 bytes of SHA-256 over its name, so that whoever sees a
     /// `client_id` claim can compute it.
     pub fn entry(&self) -> EntryId {
-        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        hash.update(b"symbolon client\0");
-        hash.update(self.0.as_bytes());
-        let mut id = [0; 16];
-        id.copy_from_slice(&hash.finish().as_ref()[..16]);
-        EntryId::from_bytes(id)
+        EntryId::from_bytes(digest(&[b"symbolon client\0", self.0.as_bytes()]))
     }
+
+    /// The id of the visitor's session that this client opens under a name of its own: the first 16 bytes of SHA-256
+    /// over both, so that every process of the client computes it. No client chooses an id: one that it had chosen could
+    /// be that of something else in the revocation log.
+    pub fn session_named(&self, name: &str) -> SessionId {
+        let parts = [b"symbolon session\0", self.0.as_bytes(), b"\0", name.as_bytes()];
+        SessionId::from_bytes(digest(&parts))
+    }
+}
+
+fn digest(parts: &[&[u8]]) -> [u8; 16] {
+    let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    parts.iter().for_each(|part| hash.update(part));
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash.finish().as_ref()[..16]);
+    id
 }
 
 impl FromStr for ClientId {

@@ -573,6 +573,7 @@ mod tests {
             resources: Resources::default(),
             claims: ClaimsRequest::default(),
             issued: crate::family::Issued {
+                auth_time: None,
                 key: None,
                 more: serde_json::Map::new(),
                 at: NOW,

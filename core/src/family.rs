@@ -80,6 +80,9 @@ pub struct Issued {
     pub scope: Box<str>,
     /// `roles`.
     pub roles: Vec<Role>,
+    /// `auth_time`: when the user had proven who they are. A machine has none.
+    #[serde(default)]
+    pub auth_time: Option<Time>,
     /// `cnf.jkt`: the key that the access token is bound to.
     #[serde(default)]
     pub key: Option<Thumbprint>,
@@ -270,6 +273,7 @@ mod tests {
                 audience: "a".into(),
                 scope: "".into(),
                 roles: vec![],
+                auth_time: None,
                 key: None,
                 more: Map::new(),
             },

@@ -211,7 +211,7 @@ impl Request {
             id_token_hint: get("id_token_hint").map(Into::into),
             prompt: Prompt::read(get("prompt").unwrap_or_default())?,
             max_age: max_age.transpose()?,
-            assurance,
+            assurance: assurance.max(stepped_up(get("acr_values"))),
             subjects,
             first_party: client.first_party,
         })
@@ -308,13 +308,21 @@ fn resources<'a>(
     Ok(named)
 }
 
-/// The `claims` parameter. Of what is merely preferred (`acr_values`) there is what there is, and the ID token says which.
+/// The `claims` parameter, and the assurance that it insists on.
 fn claims(text: Option<&str>) -> Result<(claims::Asked, Option<Assurance>), Fault> {
     let Some(text) = text else { return Ok(Default::default()) };
     let says = "claims is no JSON object of claims by their names, or longer than 2048 bytes";
     let asked = claims::Asked::read(text).map_err(|_| invalid(says))?;
     let assurance = asked.assurance().map_err(|_| UNMET)?;
     Ok((asked, assurance))
+}
+
+/// The assurance that `acr_values` asks for: the lowest of our levels in it, because an API may have refused less (RFC 9470,
+/// section 5). What others call their levels is a mere wish (OpenID Connect Core, section 3.1.2.1): it is answered by what
+/// there is, and the ID token says which.
+fn stepped_up(acr_values: Option<&str>) -> Option<Assurance> {
+    let listed = |level: &Assurance| acr_values?.split(' ').find(|value| *value == level.as_str());
+    Assurance::ALL.into_iter().find(|level| listed(level).is_some())
 }
 
 const UNMET: Fault = fault(
@@ -596,6 +604,17 @@ mod tests {
         ] {
             let request = read(&ours, &[("claims", claims)]).unwrap();
             assert_eq!(next(&request, &seen), expected, "{claims}");
+        }
+        // An API may have refused less than one of these. What is no level of ours is a wish.
+        for (acr_values, expected) in [
+            ("1 2", "code"),
+            ("aal1", "code"),
+            ("aal2 aal1", "code"),
+            ("aal2", "unmet_authentication_requirements"),
+            ("aal3 aal2", "unmet_authentication_requirements"),
+        ] {
+            let request = read(&ours, &[("acr_values", acr_values)]).unwrap();
+            assert_eq!(next(&request, &seen), expected, "{acr_values}");
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | `jti` | of the same era: a change of the password ends it, too |
 //! | `exp` | not after that of the presented token |
 //! | `scope` | no more than the presented token has, and no more than the service may have |
+//! | `auth_time` | that of the presented token, however often the user has logged in since |
 //! | `roles` | those of the presented token that the user still has |
 //! | `aud` | one of the service's audiences, and never the server itself |
 //! | `act` | the service, and before it who had exchanged the presented token |
@@ -122,8 +123,8 @@ pub fn exchange(
     if expires_at < now + Duration::from_secs(1) {
         return Err(Refused::Subject);
     }
-    let (key, more) = (asked.key, Map::new());
-    Ok((Issued { at: now, expires_at, audience, scope, roles, key, more }, act))
+    let (auth_time, key, more) = (subject.auth_time, asked.key, Map::new());
+    Ok((Issued { at: now, expires_at, audience, scope, roles, auth_time, key, more }, act))
 }
 
 /// `None`: more was asked for, or nothing is left. A token without a scope is not for nothing, but for nothing in

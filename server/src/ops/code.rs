@@ -139,8 +139,9 @@ pub async fn for_tokens(
         };
         let scope = asked.scope.clone();
         let narrowed = asked.resources.narrowed(&wanted).ok_or(NoToken::Audience)?;
-        let issued =
-            issue::issued(app, client, narrowed, scope, (ends_at, &rows.user), bound_to, now)?;
+        let auth_time = rows.parent.login.as_ref().map(|login| login.at);
+        let whose = (ends_at, &rows.user, auth_time);
+        let issued = issue::issued(app, client, narrowed, scope, whose, bound_to, now)?;
         let whence = Whence::new(device.address, &device.user_agent);
         let (resources, claims) = (asked.resources.clone(), asked.claims.clone());
         let (client, binding) = (client.id.clone(), shown);

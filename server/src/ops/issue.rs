@@ -56,8 +56,8 @@ pub enum NoToken {
     Unbound,
 }
 
-/// What an access token says that is issued to `client` for `user` at `now`, under a session that ends at `ends_at`;
-/// `key` is what it is bound to. The clock must have been read before the proof of life.
+/// What an access token says that is issued to `client` for `user` at `now`, who logged in at `auth_time`, under a session
+/// that ends at `ends_at`; `key` is what it is bound to. The clock must have been read before the proof of life.
 ///
 /// # Errors
 /// [`NoToken`].
@@ -66,7 +66,7 @@ pub fn issued(
     client: &Client,
     resources: &Resources,
     scope: Box<str>,
-    (ends_at, user): (Time, &User),
+    (ends_at, user, auth_time): (Time, &User, Option<Time>),
     key: Option<Thumbprint>,
     now: Time,
 ) -> Result<Issued, NoToken> {
@@ -79,7 +79,7 @@ pub fn issued(
     let expires_at = (now + app.config.lifetimes.access_token).min(ends_at);
     let roles = user.roles.iter().cloned().collect();
     let more = mapped(app, Place::AccessToken, (client, &scope), Some(user));
-    Ok(Issued { at: now, expires_at, audience, scope, roles, key, more })
+    Ok(Issued { at: now, expires_at, audience, scope, roles, auth_time, key, more })
 }
 
 /// What an access token says that is issued to a machine for itself; without `audience` for its first one. Its session
@@ -101,7 +101,7 @@ pub fn issued_to_machine(
     let audience = audience_of(client, resources, None)?;
     let expires_at = now + app.config.lifetimes.access_token;
     let (roles, more) = (Vec::new(), mapped(app, Place::AccessToken, (client, &scope), None));
-    Ok(Issued { at: now, expires_at, audience, scope, roles, key, more })
+    Ok(Issued { at: now, expires_at, audience, scope, roles, auth_time: None, key, more })
 }
 
 /// For whom a token is: all that are named, of the client's own or `userinfo`; without a name the client's first.
@@ -272,8 +272,9 @@ async fn access(
         sid: session.id,
         scope: (!issued.scope.is_empty()).then(|| issued.scope.clone()),
         roles: issued.roles.iter().map(|role| role.as_str().into()).collect(),
+        // Who asks for a recent login must see it (RFC 9470, section 6.1).
+        auth_time: issued.auth_time,
         // One factor is what a token without `acr` means: it keeps the usual token small.
-        auth_time: stronger.map(|login| login.at),
         acr: stronger.map(|login| login.assurance.as_str().into()),
         amr: Vec::new(),
         act,

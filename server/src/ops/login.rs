@@ -245,7 +245,7 @@ fn new_session(
                 &attempt.client,
                 &resources,
                 "".into(),
-                (session.limits.ends_at, user),
+                (session.limits.ends_at, user, Some(now)),
                 None,
                 now,
             )?;

@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells clippy that these are tests throughout.
 #[cfg(test)]
+mod app_sessions;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod assertion;
@@ -46,6 +48,8 @@ mod listen;
 #[cfg(test)]
 mod machines;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod oauth;
 #[cfg(test)]
 mod offline;
@@ -53,6 +57,8 @@ mod offline;
 mod opaque;
 #[cfg(test)]
 mod pairwise;
+#[cfg(test)]
+mod postgres;
 #[cfg(test)]
 mod prober;
 #[cfg(test)]
@@ -75,6 +81,8 @@ mod routes;
 mod rp_logout;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod step_up;
 #[cfg(test)]
 mod store;
 #[cfg(test)]

@@ -40,7 +40,8 @@ pub async fn metadata(State(http): State<Http>) -> Response {
         "code_challenge_methods_supported": ["S256"],
         "prompt_values_supported": PROMPTS,
         "subject_types_supported": SubjectType::ALL,
-        "acr_values_supported": Assurance::ALL.map(Assurance::as_str),
+        // Those that somebody can log in with.
+        "acr_values_supported": [Assurance::Aal1.as_str()],
         "id_token_signing_alg_values_supported": algorithms,
         "userinfo_signing_alg_values_supported": algorithms,
         "access_token_signing_alg_values_supported": algorithms,
