@@ -46,6 +46,7 @@ fn claims() -> Result<Claims> {
         amr: Vec::new(),
         act: None,
         key: None,
+        more: Default::default(),
     })
 }
 

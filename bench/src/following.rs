@@ -75,6 +75,7 @@ fn tokens(world: &World, count: usize) -> Result<(Vec<SecretText>, VerifyingKey)
             amr: Vec::new(),
             act: None,
             key: None,
+            more: Default::default(),
         };
         Ok(claims.issue(TokenType::AtJwt, key)?)
     });

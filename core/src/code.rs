@@ -28,7 +28,7 @@ use crate::{
     family::NewFamily,
     handle::FamilyNumber,
     id::{KeyId, SessionId, Text},
-    oauth::{jwk::Thumbprint, pushed::PushedDigest},
+    oauth::{claims::ClaimsRequest, jwk::Thumbprint, pushed::PushedDigest, resource::Resources},
     secret::{SecretBytes, SecretText, sha256},
     session::{Lifetimes, Login, Reason, Session},
     time::Time,
@@ -170,9 +170,12 @@ pub struct Asked {
     /// What the ID token repeats (OpenID Connect Core, section 3.1.2.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nonce: Option<Box<str>>,
-    /// For which resource server (RFC 8707), where it is not the client's first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resource: Option<Box<str>>,
+    /// For which resource servers (RFC 8707), if any was named.
+    #[serde(skip_serializing_if = "Resources::is_empty")]
+    pub resources: Resources,
+    /// What the client wants to be told by name.
+    #[serde(skip_serializing_if = "ClaimsRequest::is_empty")]
+    pub claims: ClaimsRequest,
     /// The key that whoever redeems the code must prove to hold (`dpop_jkt`: RFC 9449, section 10).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Thumbprint>,
@@ -567,12 +570,15 @@ mod tests {
             client: "shop".parse().unwrap(),
             key: KEY,
             binding: crate::family::Binding::Client,
+            resources: Resources::default(),
+            claims: ClaimsRequest::default(),
             issued: crate::family::Issued {
                 auth_time: None,
                 key: None,
+                more: serde_json::Map::new(),
                 at: NOW,
                 expires_at: NOW + HOUR,
-                audience: "".into(),
+                audience: "a".into(),
                 scope: "openid offline_access".into(),
                 roles: vec![],
             },

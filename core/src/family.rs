@@ -7,13 +7,16 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use crate::{
     client::ClientId,
     handle::{FamilyNumber, Generation, Kind, Name},
     id::{KeyId, SessionId},
-    oauth::jwk::Thumbprint,
+    oauth::{claims::ClaimsRequest, jwk::Thumbprint, resource::Resources},
     scope,
     time::Time,
+    token::Audience,
     user::Role,
 };
 
@@ -72,7 +75,7 @@ pub struct Issued {
     /// `exp`.
     pub expires_at: Time,
     /// `aud`.
-    pub audience: Box<str>,
+    pub audience: Audience,
     /// `scope`, separated by spaces; empty for none.
     pub scope: Box<str>,
     /// `roles`.
@@ -83,6 +86,9 @@ pub struct Issued {
     /// `cnf.jkt`: the key that the access token is bound to.
     #[serde(default)]
     pub key: Option<Thumbprint>,
+    /// What the configuration adds.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub more: Map<String, Value>,
 }
 
 /// The refresh tokens of one app (or tab) under one session.
@@ -101,6 +107,12 @@ pub struct Family {
     /// What the client may do, separated by spaces. No access token of the family says more.
     #[serde(default)]
     pub scope: Box<str>,
+    /// The resource servers that were granted by name; empty: none was, and any of the client's may be asked for.
+    #[serde(default, skip_serializing_if = "Resources::is_empty")]
+    pub resources: Resources,
+    /// What the client is told by name, with every ID token and at userinfo.
+    #[serde(default, skip_serializing_if = "ClaimsRequest::is_empty")]
+    pub claims: ClaimsRequest,
     /// What the current generation's access token says.
     pub issued: Issued,
     /// Who asked for the current generation.
@@ -137,6 +149,10 @@ pub struct NewFamily {
     pub key: KeyId,
     /// What the holder must show besides.
     pub binding: Binding,
+    /// The resource servers that were granted by name.
+    pub resources: Resources,
+    /// What the client is told by name.
+    pub claims: ClaimsRequest,
     /// What the first access token says.
     pub issued: Issued,
     /// Who asked.
@@ -209,7 +225,7 @@ impl Families {
         }
         let number = FamilyNumber(self.next);
         self.next = self.next.saturating_add(1);
-        let NewFamily { client, key, binding, issued, whence } = new;
+        let NewFamily { client, key, binding, resources, claims, issued, whence } = new;
         let generation = Generation::FIRST;
         self.open.push(Family {
             number,
@@ -218,6 +234,8 @@ impl Families {
             key,
             binding,
             scope: issued.scope.clone(),
+            resources,
+            claims,
             issued,
             whence,
             strangers: Strangers::default(),
@@ -247,14 +265,17 @@ mod tests {
             client: client.parse().unwrap(),
             key: KeyId::from_bytes([1; 16]),
             binding: Binding::Client,
+            resources: Resources::default(),
+            claims: ClaimsRequest::default(),
             issued: Issued {
                 at,
                 expires_at: at + Duration::from_secs(300),
-                audience: "".into(),
+                audience: "a".into(),
                 scope: "".into(),
                 roles: vec![],
                 auth_time: None,
                 key: None,
+                more: Map::new(),
             },
             whence: Whence::new([127, 0, 0, 1].into(), ""),
         }

@@ -33,6 +33,7 @@ pub mod lease;
 pub mod limit;
 pub mod log;
 pub mod logout_uri;
+pub mod mapped;
 pub mod notice;
 pub mod oauth;
 pub mod password;

@@ -104,6 +104,11 @@ impl Profile {
         Self::try_from(members)
     }
 
+    /// One claim.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
     /// The claims that a scope asks for, names separated by spaces.
     pub fn claims(&self, scope: &str) -> impl Iterator<Item = (&'static str, &Value)> {
         CLAIMS
@@ -116,6 +121,11 @@ impl Profile {
 /// The names of all claims that a user may have.
 pub fn names() -> impl Iterator<Item = &'static str> {
     CLAIMS.iter().map(|(name, ..)| *name).chain([USERNAME])
+}
+
+/// The scope that asks for a claim. `None`: users have no such claim.
+pub fn scope_of(name: &str) -> Option<&'static str> {
+    if name == USERNAME { Some("profile") } else { claim(name).ok().map(|(_, scope, _)| *scope) }
 }
 
 fn claim(name: &str) -> Result<&'static (&'static str, &'static str, Kind), InvalidProfile> {

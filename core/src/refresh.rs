@@ -193,6 +193,8 @@ mod tests {
                 client: client.clone(),
                 key: key.id(),
                 binding,
+                resources: Default::default(),
+                claims: Default::default(),
                 issued: issued(now),
                 whence: whence(0),
             };
@@ -256,6 +258,7 @@ mod tests {
             roles: vec![],
             auth_time: None,
             key: None,
+            more: Default::default(),
         }
     }
 

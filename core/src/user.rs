@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
+use serde_json::Value;
+
 use crate::{
     audit::{Act, Event},
     change::{Change, Write},
     id::{KeyId, UserId},
-    profile::Profile,
+    profile::{Profile, USERNAME},
     secret::SecretText,
     session::{Reason, Session, Version},
     time::Time,
@@ -140,6 +142,14 @@ pub struct User {
 pub const END_BATCH: u32 = 256;
 
 impl User {
+    /// A standard claim of the user, if there is one of this name and it is known.
+    pub fn claim(&self, name: &str) -> Option<Value> {
+        if name == USERNAME {
+            return Some(self.name.as_str().into());
+        }
+        self.profile.get(name).cloned()
+    }
+
     /// The decision to end all sessions of this user, or all but `keep` (and those under it). The epoch is raised in
     /// the same commit, so that a login which is under way is refused: nothing slips through between two batches.
     pub fn end_sessions(mut self, keep: Option<Session>, reason: Reason, now: Time) -> Change {

@@ -40,11 +40,13 @@ fn sign(header: &[u8], claims: &[u8]) -> String {
 
 /// Whatever is accepted keeps the rules, and says the same when we say it ourselves.
 fn check(text: &str) {
-    let Ok(token) = VERIFIER.verify(text, NOW) else { return };
+    let Ok(mut token) = VERIFIER.verify(text, NOW) else { return };
     assert_eq!((&*token.claims.iss, token.key, token.typ), (ISSUER, KEY_ID, Some(TokenType::AtJwt)));
     assert!(token.claims.aud.contains(AUDIENCE));
     assert!(token.claims.exp.since(token.claims.iat) <= Duration::from_secs(3600));
-    let Ok(again) = token.claims.issue(token.typ, &KEY) else { return };
+    // Numbers that no claim of ours is may be rounded.
+    token.claims.more.clear();
+    let Ok(again) = token.claims.issue(TokenType::AtJwt, &KEY) else { return };
     assert_eq!(VERIFIER.verify(again.expose(), NOW).map(|again| again.claims), Ok(token.claims));
 }
 

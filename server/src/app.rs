@@ -106,7 +106,9 @@ impl Weight for Verified {
     fn bytes(&self) -> usize {
         let words = self.claims.roles.iter().map(|role| 2 * role.len() + 32).sum::<usize>();
         let scope = self.claims.scope.as_ref().map_or(0, |scope| 3 * scope.len());
-        640 + words + scope
+        let more = self.claims.more.iter();
+        let more = more.map(|(name, value)| 64 + name.len() + 4 * value.to_string().len());
+        640 + words + scope + more.sum::<usize>()
     }
 }
 
@@ -430,11 +432,13 @@ fn passwords(config: &Config) -> Result<Passwords, StartError> {
 
 fn key_policy(config: &Config) -> keys::Policy {
     let lifetimes = &config.lifetimes;
+    let keep_tokens = lifetimes.access_token_max() + LEEWAY * 2;
     keys::Policy {
         active_for: lifetimes.key_active,
         publish_ahead: lifetimes.key_publish_ahead,
-        keep_tokens: lifetimes.access_token_max() + LEEWAY * 2,
-        keep_handles: lifetimes.session_absolute_max(),
+        keep_tokens,
+        // They seal access tokens, too.
+        keep_handles: lifetimes.session_absolute_max().max(keep_tokens),
     }
 }
 

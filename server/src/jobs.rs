@@ -21,7 +21,7 @@ const TENDING: Duration = Duration::from_secs(30);
 
 /// Runs the jobs until the task is dropped.
 pub async fn run(app: Arc<App>) {
-    tokio::join!(tend(&app), deliver::run(Arc::clone(&app)));
+    tokio::join!(tend(&app), deliver::run(Arc::clone(&app)), ops::clients::check_sectors(&app));
 }
 
 async fn tend(app: &App) {

@@ -19,7 +19,7 @@
 //!     ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
 //!     ("code_challenge_method", "S256"),
 //! ];
-//! let request = Request::read(&client, |name| {
+//! let request = Request::read(&client, [], |name| {
 //!     parameters.iter().find(|(own, _)| *own == name).map(|(_, value)| *value)
 //! })?;
 //! // Nobody is logged in.
@@ -30,12 +30,12 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::{
+    claims::{self, ClaimsRequest},
     grant::GrantType,
     jwk::Thumbprint,
     pkce::{self, Challenge, InvalidPkce},
+    resource::Resources,
 };
 use crate::{
     client::{Client, ClientKind},
@@ -135,10 +135,14 @@ pub struct Request {
     pub challenge: Option<Challenge>,
     /// What of the asked scope the client may have, separated by spaces, in the order in which it was asked.
     pub scope: Box<str>,
+    /// What the user has to allow: the scope, and the scopes of the claims that are asked for by name.
+    pub permission: Box<str>,
+    /// What the client wants to be told by name.
+    pub claims: ClaimsRequest,
     /// What the ID token repeats.
     pub nonce: Option<Box<str>>,
-    /// For which resource server (RFC 8707); one of the client's audiences.
-    pub resource: Option<Box<str>>,
+    /// For which resource servers (RFC 8707); each is one of the client's audiences.
+    pub resources: Resources,
     /// The key without which the code is of no use (`dpop_jkt`: RFC 9449, section 10).
     pub key: Option<Thumbprint>,
     /// Who the client thinks will log in: for the login page.
@@ -150,15 +154,22 @@ pub struct Request {
     prompt: Prompt,
     max_age: Option<Duration>,
     assurance: Option<Assurance>,
+    /// Whom the client means, as it knows them.
+    subjects: Option<Vec<Box<str>>>,
     first_party: bool,
 }
 
 impl Request {
-    /// Reads the parameters. Unknown ones are passed over (RFC 6749, section 3.1).
+    /// Reads the parameters, and those of the name `resource`, of which there may be several. Unknown ones are passed over
+    /// (RFC 6749, section 3.1).
     ///
     /// # Errors
     /// The first [`Fault`]; it goes back to the client.
-    pub fn read<'a>(client: &Client, get: impl Fn(&str) -> Option<&'a str>) -> Result<Self, Fault> {
+    pub fn read<'a>(
+        client: &Client,
+        named: impl IntoIterator<Item = &'a str>,
+        get: impl Fn(&str) -> Option<&'a str>,
+    ) -> Result<Self, Fault> {
         match get("response_type") {
             Some("code") => {}
             None => return Err(invalid("response_type is missing")),
@@ -183,19 +194,25 @@ impl Request {
         let key = get("dpop_jkt").map(|text| {
             text.parse().map_err(|_| invalid("dpop_jkt must be the SHA-256 thumbprint of a key"))
         });
+        let scope = scopes(client, get("scope").unwrap_or_default())?;
+        let (claims::Asked { claims, subjects, .. }, assurance) = claims(get("claims"))?;
+        let by_name = claims.scopes().fold(scope.to_string(), |all, one| format!("{all} {one}"));
         Ok(Self {
             response_mode,
             challenge: challenge(client, &get)?,
-            scope: scopes(client, get("scope").unwrap_or_default())?,
+            permission: scope::only(&by_name, |_| true),
+            scope,
+            claims,
             nonce: text("nonce", "nonce is longer than 1024 bytes")?,
-            resource: resource(client, get("resource"))?,
+            resources: resources(client, named)?,
             key: key.transpose()?,
             login_hint: text("login_hint", "login_hint is longer than 1024 bytes")?,
             ui_locales: text("ui_locales", "ui_locales is longer than 1024 bytes")?,
             id_token_hint: get("id_token_hint").map(Into::into),
             prompt: Prompt::read(get("prompt").unwrap_or_default())?,
             max_age: max_age.transpose()?,
-            assurance: assurance(get("claims"))?.max(stepped_up(get("acr_values"))),
+            assurance: assurance.max(stepped_up(get("acr_values"))),
+            subjects,
             first_party: client.first_party,
         })
     }
@@ -211,6 +228,18 @@ impl Request {
             return if assurance >= self.assurance { Ok(None) } else { Err(UNMET) };
         };
         if self.prompt.none { Err(step.otherwise) } else { Ok(Some(step.page)) }
+    }
+
+    /// Whether the person is whom the client means, if it means anybody: by an ID token of before, or by name (OpenID Connect
+    /// Core, section 5.5.1).
+    fn is_who_was_meant(&self, seen: &Seen<'_>) -> bool {
+        let Some(subject) = seen.subject else { return true };
+        let named = |subjects: &Vec<Box<str>>| {
+            let subject = subject.to_string();
+            subjects.iter().any(|named| **named == *subject)
+        };
+        seen.hinted.is_none_or(|hinted| hinted == subject)
+            && self.subjects.as_ref().is_none_or(named)
     }
 
     /// Whether somebody proved who they are as lately as the client wants: after it asked (`prompt=login`), or at most
@@ -232,7 +261,7 @@ impl Request {
 
     /// Whether the person has allowed this scope to this client: now, or before. Nobody is asked for our own clients.
     fn is_allowed(&self, seen: &Seen<'_>) -> bool {
-        let before = |allowed| scope::is_within(&self.scope, allowed);
+        let before = |allowed| scope::is_within(&self.permission, allowed);
         seen.approved
             || !self.prompt.consent && (self.first_party || seen.allowed.is_some_and(before))
     }
@@ -266,12 +295,26 @@ fn scopes(client: &Client, asked: &str) -> Result<Box<str>, Fault> {
     Ok(client.scope(asked))
 }
 
-fn resource(client: &Client, asked: Option<&str>) -> Result<Option<Box<str>>, Fault> {
-    let Some(asked) = asked else { return Ok(None) };
-    client
-        .audience(Some(asked))
-        .map(|audience| Some(audience.into()))
-        .ok_or(fault("invalid_target", "resource is none of the client's audiences"))
+fn resources<'a>(
+    client: &Client,
+    named: impl IntoIterator<Item = &'a str>,
+) -> Result<Resources, Fault> {
+    let fault = |says| fault("invalid_target", says);
+    let named = Resources::named(named).map_err(|_| fault("more than 8 resources"))?;
+    let own = |name: &str| client.audience(Some(name)).is_some();
+    if !named.iter().all(own) {
+        return Err(fault("resource is none of the client's audiences"));
+    }
+    Ok(named)
+}
+
+/// The `claims` parameter, and the assurance that it insists on.
+fn claims(text: Option<&str>) -> Result<(claims::Asked, Option<Assurance>), Fault> {
+    let Some(text) = text else { return Ok(Default::default()) };
+    let says = "claims is no JSON object of claims by their names, or longer than 2048 bytes";
+    let asked = claims::Asked::read(text).map_err(|_| invalid(says))?;
+    let assurance = asked.assurance().map_err(|_| UNMET)?;
+    Ok((asked, assurance))
 }
 
 /// The assurance that `acr_values` asks for: the lowest of our levels in it, because an API may have refused less (RFC 9470,
@@ -280,27 +323,6 @@ fn resource(client: &Client, asked: Option<&str>) -> Result<Option<Box<str>>, Fa
 fn stepped_up(acr_values: Option<&str>) -> Option<Assurance> {
     let listed = |level: &Assurance| acr_values?.split(' ').find(|value| *value == level.as_str());
     Assurance::ALL.into_iter().find(|level| listed(level).is_some())
-}
-
-/// The assurance that the `claims` parameter makes essential (OpenID Connect Core, section 5.5.1.1).
-fn assurance(claims: Option<&str>) -> Result<Option<Assurance>, Fault> {
-    let Some(claims) = claims else { return Ok(None) };
-    let claims: Value = serde_json::from_str(claims)
-        .ok()
-        .filter(Value::is_object)
-        .ok_or(invalid("claims is no JSON object"))?;
-    let acr = &claims["id_token"]["acr"];
-    if acr["essential"] != true {
-        return Ok(None);
-    }
-    let listed = acr["values"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let wanted = |level: &Assurance| {
-        [&acr["value"]].into_iter().chain(listed).any(|value| value == level.as_str())
-    };
-    if acr["value"].is_null() && listed.is_empty() {
-        return Ok(None);
-    }
-    Assurance::ALL.into_iter().find(wanted).map(Some).ok_or(UNMET)
 }
 
 const UNMET: Fault = fault(
@@ -340,10 +362,6 @@ impl Seen<'_> {
             now,
         }
     }
-
-    fn is_who_was_meant(&self) -> bool {
-        self.subject.zip(self.hinted).is_none_or(|(subject, hinted)| subject == hinted)
-    }
 }
 
 /// What the browser is shown.
@@ -376,7 +394,7 @@ pub const STEPS: &[Step] = &[
         otherwise: fault("login_required", "nobody is logged in"),
     },
     Step {
-        holds: |_, seen| seen.is_who_was_meant(),
+        holds: Request::is_who_was_meant,
         page: Page::LoginAgain,
         otherwise: fault("login_required", "somebody else is logged in"),
     },
@@ -405,7 +423,7 @@ mod tests {
     const NOW: Time = Time::from_secs(1_800_000_000);
     const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
-    fn client(more: &Value) -> Client {
+    fn client(more: &serde_json::Value) -> Client {
         let mut client = serde_json::json!({
             "id": "shop", "kind": "confidential", "redirect_uris": ["https://shop.example/in"],
             "audiences": ["https://api.example"], "scopes": ["cart"],
@@ -421,7 +439,8 @@ mod tests {
             ("code_challenge", CHALLENGE),
             ("code_challenge_method", "S256"),
         ];
-        Request::read(client, |name| {
+        let named = changes.iter().filter(|(own, value)| *own == "resource" && !value.is_empty());
+        Request::read(client, named.map(|(_, value)| *value), |name| {
             let all = changes.iter().chain(&usual);
             let mut found = all.filter(|(own, _)| *own == name).map(|(_, value)| *value);
             found.next().filter(|value| !value.is_empty())

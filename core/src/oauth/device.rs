@@ -249,12 +249,12 @@ impl Waiting {
             return None;
         }
         let client = self.client.clone();
-        let (scope, resource) = (self.scope.clone(), self.resource.clone());
+        let (scope, resources) = (self.scope.clone(), self.resource.as_deref().into());
         let code = Code {
             digest: self.digest,
             client: client.clone(),
             // No browser is sent anywhere with it: the empty URI is none that a client could name.
-            asked: Asked { scope, resource, ..Asked::default() },
+            asked: Asked { scope, resources, ..Asked::default() },
             session: session.id,
             epoch: login.epoch,
             expires_at: self.expires_at,

@@ -19,6 +19,8 @@
 
 use std::time::Duration;
 
+use serde_json::Map;
+
 use crate::{
     client::Client,
     family::Issued,
@@ -121,8 +123,8 @@ pub fn exchange(
     if expires_at < now + Duration::from_secs(1) {
         return Err(Refused::Subject);
     }
-    let (auth_time, key) = (subject.auth_time, asked.key);
-    Ok((Issued { at: now, expires_at, audience, scope, roles, auth_time, key }, act))
+    let (auth_time, key, more) = (subject.auth_time, asked.key, Map::new());
+    Ok((Issued { at: now, expires_at, audience, scope, roles, auth_time, key, more }, act))
 }
 
 /// `None`: more was asked for, or nothing is left. A token without a scope is not for nothing, but for nothing in

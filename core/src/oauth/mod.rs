@@ -24,6 +24,7 @@
 
 pub mod assertion;
 pub mod authorization;
+pub mod claims;
 pub mod device;
 pub mod dpop;
 pub mod exchange;

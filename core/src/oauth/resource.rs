@@ -2,49 +2,48 @@
 
 use std::collections::BTreeSet;
 
-use super::uri::{AbsoluteUri, InvalidUri};
-
 /// The most resource servers of one request.
 pub const RESOURCES_MAX: usize = 8;
 
-/// Why resources are refused. To the client both are `invalid_target` (RFC 8707, section 2).
+/// More than [`RESOURCES_MAX`], or more than one where one is all that counts. To the client both are `invalid_target`
+/// (RFC 8707, section 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidResource {
-    /// One is no absolute URI without fragment.
-    #[error("a resource is an absolute URI without fragment: {0}")]
-    Uri(#[from] InvalidUri),
-    /// More than [`RESOURCES_MAX`].
-    #[error("more than {RESOURCES_MAX} resources")]
-    TooMany,
-}
+#[error("too many resources")]
+pub struct TooMany;
 
-/// The `resource` parameters of one request: a set, in which order and repetition mean nothing. Empty: none was named,
-/// and the client's default applies.
+/// The `resource` parameters of one request, or what was granted: a set, in which order and repetition mean nothing.
+/// Empty: none was named, and the client's default applies.
 ///
-/// Names are compared byte by byte (RFC 3986, section 6.2.1), as verifiers of `aud` do.
+/// A name counts only if it is one of the client's audiences, so nothing else is asked of it. Names are compared byte by
+/// byte (RFC 3986, section 6.2.1), as verifiers of `aud` do.
 ///
 /// ```
 /// use symbolon_core::oauth::resource::Resources;
 ///
-/// let granted = Resources::parse(["https://api.example", "urn:example:calendar"])?;
-/// let asked = Resources::parse(["https://api.example"])?;
-/// assert!(asked.is_subset(&granted));
-/// assert!(Resources::parse(["https://api.example#part"]).is_err());
-/// assert!(Resources::parse(["/api"]).is_err());
-/// # Ok::<(), symbolon_core::oauth::resource::InvalidResource>(())
+/// let granted = Resources::named(["https://api.example", "urn:example:calendar"])?;
+/// let calendar = Resources::named(["urn:example:calendar"])?;
+/// let other = Resources::named(["https://other.example"])?;
+/// assert_eq!(granted.narrowed(&calendar), Some(&calendar));
+/// assert_eq!(granted.narrowed(&Resources::default()), Some(&granted));
+/// assert_eq!(granted.narrowed(&other), None);
+/// # Ok::<(), symbolon_core::oauth::resource::TooMany>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Resources(BTreeSet<AbsoluteUri>);
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Resources(BTreeSet<Box<str>>);
 
 impl Resources {
-    /// Reads the values of every `resource` parameter of a request.
-    pub fn parse<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidResource> {
+    /// Takes the values of every `resource` parameter of a request.
+    ///
+    /// # Errors
+    /// [`TooMany`].
+    pub fn named<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Self, TooMany> {
         let mut set = BTreeSet::new();
         for (count, value) in values.into_iter().enumerate() {
             if count == RESOURCES_MAX {
-                return Err(InvalidResource::TooMany);
+                return Err(TooMany);
             }
-            set.insert(value.parse()?);
+            set.insert(value.into());
         }
         Ok(Self(set))
     }
@@ -56,12 +55,29 @@ impl Resources {
 
     /// Each of them, in the order of their bytes.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(AbsoluteUri::as_str)
+        self.0.iter().map(AsRef::as_ref)
     }
 
-    /// Whether `granted` has all of these: a token request may narrow what was granted, and never widen it.
-    #[must_use]
-    pub fn is_subset(&self, granted: &Self) -> bool {
-        self.0.is_subset(&granted.0)
+    /// The only one, where no more can be asked for.
+    ///
+    /// # Errors
+    /// [`TooMany`].
+    pub fn only(&self) -> Result<Option<&str>, TooMany> {
+        if self.0.len() > 1 { Err(TooMany) } else { Ok(self.iter().next()) }
+    }
+
+    /// What of a grant a token request wants (section 2.2): all of it without a wish, and never more. Where the grant
+    /// names none, any of the client's own may be asked for. `None`: one was not granted.
+    pub fn narrowed<'a>(&'a self, asked: &'a Self) -> Option<&'a Self> {
+        if asked.is_empty() {
+            return Some(self);
+        }
+        (self.is_empty() || asked.0.is_subset(&self.0)).then_some(asked)
+    }
+}
+
+impl From<Option<&str>> for Resources {
+    fn from(one: Option<&str>) -> Self {
+        Self(one.into_iter().map(Into::into).collect())
     }
 }

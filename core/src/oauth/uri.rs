@@ -1,6 +1,6 @@
 //! URIs (RFC 3986), and redirect URIs: where a browser may be sent back to.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 /// The longest URI that is looked at, in bytes.
 pub const URI_BYTES_MAX: usize = 2048;
@@ -300,35 +300,4 @@ impl fmt::Display for RedirectUri {
 /// section 8.3, advises the addresses.
 fn is_loopback(host: &str) -> bool {
     matches!(host, "127.0.0.1" | "[::1]" | "localhost")
-}
-
-/// An absolute URI without a fragment, as it was written: what names a resource server (RFC 8707, section 2).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AbsoluteUri(Box<str>);
-
-impl AbsoluteUri {
-    /// As it was written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for AbsoluteUri {
-    type Err = InvalidUri;
-
-    fn from_str(text: &str) -> Result<Self, InvalidUri> {
-        let uri = Uri::parse(text)?;
-        let names_nothing = uri.host.unwrap_or_default().is_empty() && uri.path.is_empty();
-        match uri.fragment {
-            Some(_) => Err(InvalidUri::Fragment),
-            None if names_nothing => Err(InvalidUri::Malformed),
-            None => Ok(Self(text.into())),
-        }
-    }
-}
-
-impl fmt::Display for AbsoluteUri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }

@@ -6,6 +6,7 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::{Map, Value};
 
 use super::json::{MEMBERS_MAX, Unambiguous};
 use crate::{
@@ -52,6 +53,8 @@ pub struct Claims {
     /// The key whose holder alone may use the token (`cnf.jkt`: RFC 9449, section 6.1). Whoever verifies such a token
     /// asks for a [proof](crate::oauth::dpop) besides.
     pub key: Option<Thumbprint>,
+    /// What the configuration adds ([`mapped`](crate::mapped)), by name. No other member of these claims has such a name.
+    pub more: Map<String, Value>,
 }
 
 impl Claims {
@@ -178,6 +181,8 @@ struct Written<'a> {
     act: Option<&'a Actor>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation>,
+    #[serde(flatten, skip_serializing_if = "Map::is_empty")]
+    more: &'a Map<String, Value>,
 }
 
 /// How a token is bound (RFC 7800). Another way than by a key's thumbprint is not known here, and refused.
@@ -210,6 +215,7 @@ impl Serialize for Claims {
             amr: &self.amr,
             act: self.act.as_ref(),
             cnf: self.key.map(|jkt| Confirmation { jkt }),
+            more: &self.more,
         };
         written.serialize(serializer)
     }
@@ -234,15 +240,15 @@ struct Read<'de> {
     amr: Option<Vec<Box<str>>>,
     act: Option<Actor>,
     cnf: Option<Confirmation>,
-    /// The names that are not known here.
-    others: Vec<Text<'de>>,
+    /// Those whose names are not known here.
+    more: Map<String, Value>,
 }
 
 impl<'de> Read<'de> {
     /// Reads the value of one member. A derived reader would pass over unknown members, where another could see
     /// something else: here nothing may stand twice, at any depth.
-    fn member<A: MapAccess<'de>>(&mut self, name: Text<'de>, map: &mut A) -> Result<(), A::Error> {
-        match &*name.0 {
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
             "iss" => once(&mut self.iss, map),
             "sub" => once(&mut self.sub, map),
             "aud" => once(&mut self.aud, map),
@@ -262,11 +268,13 @@ impl<'de> Read<'de> {
             "nonce" | "at_hash" | "c_hash" | "events" => {
                 Err(Error::custom("a claim of another kind of token"))
             }
-            _ if self.others.len() == MEMBERS_MAX => Err(Error::custom("too many members")),
-            _ if self.others.contains(&name) => Err(Error::custom("a member stands twice")),
-            _ => {
-                self.others.push(name);
-                map.next_value::<Unambiguous>().map(drop)
+            _ if self.more.len() == MEMBERS_MAX => Err(Error::custom("too many members")),
+            other => {
+                let Unambiguous(value) = map.next_value()?;
+                match self.more.insert(other.to_owned(), value) {
+                    None => Ok(()),
+                    Some(_) => Err(Error::custom("a member stands twice")),
+                }
             }
         }
     }
@@ -294,6 +302,7 @@ impl<'de> Read<'de> {
             amr: self.amr.unwrap_or_default(),
             act: self.act,
             key: self.cnf.map(|cnf| cnf.jkt),
+            more: self.more,
         })
     }
 }
@@ -324,8 +333,8 @@ impl<'de> Deserialize<'de> for Claims {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claims, A::Error> {
                 let mut read = Read::default();
-                while let Some(name) = map.next_key()? {
-                    read.member(name, &mut map)?;
+                while let Some(name) = map.next_key::<Text<'de>>()? {
+                    read.member(&name.0, &mut map)?;
                 }
                 read.finish()
             }

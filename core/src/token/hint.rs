@@ -33,6 +33,7 @@ use crate::{client::ClientId, id::SessionId, keys::VerifyingKey};
 ///     issued_at: now,
 ///     expires_at: now + Duration::from_secs(300),
 ///     nonce: None,
+///     claims: &Default::default(),
 /// };
 /// let text = token.issue(&SecretText::new("an access token".to_owned()), &key)?;
 /// let hint = Hint::read(text.expose(), "https://auth.example", |id| {

@@ -6,6 +6,7 @@
 use aws_lc_rs::digest::{self, SHA256, SHA512};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{CannotIssue, issue::sign};
 use crate::{
@@ -36,6 +37,8 @@ pub struct IdToken<'a> {
     pub expires_at: Time,
     /// What the client sent with its request, the first time.
     pub nonce: Option<&'a str>,
+    /// What the client asked for by name, and what the configuration adds. No other claim has such a name.
+    pub claims: &'a Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -53,6 +56,8 @@ struct Written<'a> {
     sid: SessionId,
     at_hash: String,
     azp: &'a ClientId,
+    #[serde(flatten)]
+    claims: &'a Map<String, Value>,
 }
 
 impl IdToken<'_> {
@@ -77,6 +82,7 @@ impl IdToken<'_> {
             sid: self.session,
             at_hash: at_hash(access, key.verifying_key().algorithm()),
             azp: self.client,
+            claims: self.claims,
         };
         sign("JWT", &written, key)
     }

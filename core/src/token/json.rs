@@ -6,14 +6,13 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::{Map, Value};
 
-use crate::id::Text;
-
-/// Objects with more members than this are refused: finding a double name is quadratic.
+/// Objects with more members than this are refused.
 pub(crate) const MEMBERS_MAX: usize = 64;
 
-/// Any value whose objects have no double names, at every depth. It reads over what nobody wants to know.
-pub(crate) struct Unambiguous;
+/// Any value whose objects have no double names, at every depth.
+pub(crate) struct Unambiguous(pub(crate) Value);
 
 impl<'de> Deserialize<'de> for Unambiguous {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -30,48 +29,50 @@ impl<'de> Visitor<'de> for Walk {
         f.write_str("JSON without double names")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
+    fn visit_bool<E>(self, value: bool) -> Result<Unambiguous, E> {
+        Ok(Unambiguous(value.into()))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
+    fn visit_i64<E>(self, value: i64) -> Result<Unambiguous, E> {
+        Ok(Unambiguous(value.into()))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
+    fn visit_u64<E>(self, value: u64) -> Result<Unambiguous, E> {
+        Ok(Unambiguous(value.into()))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
+    fn visit_f64<E>(self, value: f64) -> Result<Unambiguous, E> {
+        Ok(Unambiguous(value.into()))
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
+    fn visit_str<E>(self, value: &str) -> Result<Unambiguous, E> {
+        Ok(Unambiguous(value.into()))
     }
 
     fn visit_unit<E>(self) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
+        Ok(Unambiguous(Value::Null))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Unambiguous, A::Error> {
-        while seq.next_element::<Unambiguous>()?.is_some() {}
-        Ok(Unambiguous)
+        let mut all = Vec::new();
+        while let Some(Unambiguous(value)) = seq.next_element()? {
+            all.push(value);
+        }
+        Ok(Unambiguous(all.into()))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Unambiguous, A::Error> {
-        let mut names: Vec<Text<'de>> = Vec::new();
-        while let Some(name) = map.next_key::<Text<'de>>()? {
-            if names.len() == MEMBERS_MAX {
+        let mut members = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if members.len() == MEMBERS_MAX {
                 return Err(Error::custom("too many members"));
             }
-            if names.contains(&name) {
+            let Unambiguous(value) = map.next_value()?;
+            if members.insert(name, value).is_some() {
                 return Err(Error::custom("a name stands twice"));
             }
-            names.push(name);
-            map.next_value::<Unambiguous>()?;
         }
-        Ok(Unambiguous)
+        Ok(Unambiguous(members.into()))
     }
 }
 

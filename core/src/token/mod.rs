@@ -40,6 +40,7 @@
 //!     amr: Vec::new(),
 //!     act: None,
 //!     key: None,
+//!     more: Default::default(),
 //! };
 //! let token = claims.issue(TokenType::AtJwt, &key)?;
 //!

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod assertion;
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
 mod dpop;
 #[cfg(test)]
 mod forge;

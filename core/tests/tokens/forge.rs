@@ -4,7 +4,7 @@ use std::{sync::LazyLock, time::Duration};
 
 use aws_lc_rs::{rand::SystemRandom, rsa, signature as s};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use symbolon_core::{id::*, keys::*, time::Time, token::*};
 
 pub(crate) const ISSUER: &str = "https://auth.example:443";
@@ -53,6 +53,7 @@ pub(crate) fn claims() -> Claims {
         amr: Vec::new(),
         act: None,
         key: None,
+        more: Map::new(),
     }
 }
 
@@ -67,6 +68,10 @@ pub(crate) fn full_claims() -> Claims {
         acr: Some("aal2".into()),
         amr: vec!["pwd".into(), "otp".into()],
         act: Some(Actor { sub: "orders".parse().unwrap(), act: None }),
+        more: Map::from_iter([(
+            "https://shop.example/groups".to_owned(),
+            json!(["a", { "b": 1.5 }]),
+        )]),
         ..claims()
     }
 }

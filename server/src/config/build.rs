@@ -1,6 +1,10 @@
 //! From single values to a configuration: what depends on several of them.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 use symbolon_core::{
     client::{Client, ClientId, ClientKind, SecretDigest},
@@ -12,7 +16,7 @@ use symbolon_core::{
 
 use super::{
     Config, ConfigError, DatabaseUrl, Limits, Listen, Log, Origin, PasswordSettings, PublicUrl,
-    ReadFile, StoreSettings, Timings,
+    ReadFile, StoreSettings, Timings, claims,
     reader::{Layers, Reader, written},
     secret_from,
     sections::{
@@ -33,9 +37,11 @@ pub(super) fn build(layers: &mut Layers, read: ReadFile<'_>) -> Result<Config, V
     let names = layers
         .names("client", "Declare fewer here, and make the others with `symbolon client add`.");
     let scopes = layers.names("scope", "Describe fewer.");
+    let claims = layers.names("claim", "Add fewer.");
     let mut reader = layers.reader();
     let names = names.iter().map(String::as_str);
-    let config = config(&mut reader, names, scopes.iter().map(String::as_str), read);
+    let scopes = scopes.iter().map(String::as_str);
+    let config = config(&mut reader, (names, scopes, &claims), read);
     let Reader { errors, shown, .. } = reader;
     match config {
         Some(config) if errors.is_empty() => Ok(Config { shown, ..config }),
@@ -45,8 +51,11 @@ pub(super) fn build(layers: &mut Layers, read: ReadFile<'_>) -> Result<Config, V
 
 fn config<'n>(
     reader: &mut Reader<'_>,
-    names: impl Iterator<Item = &'n str>,
-    scopes: impl Iterator<Item = &'n str>,
+    (names, scopes, claims): (
+        impl Iterator<Item = &'n str>,
+        impl Iterator<Item = &'n str>,
+        &BTreeSet<String>,
+    ),
     read: ReadFile<'_>,
 ) -> Option<Config> {
     // Everything is read before anything is given up, so that all errors are told.
@@ -77,6 +86,7 @@ fn config<'n>(
     let scopes: BTreeMap<_, _> = scopes
         .filter_map(|name| Some((name.to_owned(), ScopeWords::read(reader, &["scope", name])?)))
         .collect();
+    let claims = claims::read(reader, claims);
     let log = Log::read(reader, &["log"]);
     let keys = Keys::read(reader, &["keys"]);
     let (top, public_url) = (top?, public_url?);
@@ -103,6 +113,7 @@ fn config<'n>(
         client_brands,
         clients,
         scopes,
+        claims: claims?,
         log: log?,
         shown: Vec::new(),
     })

@@ -14,6 +14,7 @@
 //! ```
 
 mod build;
+mod claims;
 mod error;
 pub mod forward;
 mod reader;
@@ -37,6 +38,7 @@ use std::{
 use symbolon_core::{
     client::{Client, ClientId, SecretDigest},
     limit::LoginQuotas,
+    mapped::MappedClaim,
     secret::SecretText,
     session::Lifetimes,
 };
@@ -92,6 +94,8 @@ pub struct Config {
     pub clients: Vec<Client>,
     /// What the consent page says of the scopes that are not standard.
     pub scopes: BTreeMap<String, sections::ScopeWords>,
+    /// What applications are told besides the standard claims.
+    pub claims: Vec<MappedClaim>,
     /// What the server says about itself.
     pub log: Log,
     shown: Vec<Shown>,

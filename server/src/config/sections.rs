@@ -7,6 +7,7 @@ use symbolon_core::{
     keys::Algorithm,
     limit::Quota,
     logout_uri::{LogoutUri, PostLogoutUri},
+    mapped::Place,
     oauth::{grant::GrantType, uri::ApplicationType},
     scope::Scope,
     subject::{SectorUri, SubjectType},
@@ -280,6 +281,21 @@ section! {
         description_ko: Option<String>;
     }
 
+    /// A claim that applications are told besides the standard ones, or under another name. The table's name is the
+    /// claim's: `[claim.groups]`, `[claim."https://shop.example/roles"]`. Names that the protocol uses are refused.
+    pub struct ClaimSection {
+        /// What it says: `roles`, or a standard claim of the user such as `email` or `preferred_username`.
+        from: Option<String>;
+        /// A text that it says of everybody, instead of `from`.
+        value: Option<String>;
+        /// Where it stands. In access tokens, every claim makes every request longer.
+        places: Vec<Place> = r#"["id_token", "userinfo"]"#;
+        /// The scope that asks for it; by default it is told whatever the scope is.
+        scope: Option<Scope>;
+        /// The clients that are told; by default all.
+        clients: Vec<ClientId> = "[]";
+    }
+
     /// What the server says about itself, to standard error.
     pub struct Log {
         /// For people, or one JSON object per line.
@@ -311,6 +327,7 @@ table! {
     Client at ["client", "*"];
     Brand at ["client", "*", "brand"];
     ScopeWords at ["scope", "*"];
+    ClaimSection at ["claim", "*"];
     Log at ["log"];
     Keys at ["keys"];
 }

@@ -53,7 +53,7 @@ fn everything_has_a_default() {
 #[test]
 fn every_setting_is_read_and_shown() {
     let config = load(
-        "[client.shop]\nkind = 'public'\nbrand.name = 'Shop'\n[scope.shop]\ndescription = 'Buy'",
+        "[client.shop]\nkind = 'public'\nbrand.name = 'Shop'\n[scope.shop]\ndescription = 'Buy'\n[claim.shop]\nvalue = 'x'",
     )
     .unwrap();
     let shown: Vec<&str> = config.shown().iter().map(|shown| shown.key.as_str()).collect();

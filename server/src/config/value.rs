@@ -9,6 +9,7 @@ use symbolon_core::{
     keys::Algorithm,
     limit::Quota,
     logout_uri::{LogoutUri, PostLogoutUri},
+    mapped::Place,
     oauth::{grant::GrantType, jwk::InvalidKeys, uri::ApplicationType},
     scope::Scope,
     session::Assurance,
@@ -170,6 +171,7 @@ named! {
     TokenType: "at+jwt" | "JWT";
     TokenFormat: "jwt" | "opaque";
     SubjectType: "public" | "pairwise";
+    Place: "id_token" | "userinfo" | "access_token";
     Headers: "x-original" | "x-forwarded" | "request";
     GrantType: "authorization_code" | "refresh_token" | "client_credentials"
         | "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -362,6 +364,16 @@ impl FromValue for SectorUri {
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, Self::NAME)?.parse().map_err(|why: InvalidSectorUri| why.to_string())
     }
+}
+
+impl Item for Place {
+    const LIST: &'static str = "a list of `id_token`, `userinfo` and `access_token`";
+    const LIST_EXAMPLE: &'static str = r#"["id_token"]"#;
+}
+
+impl Item for ClientId {
+    const LIST: &'static str = "a list of client ids";
+    const LIST_EXAMPLE: &'static str = r#"["shop"]"#;
 }
 
 impl Item for GrantType {

@@ -81,6 +81,7 @@ impl Minter {
             amr: Vec::new(),
             act: None,
             key: None,
+            more: Default::default(),
         };
         match claims.issue(TokenType::AtJwt, &self.key) {
             Ok(token) => sensitive(token.expose()),

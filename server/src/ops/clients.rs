@@ -74,6 +74,16 @@ pub async fn check_sector(app: &App, client: &Client) -> Result<(), Refused> {
     if missing { Err(refused(&"one is missing")) } else { Ok(()) }
 }
 
+/// Says which of the declared clients are not in the lists of their sectors. Whoever writes the configuration vouches for
+/// them, so they work all the same, and a start waits for nobody's server.
+pub async fn check_sectors(app: &App) {
+    for client in &app.config.clients {
+        if let Err(why) = check_sector(app, client).await {
+            tracing::warn!(client = %client.id, %why, "a client may be in a sector that is not its own");
+        }
+    }
+}
+
 /// Adds a client. One that can keep a secret and brings no keys gets one, told this once.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use symbolon_core::{
     family::{Binding, NewFamily, Whence},
     handle::HandleKey,
     id::KeyId,
-    oauth::jwk::Thumbprint,
+    oauth::{jwk::Thumbprint, resource::Resources},
     scope,
     secret::SecretText,
     session::{Device, Reason, Session},
@@ -107,6 +107,8 @@ pub struct Holder<'a> {
     pub shown: Binding,
     /// The key that the access token shall be bound to.
     pub key: Option<Thumbprint>,
+    /// For which of the granted resource servers the access token shall be; empty: for all of them.
+    pub resources: Resources,
     /// Where the request came from.
     pub device: &'a Device,
 }
@@ -125,7 +127,7 @@ pub async fn for_tokens(
     (redirect_uri, verifier): (&str, Option<&SecretText>),
     now: Time,
 ) -> Result<Tokens, Refused> {
-    let Holder { client, shown, key: bound_to, device } = holder;
+    let Holder { client, shown, key: bound_to, resources: wanted, device } = holder;
     let presented = Presented { client: &client.id, redirect_uri, verifier, key: bound_to };
     let gives = |key, code: &Code, rows: &Rows| {
         let (asked, lifetimes) = (&code.asked, app.config.lifetimes.sessions());
@@ -135,12 +137,15 @@ pub async fn for_tokens(
             None if offline => lifetimes.detached(now).ends_at,
             _ => rows.parent.limits.ends_at,
         };
-        let (resource, scope) = (asked.resource.as_deref(), asked.scope.clone());
+        let scope = asked.scope.clone();
+        let narrowed = asked.resources.narrowed(&wanted).ok_or(NoToken::Audience)?;
         let auth_time = rows.parent.login.as_ref().map(|login| login.at);
         let whose = (ends_at, &rows.user, auth_time);
-        let issued = issue::issued(app, client, resource, scope, whose, bound_to, now)?;
+        let issued = issue::issued(app, client, narrowed, scope, whose, bound_to, now)?;
         let whence = Whence::new(device.address, &device.user_agent);
-        let new = NewFamily { client: client.id.clone(), key, binding: shown, issued, whence };
+        let (resources, claims) = (asked.resources.clone(), asked.claims.clone());
+        let (client, binding) = (client.id.clone(), shown);
+        let new = NewFamily { client, key, binding, resources, claims, issued, whence };
         Ok(if offline {
             Gives::Offline(new, rows.detached.clone().map(Box::new), lifetimes)
         } else {

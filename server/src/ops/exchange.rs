@@ -4,6 +4,7 @@
 
 use symbolon_core::{
     client::Client,
+    mapped::Place,
     oauth::exchange::{self, Asked, Limits},
     secret::SecretText,
     time::Time,
@@ -62,7 +63,10 @@ pub async fn tokens(
         lifetime: app.config.lifetimes.access_token,
     };
     let whose = (&live.session, user);
-    let (issued, act) = exchange::exchange(&verified.claims, whose, service, asked, limits, now)?;
+    let (mut issued, act) =
+        exchange::exchange(&verified.claims, whose, service, asked, limits, now)?;
+    let what = (service, &*issued.scope);
+    issued.more = issue::mapped(app, Place::AccessToken, what, Some(user));
     let who = Who { client: service, subject: verified.claims.user, act: Some(act) };
     Ok(issue::on_behalf(app, &live.session, &issued, who, now).await?)
 }

@@ -8,6 +8,7 @@ use symbolon_core::{
     family::{Binding, Family, NewFamily, Whence},
     id::SessionId,
     limit::{Limited, Standing},
+    oauth::{claims::ClaimsRequest, resource::Resources},
     password::Password,
     secret::SecretText,
     session::{Assurance, Device, Method, Session},
@@ -97,7 +98,8 @@ pub async fn to_tokens(
             Ask::Access | Ask::Bound => session.login.as_ref().map(|login| login.at),
         };
         let whose = (session.limits.ends_at, user, auth_time);
-        let issued = issue::issued(app, client, audience, "".into(), whose, None, now)?;
+        let resources = Resources::from(audience);
+        let issued = issue::issued(app, client, &resources, "".into(), whose, None, now)?;
         let binding = match ask {
             Ask::Access => {
                 return Ok((issue::access_only(app, &session, &issued, client, now).await?, None));
@@ -107,7 +109,8 @@ pub async fn to_tokens(
         };
         let key = active_key(app, now)?;
         let whence = Whence::new(device.address, &device.user_agent);
-        let new = NewFamily { client: client.id.clone(), key, binding, issued, whence };
+        let (client_id, claims) = (client.id.clone(), ClaimsRequest::default());
+        let new = NewFamily { client: client_id, key, binding, resources, claims, issued, whence };
         let family = session.open_family(new);
         let change = match ask {
             Ask::SteppedUp(_) => session.step_up(Method::Pwd, Assurance::Aal1, key, now),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use symbolon_core::{
     client::{Client, ClientId, ClientKind},
     handle::Kind,
@@ -48,6 +50,8 @@ pub struct Active {
     pub act: Option<Actor>,
     /// The key that the token is bound to.
     pub key: Option<Thumbprint>,
+    /// What the configuration adds to the token.
+    pub more: Map<String, Value>,
     /// The ids that end it when the revocation log names one of them.
     pub revoked_by: Vec<EntryId>,
 }
@@ -108,6 +112,7 @@ async fn cookie(
         token: None,
         act: None,
         key: None,
+        more: Map::new(),
         revoked_by,
     }))
 }
@@ -131,6 +136,7 @@ fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Acti
         token: Some((claims.jti, claims.aud.iter().map(str::to_owned).collect())),
         act: claims.act.clone(),
         key: claims.key,
+        more: claims.more.clone(),
         revoked_by: verified.entries.to_vec(),
         client: claims.client_id.clone(),
     })

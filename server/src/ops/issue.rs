@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use symbolon_core::{
     client::Client,
-    family::Issued,
+    family::{Family, Issued},
     handle::{FamilyNumber, HandleKey, Name},
     id::{KeyId, SessionId, TokenId, UserId},
     keys::{Algorithm, SigningKey},
+    mapped::{self, Place},
     notice::Notice,
-    oauth::{grant::GrantType, jwk::Thumbprint},
+    oauth::{claims, grant::GrantType, jwk::Thumbprint, resource::Resources},
     scope,
     secret::SecretText,
     session::Session,
@@ -61,7 +64,7 @@ pub enum NoToken {
 pub fn issued(
     app: &App,
     client: &Client,
-    audience: Option<&str>,
+    resources: &Resources,
     scope: Box<str>,
     (ends_at, user, auth_time): (Time, &User, Option<Time>),
     key: Option<Thumbprint>,
@@ -70,18 +73,13 @@ pub fn issued(
     if client.dpop_bound_access_tokens && key.is_none() {
         return Err(NoToken::Unbound);
     }
-    let for_userinfo = || scope::has(&scope, scope::OPENID).then(|| userinfo(app));
-    let audience = match (client.audience(audience), audience) {
-        (Some(own), _) => own.into(),
-        (None, None) => for_userinfo().ok_or(NoToken::Audience)?.into(),
-        (None, Some(asked)) => {
-            for_userinfo().filter(|own| own == asked).ok_or(NoToken::Audience)?.into()
-        }
-    };
+    let userinfo = scope::has(&scope, scope::OPENID).then(|| userinfo(app));
+    let audience = audience_of(client, resources, userinfo.as_deref())?;
     // No token outlives its session.
     let expires_at = (now + app.config.lifetimes.access_token).min(ends_at);
     let roles = user.roles.iter().cloned().collect();
-    Ok(Issued { at: now, expires_at, audience, scope, roles, auth_time, key })
+    let more = mapped(app, Place::AccessToken, (client, &scope), Some(user));
+    Ok(Issued { at: now, expires_at, audience, scope, roles, auth_time, key, more })
 }
 
 /// What an access token says that is issued to a machine for itself; without `audience` for its first one. Its session
@@ -92,7 +90,7 @@ pub fn issued(
 pub fn issued_to_machine(
     app: &App,
     client: &Client,
-    audience: Option<&str>,
+    resources: &Resources,
     scope: Box<str>,
     key: Option<Thumbprint>,
     now: Time,
@@ -100,10 +98,36 @@ pub fn issued_to_machine(
     if client.dpop_bound_access_tokens && key.is_none() {
         return Err(NoToken::Unbound);
     }
-    let audience = client.audience(audience).ok_or(NoToken::Audience)?.into();
+    let audience = audience_of(client, resources, None)?;
     let expires_at = now + app.config.lifetimes.access_token;
-    let (roles, auth_time) = (Vec::new(), None);
-    Ok(Issued { at: now, expires_at, audience, scope, roles, auth_time, key })
+    let (roles, more) = (Vec::new(), mapped(app, Place::AccessToken, (client, &scope), None));
+    Ok(Issued { at: now, expires_at, audience, scope, roles, auth_time: None, key, more })
+}
+
+/// For whom a token is: all that are named, of the client's own or `userinfo`; without a name the client's first.
+fn audience_of(
+    client: &Client,
+    resources: &Resources,
+    userinfo: Option<&str>,
+) -> Result<Audience, NoToken> {
+    if resources.is_empty() {
+        let default = client.audience(None).or(userinfo).ok_or(NoToken::Audience)?;
+        return Ok(default.into());
+    }
+    let own = |name| userinfo == Some(name) || client.audience(Some(name)).is_some();
+    let all = resources.iter().map(|name| own(name).then(|| name.into()));
+    let all = all.collect::<Option<Vec<_>>>().ok_or(NoToken::Audience)?;
+    Audience::try_from(all).map_err(|_| NoToken::Audience)
+}
+
+/// What the configuration adds at a place.
+pub(super) fn mapped(
+    app: &App,
+    place: Place,
+    (client, scope): (&Client, &str),
+    user: Option<&User>,
+) -> Map<String, Value> {
+    mapped::told(&app.config.claims, place, (&client.id, scope), user)
 }
 
 /// The session cookie of a session that has one.
@@ -158,7 +182,7 @@ pub async fn family(
     let token = session.token_of(family);
     let who = Who::of(app, session, client);
     let access = access(app, session, &family.issued, token, who, now).await?;
-    let id_token = id_token(app, session, &family.issued, &access, client, nonce, now).await?;
+    let id_token = id_token(app, session, family, &access, client, nonce, now).await?;
     Ok(Tokens { refresh, id_token, ..tokens(session, &family.issued, access, now) })
 }
 
@@ -255,6 +279,7 @@ async fn access(
         amr: Vec::new(),
         act,
         key: issued.key,
+        more: issued.more.clone(),
     };
     match client.access_token_format {
         TokenFormat::Jwt => {
@@ -267,10 +292,10 @@ async fn access(
 /// With the scope `openid` a token is good for [userinfo](userinfo), too. That is an audience of its own, and never the
 /// server itself: with such a token an app could do what the user can do here.
 fn audience(app: &App, issued: &Issued) -> Result<Audience, Unavailable> {
-    let mut all = vec![issued.audience.clone()];
-    if scope::has(&issued.scope, scope::OPENID) {
-        all.push(userinfo(app).into());
-        all.dedup();
+    let mut all: Vec<Box<str>> = issued.audience.iter().map(Into::into).collect();
+    let userinfo = userinfo(app);
+    if scope::has(&issued.scope, scope::OPENID) && !issued.audience.contains(&userinfo) {
+        all.push(userinfo.into());
     }
     Audience::try_from(all).map_err(|error| Unavailable::Key(error.to_string()))
 }
@@ -283,12 +308,13 @@ pub fn userinfo(app: &App) -> String {
 async fn id_token(
     app: &App,
     session: &Session,
-    issued: &Issued,
+    family: &Family,
     access: &SecretText,
     client: &Client,
     nonce: Option<&str>,
     now: Time,
 ) -> Result<Option<SecretText>, Unavailable> {
+    let issued = &family.issued;
     let Some(login) = session.login.as_ref().filter(|_| scope::has(&issued.scope, scope::OPENID))
     else {
         return Ok(None);
@@ -299,6 +325,7 @@ async fn id_token(
     if told == session.id || app.store.is_live(told).await? {
         super::tell::note(app, told, client, &subject.to_string(), now).await?;
     }
+    let claims = claims_of_id_token(app, login.user, family, client).await?;
     let token = IdToken {
         issuer: app.config.public_url.issuer(),
         client: &client.id,
@@ -308,8 +335,28 @@ async fn id_token(
         issued_at: issued.at,
         expires_at: issued.expires_at,
         nonce,
+        claims: &claims,
     };
     sign(app, client.id_token_algorithm, now, |key| token.issue(access, key)).await.map(Some)
+}
+
+/// What an ID token says of the user besides who it is: what the client asked for by name, and what the configuration
+/// adds.
+async fn claims_of_id_token(
+    app: &App,
+    user: UserId,
+    family: &Family,
+    client: &Client,
+) -> Result<Map<String, Value>, Unavailable> {
+    let named = &family.claims.id_token;
+    let adds = app.config.claims.iter().any(|claim| claim.places.contains(&Place::IdToken));
+    if named.is_empty() && !adds {
+        return Ok(Map::new());
+    }
+    let Some(user) = app.store.user(user).await? else { return Ok(Map::new()) };
+    let mut all = mapped(app, Place::IdToken, (client, &family.issued.scope), Some(&user));
+    all.extend(claims::told(named, &user).map(|(name, value)| (name.to_owned(), value)));
+    Ok(all)
 }
 
 /// What tells a client that a login is over.

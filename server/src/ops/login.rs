@@ -10,6 +10,7 @@ use symbolon_core::{
     handle::FamilyNumber,
     id::{SessionId, UserId},
     limit::{AddressGroup, Limited, Standing},
+    oauth::{claims::ClaimsRequest, resource::Resources},
     password::Password,
     secret::SecretText,
     session::{Assurance, Device, Login, Method, Opening, Reason, Session},
@@ -238,17 +239,20 @@ fn new_session(
         }
         Deliver::Tokens { audience, binding } => {
             let client = attempt.client.id.clone();
+            let resources = Resources::from(audience.as_deref());
             let issued = issue::issued(
                 app,
                 &attempt.client,
-                audience.as_deref(),
+                &resources,
                 "".into(),
                 (session.limits.ends_at, user, Some(now)),
                 None,
                 now,
             )?;
             let whence = Whence::new(attempt.device.address, &attempt.device.user_agent);
-            session.open_family(NewFamily { client, key, binding: *binding, issued, whence });
+            let (binding, claims) = (*binding, ClaimsRequest::default());
+            let new = NewFamily { client, key, binding, resources, claims, issued, whence };
+            session.open_family(new);
         }
     }
     Ok(session)

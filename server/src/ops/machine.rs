@@ -9,7 +9,7 @@ use symbolon_core::{
     audit::{Act, Event},
     change::{Change, Write},
     client::Client,
-    oauth::jwk::Thumbprint,
+    oauth::{jwk::Thumbprint, resource::Resources},
     session::{Device, Session},
     time::Time,
 };
@@ -38,20 +38,20 @@ pub enum Refused {
 }
 
 /// An access token for the client itself, which has authenticated. Without `scope` it may do all that the client may;
-/// without `resource` it is for the client's first audience (RFC 8707). `key` is what it is bound to.
+/// without `resources` it is for the client's first audience (RFC 8707). `key` is what it is bound to.
 ///
 /// # Errors
 /// [`Refused`].
 pub async fn tokens(
     app: &App,
     client: &Client,
-    (scope, resource): (Option<&str>, Option<&str>),
+    (scope, resources): (Option<&str>, &Resources),
     key: Option<Thumbprint>,
     device: &Device,
     now: Time,
 ) -> Result<Tokens, Refused> {
     let scope = client.scope_of_machine(scope).ok_or(Refused::Scope)?;
-    let issued = issue::issued_to_machine(app, client, resource, scope, key, now)?;
+    let issued = issue::issued_to_machine(app, client, resources, scope, key, now)?;
     let session = session(app, client, device, now).await?;
     Ok(issue::access_only(app, &session, &issued, client, now).await?)
 }

@@ -4,7 +4,7 @@ use symbolon_core::{
     client::Client,
     family::{Binding, Whence},
     handle::{Handle, InvalidHandle, Kind},
-    oauth::jwk::Thumbprint,
+    oauth::{jwk::Thumbprint, resource::Resources},
     refresh::{self, Presented, Refresh},
     secret::SecretText,
     session::{Device, Lapse},
@@ -13,7 +13,7 @@ use symbolon_core::{
 
 use super::{
     TRIES_MAX, Unavailable, check,
-    issue::{self, Tokens},
+    issue::{self, NoToken, Tokens},
 };
 use crate::{app::App, live::Live, store::Outcome};
 
@@ -30,8 +30,8 @@ pub struct Use<'a> {
     pub key: Option<Thumbprint>,
     /// What the next access token shall be good for; `None`: all that the client may do.
     pub scope: Option<&'a str>,
-    /// For which of the client's resource servers the next access token shall be; `None`: for the same as before.
-    pub resource: Option<&'a str>,
+    /// For which of the granted resource servers the next access token shall be; empty: for all of them.
+    pub resources: Resources,
     /// Where the request came from.
     pub device: &'a Device,
 }
@@ -50,7 +50,7 @@ pub enum Refused {
     Scope,
     /// The client has no such audience, or lost it since.
     #[error(transparent)]
-    Audience(#[from] issue::NoToken),
+    Audience(#[from] NoToken),
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -111,10 +111,10 @@ fn decide(
         .map_err(check::Refused::from)?;
     check::stands(live, now)?;
     let user = live.user.as_ref().ok_or(check::Refused::Lapsed(Lapse::User))?;
-    let audience = Some(used.resource.unwrap_or(&family.issued.audience));
+    let resources = family.resources.narrowed(&used.resources).ok_or(NoToken::Audience)?;
     let scope = family.scope_of(used.scope).ok_or(Refused::Scope)?;
     let whose = (session.limits.ends_at, user, session.login.as_ref().map(|login| login.at));
-    let issued = issue::issued(app, used.client, audience, scope, whose, used.key, now)?;
+    let issued = issue::issued(app, used.client, resources, scope, whose, used.key, now)?;
     let active = keys
         .ring
         .handle_key(now)

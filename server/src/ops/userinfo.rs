@@ -4,6 +4,8 @@ use serde_json::{Map, Value, json};
 use symbolon_core::{
     client::ClientId,
     id::{SessionId, UserId},
+    mapped::Place,
+    oauth::claims,
     profile::USERNAME,
     scope,
     secret::SecretText,
@@ -34,21 +36,26 @@ pub async fn userinfo(
     (client, scope): (&ClientId, &str),
     now: Time,
 ) -> Result<Option<Told>, Unavailable> {
-    let user = match app.store.session(session).await? {
-        Some(Found::Live(_, user)) => user.filter(|user| user.disabled_at.is_none()),
-        _ => None,
+    let Some(Found::Live(session, Some(user))) = app.store.session(session).await? else {
+        return Ok(None);
     };
-    let Some((user, client)) = user.zip(app.client(client)) else { return Ok(None) };
-    let mut claims = Map::new();
-    claims.insert("sub".into(), json!(sub));
+    let client = app.client(client).filter(|_| user.disabled_at.is_none());
+    let Some(client) = client else { return Ok(None) };
+    let mut told = Map::new();
+    told.insert("sub".into(), json!(sub));
     if scope::has(scope, "profile") {
-        claims.insert(USERNAME.into(), user.name.as_str().into());
+        told.insert(USERNAME.into(), user.name.as_str().into());
     }
     let known = user.profile.claims(scope);
-    claims.extend(known.map(|(name, value)| (name.to_owned(), value.clone())));
-    let Some(algorithm) = client.userinfo_algorithm else { return Ok(Some(Told::Plain(claims))) };
+    told.extend(known.map(|(name, value)| (name.to_owned(), value.clone())));
+    // What the client asked for by name under this login, with whichever of its requests.
+    let families = session.families.iter().filter(|family| family.client == client.id);
+    let named = families.flat_map(|family| claims::told(&family.claims.userinfo, &user));
+    told.extend(named.map(|(name, value)| (name.to_owned(), value)));
+    told.extend(issue::mapped(app, Place::Userinfo, (&client, scope), Some(&user)));
+    let Some(algorithm) = client.userinfo_algorithm else { return Ok(Some(Told::Plain(told))) };
     let issuer = app.config.public_url.issuer();
-    let told = UserInfo { issuer, client: &client.id, claims: &claims };
+    let told = UserInfo { issuer, client: &client.id, claims: &told };
     let signed = issue::sign(app, algorithm, now, |key| told.issue(key)).await?;
     Ok(Some(Told::Signed(signed)))
 }

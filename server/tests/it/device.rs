@@ -332,7 +332,8 @@ async fn a_device_that_waits_too_long() {
     let client = app.client(&"tv".parse().unwrap()).unwrap();
     let device = Device { label: "".into(), user_agent: "".into(), address: [127, 0, 0, 1].into() };
     let poll = async |code: &str| {
-        let holder = Holder { client: &client, shown: Binding::None, key: None, device: &device };
+        let (shown, resources) = (Binding::None, Default::default());
+        let holder = Holder { client: &client, shown, key: None, resources, device: &device };
         ops::device::poll(app, &SecretText::new(code.to_owned()), holder, late).await.unwrap_err()
     };
     assert!(matches!(poll(&waiting.device).await, NotYet::Over(Over::Expired)));

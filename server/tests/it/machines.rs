@@ -81,7 +81,13 @@ async fn scope_and_audience_are_its_own() {
         }
     }
     let two = [("resource", "https://api.example"), ("resource", "https://files.example")];
-    refused(&asked(&world, &robot, &two).await, 400, "invalid_target");
+    let answer = asked(&world, &robot, &two).await.expect(200);
+    let (_, claims) = opened(&world, &answer.text_of("access_token")).await;
+    assert_eq!(claims["aud"], json!(["https://api.example", "https://files.example"]));
+    let more = [two[0], ("resource", "https://evil.example")];
+    refused(&asked(&world, &robot, &more).await, 400, "invalid_target");
+    let many = [("resource", "https://api.example"); 9];
+    refused(&asked(&world, &robot, &many).await, 400, "invalid_target");
     let nowhere = json!({ "grant_types": ["client_credentials"], "audiences": [] });
     let nowhere = world.add_client("nowhere", "confidential", nowhere).await;
     refused(&asked(&world, &nowhere, &[]).await, 400, "invalid_target");

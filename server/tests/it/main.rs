@@ -16,6 +16,8 @@ mod backchannel;
 #[cfg(test)]
 mod cached;
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod codes;
@@ -67,6 +69,8 @@ mod races;
 mod receiver;
 #[cfg(test)]
 mod replaced;
+#[cfg(test)]
+mod resources;
 #[cfg(test)]
 mod revocation;
 #[cfg(test)]

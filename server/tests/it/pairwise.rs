@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A client of one host; `more` members.
-async fn client(world: &World, id: &str, host: &str, more: Value) -> Client {
+async fn client(world: &World, id: &str, host: &str, more: &Value) -> Client {
     let mut all = json!({
         "first_party": true, "redirect_uris": [format!("https://{host}/{id}")], "scopes": ["cart"],
         "subject_type": "pairwise",
@@ -119,7 +119,7 @@ async fn no_answer_has_the_subject_that_others_know() {
     ] {
         let mut more = more;
         more["backchannel_logout_uri"] = json!(receiver.url("/out"));
-        let client = client(world, id, host, more).await;
+        let client = client(world, id, host, &more).await;
         let mut walk = Walk::new(&provider, &client, host);
         let answer = walk.tokens(&browser).await;
         let (token, id_token) = (answer.text_of("access_token"), answer.text_of("id_token"));
@@ -188,7 +188,7 @@ async fn no_answer_has_the_subject_that_others_know() {
 async fn a_hint_of_another_user_or_of_the_public_subject_means_somebody_else() {
     let provider = provider().await;
     let world = &provider.world;
-    let shop = client(world, "shop", "a.example", json!({})).await;
+    let shop = client(world, "shop", "a.example", &json!({})).await;
     let (browser, other) = (world.cookie("user").await, world.cookie("other").await);
     let mut walk = Walk::new(&provider, &shop, "a.example");
     let hint = walk.tokens(&other).await.text_of("id_token");
@@ -203,7 +203,7 @@ async fn a_hint_of_another_user_or_of_the_public_subject_means_somebody_else() {
 async fn a_pairwise_subject_opens_nothing_and_nobody() {
     let provider = provider().await;
     let world = &provider.world;
-    let shop = client(world, "shop", "a.example", json!({})).await;
+    let shop = client(world, "shop", "a.example", &json!({})).await;
     let browser = world.cookie("user").await;
     let token =
         Walk::new(&provider, &shop, "a.example").tokens(&browser).await.text_of("access_token");
@@ -216,7 +216,7 @@ async fn a_pairwise_subject_opens_nothing_and_nobody() {
 }
 
 /// Adds a client through the admin API and returns the status and the error.
-async fn added(world: &World, more: Value) -> (u16, String) {
+async fn added(world: &World, more: &Value) -> (u16, String) {
     let mut body = json!({ "id": "app", "kind": "confidential", "subject_type": "pairwise" });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let answer = world.admin(ask("POST", "/clients").json(&body)).await;
@@ -233,11 +233,11 @@ async fn a_sector_is_one_host() {
         (json!({ "sector_identifier_uri": "ftp://a.example/" }), ""),
         (json!({ "subject_type": "both" }), ""),
     ] {
-        let (status, text) = added(&world, more.clone()).await;
+        let (status, text) = added(&world, &more).await;
         assert!((400..500).contains(&status), "{more}: {text}");
         assert!(text.contains(says), "{more}: {text}");
     }
-    let (status, text) = added(&world, json!({ "redirect_uris": ["https://a.example/in"] })).await;
+    let (status, text) = added(&world, &json!({ "redirect_uris": ["https://a.example/in"] })).await;
     assert_eq!(status, 201, "{text}");
     let metadata = world.send(ask("GET", "/.well-known/openid-configuration")).await.json();
     assert_eq!(metadata["subject_types_supported"], json!(["public", "pairwise"]));
@@ -288,14 +288,14 @@ async fn a_sector_lists_the_redirect_uris_of_its_clients() {
         (r#"["https://a.example/in", "https://b.example/in", "https://c.example"]"#, true),
     ] {
         *sector.list.lock().unwrap() = list.to_owned();
-        let (status, text) = added(&world, sector.client("/list")).await;
+        let (status, text) = added(&world, &sector.client("/list")).await;
         assert_eq!(status == 201, taken, "{list}: {text}");
     }
     // A list that is somewhere else is none of this host, and one without an end is not read.
-    let (status, _) = added(&world, sector.client("/moved")).await;
+    let (status, _) = added(&world, &sector.client("/moved")).await;
     assert_eq!(status, 400);
     *sector.list.lock().unwrap() = format!("[{}]", vec!["\"x\""; 40_000].join(","));
-    let (status, _) = added(&world, sector.client("/list")).await;
+    let (status, _) = added(&world, &sector.client("/list")).await;
     assert_eq!(status, 400);
 }
 
@@ -307,7 +307,7 @@ async fn ssrf_through_sector_identifier_uri() {
         for scheme in ["http", "https"] {
             let mut more = sector.client("/list");
             more["sector_identifier_uri"] = json!(format!("{scheme}://{host}:{port}/list"));
-            let (status, text) = added(&world, more).await;
+            let (status, text) = added(&world, &more).await;
             assert!(status == 400 && text.contains("not of a list"), "{scheme}://{host}: {text}");
         }
     }

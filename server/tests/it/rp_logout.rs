@@ -108,6 +108,7 @@ impl Shop {
             issued_at,
             expires_at: issued_at + Duration::from_secs(60),
             nonce: None,
+            claims: &Default::default(),
         };
         let access = SecretText::new("access".to_owned());
         token.issue(&access, key).unwrap().expose().to_owned()

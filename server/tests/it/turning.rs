@@ -135,7 +135,7 @@ impl Scene {
     async fn new() -> Self {
         let (folder, port) = (Folder::new(), free_port());
         let server = Server::start_by(&[], &folder.0, port, Stdio::inherit()).await;
-        run(&folder.0, &["user", "add", "user"], PASSWORD);
+        run(&folder.0, &["user", "add", "holder"], PASSWORD);
         let place = Place { folder: folder.0.clone(), issuer: format!("http://localhost:{port}") };
         for (id, more) in [
             ("es256", ["--algorithm", "ES256"]),
@@ -163,7 +163,7 @@ impl Scene {
 
     async fn login(&self, client: &str) -> String {
         let body = json!({
-            "username": "user", "password": PASSWORD, "deliver": "token", "client_id": client,
+            "username": "holder", "password": PASSWORD, "deliver": "token", "client_id": client,
         });
         let answer = self.server.http.post("/api/v1/login", &[], &body).await.unwrap();
         answer.json["access_token"].as_str().unwrap().to_owned()
@@ -221,6 +221,6 @@ async fn an_opaque_token_that_is_kept_dies_with_its_session() {
     for _ in 0..3 {
         assert!(scene.counts(&token).await);
     }
-    run(&scene.folder.0, &["session", "end-all", "--user", "user", "--confirm=25s"], "");
+    run(&scene.folder.0, &["session", "end-all", "--user", "holder", "--confirm=25s"], "");
     assert!(!scene.counts(&token).await);
 }

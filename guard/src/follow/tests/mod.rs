@@ -385,6 +385,7 @@ fn claims() -> token::Claims {
         amr: Vec::new(),
         act: None,
         key: None,
+        more: Default::default(),
     }
 }
 

@@ -327,6 +327,63 @@ fn each_mistake_names_its_key_and_how_to_mend_it() {
     }
 }
 
+/// What the configuration adds to tokens changes nothing of what they are, and what cannot be is said at once.
+#[test]
+fn claims_and_subjects_that_cannot_be() {
+    let check = |toml: &str, key: &str, said: &str| {
+        let errors = load(toml).err().unwrap_or_default();
+        let [error] = &errors[..] else { panic!("{toml}: {errors:?}") };
+        assert_eq!(
+            (error.code, error.key.as_deref()),
+            ("config_invalid_value", Some(key)),
+            "{toml}"
+        );
+        assert!(format!("{error} {}", error.fix).contains(said), "{toml}: {error}");
+    };
+    for name in
+        ["iss", "sub", "aud", "exp", "iat", "sid", "scope", "cnf", "acr", "nonce", "username"]
+    {
+        check(&format!("[claim.{name}]\nvalue = 'x'"), &format!("claim.{name}"), "the protocol");
+    }
+    let places = "places = ['access_token']";
+    for (toml, key, said) in [
+        ("[claim.email]\nvalue = 'x'", "claim.email", "standard claim"),
+        ("[claim.email]\nfrom = 'nickname'", "claim.email", "standard claim"),
+        ("[claim.mail]\nfrom = 'password'", "claim.mail.from", "neither"),
+        ("[claim.mail]\nplaces = ['id_token']", "claim.mail", "either"),
+        ("[claim.mail]\nfrom = 'email'\nvalue = 'x'", "claim.mail", "either"),
+        (
+            &format!("[claim.roles]\nfrom = 'roles'\n{places}"),
+            "claim.roles.places",
+            "by themselves",
+        ),
+        ("[claim.'a b']\nvalue = 'x'", "claim.\"a b\"", "visible"),
+        ("[claim.x]\nvalue = 'x'\nplaces = ['logout_token']", "claim.x.places", "`userinfo`"),
+        (&format!("[claim.x]\nvalue = '{}'", "x".repeat(2000)), "claim.x.value", "1024"),
+        (
+            "[client.a]\nkind = 'public'\nsubject_type = 'pairwise'",
+            "client.a.subject_type",
+            "one host",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nsubject_type = 'pairwise'\n\
+             redirect_uris = ['https://a.example', 'https://b.example']",
+            "client.a.subject_type",
+            "sector_identifier_uri",
+        ),
+        (
+            "[client.a]\nkind = 'public'\nsubject_type = 'pairwise'\n\
+             redirect_uris = ['https://a.example']\naudiences = ['http://localhost:8080']",
+            "client.a.subject_type",
+            "own id",
+        ),
+    ] {
+        check(toml, key, said);
+    }
+    let many: String = (0..33).map(|n| format!("[claim.x{n}]\nvalue = 'x'\n")).collect();
+    check(&many, "claim", "33");
+}
+
 #[test]
 fn all_mistakes_are_told_at_once() {
     let errors = load(

@@ -10,6 +10,7 @@ use symbolon_core::{
     client::{Client, ClientId, ClientKind},
     csrf,
     family::Binding,
+    oauth::resource::Resources,
     secret::SecretText,
 };
 use symbolon_guard::{Carried, Identity, admit, cookie::Cookie};
@@ -101,7 +102,7 @@ async fn refresh_now(
             shown,
             key: None,
             scope: None,
-            resource: None,
+            resources: Resources::default(),
             device: &caller.device,
         };
         let tokens = ops::refresh::refresh(&http.app, used, now).await?;
@@ -151,7 +152,7 @@ async fn by_cookie(
         shown,
         key: None,
         scope: None,
-        resource: None,
+        resources: Resources::default(),
         device: &caller.device,
     };
     Ok(ops::refresh::refresh(&http.app, used, now()).await?)

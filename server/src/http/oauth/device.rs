@@ -35,7 +35,7 @@ pub async fn begin(
         let charged = http.app.attempts.device(&client.id, caller.device.address, now());
         charged.map_err(|_| OauthError::TOO_MANY)?;
     }
-    let what = (parameters.get("scope").unwrap_or_default(), parameters.get("resource"));
+    let what = (parameters.get("scope").unwrap_or_default(), parameters.resource()?);
     let codes = ops::device::begin(&http.app, &client, what, now()).await;
     let codes = codes.map_err(|refused| match refused {
         NotBegun::Audience => OauthError::TARGET,

@@ -26,13 +26,14 @@ pub async fn metadata(State(http): State<Http>) -> Response {
     let issuer = http.app.config.public_url.issuer();
     let algorithms = Algorithm::ALL.map(Algorithm::name);
     let of_clients = SignatureAlgorithm::ALL.map(SignatureAlgorithm::name);
-    let claims: Vec<_> = ID_TOKEN_CLAIMS.iter().copied().chain(profile::names()).collect();
+    let mut claims: Vec<_> = ID_TOKEN_CLAIMS.iter().copied().chain(profile::names()).collect();
+    let added = http.app.config.claims.iter().map(|claim| &*claim.name);
+    claims.extend(added.filter(|name| profile::scope_of(name).is_none()));
     let mut document = json!({
         "issuer": issuer,
         "scopes_supported": scope::STANDARD,
         "claims_supported": claims,
-        // Of the `claims` parameter an essential `acr` counts, and no more.
-        "claims_parameter_supported": false,
+        "claims_parameter_supported": true,
         "response_types_supported": ["code"],
         "response_modes_supported": ResponseMode::ALL.map(|(name, _)| name),
         "grant_types_supported": token::GRANTS,

@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use symbolon_core::{
     family::Binding,
     id::{EntryId, SessionId, TokenId, UserId},
@@ -86,6 +86,8 @@ struct Told<'a> {
     /// The key that the token is bound to (RFC 9449, section 6.2).
     #[serde(skip_serializing_if = "Option::is_none")]
     cnf: Option<Value>,
+    #[serde(flatten)]
+    more: &'a Map<String, Value>,
 }
 
 impl<'a> Told<'a> {
@@ -115,6 +117,7 @@ impl<'a> Told<'a> {
             aud: token.map(|(_, audiences)| audiences.as_slice()),
             act: active.act.as_ref(),
             cnf: active.key.map(|key| json!({ "jkt": key })),
+            more: &active.more,
         }
     }
 }

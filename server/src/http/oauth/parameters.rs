@@ -10,7 +10,7 @@ use axum::{
 use symbolon_core::{
     client::{Client, ClientKind},
     family::Binding,
-    oauth::assertion::ASSERTION_TYPE,
+    oauth::{assertion::ASSERTION_TYPE, resource::Resources},
     secret::SecretText,
 };
 
@@ -31,8 +31,8 @@ pub const FORM_BYTES_MAX: usize = 64 * 1024;
 /// More than any request has.
 const PARAMETERS_MAX: usize = 64;
 
-/// The parameters of a query or a form: each once (RFC 6749, sections 3.1 and 3.2). One without a value counts as
-/// absent. Any of them may be a secret, so none is printed.
+/// The parameters of a query or a form: each once (RFC 6749, sections 3.1 and 3.2), but `resource` (RFC 8707, section 2).
+/// One without a value counts as absent. Any of them may be a secret, so none is printed.
 #[derive(Debug, Clone)]
 pub struct Parameters(Vec<(String, SecretText)>);
 
@@ -58,8 +58,6 @@ impl From<Unreadable> for OauthError {
     fn from(unreadable: Unreadable) -> Self {
         match unreadable {
             Unreadable::Form => Self::invalid_request("the form cannot be read, or is too long"),
-            // The one parameter that may stand twice (RFC 8707, section 2); a token is for one resource server.
-            Unreadable::Twice(name) if name == "resource" => Self::TARGET,
             Unreadable::Twice(_) => Self::invalid_request("a parameter stands twice"),
         }
     }
@@ -100,7 +98,7 @@ impl Parameters {
             return Err(Unreadable::Form);
         }
         for (at, (name, _)) in all.iter().enumerate() {
-            if all[..at].iter().any(|(before, _)| before == name) {
+            if name != "resource" && all[..at].iter().any(|(before, _)| before == name) {
                 return Err(Unreadable::Twice(name.clone()));
             }
         }
@@ -111,6 +109,29 @@ impl Parameters {
     pub fn secret(&self, name: &str) -> Option<&SecretText> {
         let found = self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value);
         found.filter(|value| !value.expose().is_empty())
+    }
+
+    /// Every value of a parameter.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let found = self.0.iter().filter(move |(own, _)| own == name);
+        found.map(|(_, value)| value.expose()).filter(|value| !value.is_empty())
+    }
+
+    /// The resource servers that are named.
+    ///
+    /// # Errors
+    /// `invalid_target` where they are too many.
+    pub fn resources(&self) -> Result<Resources, OauthError> {
+        Resources::named(self.all("resource")).map_err(|_| OauthError::TARGET)
+    }
+
+    /// The resource server that is named, where there can be one.
+    ///
+    /// # Errors
+    /// `invalid_target` where there are more.
+    pub fn resource(&self) -> Result<Option<&str>, OauthError> {
+        self.resources()?.only().map_err(|_| OauthError::TARGET)?;
+        Ok(self.get("resource"))
     }
 
     /// A parameter that must be there.

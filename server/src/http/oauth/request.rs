@@ -153,7 +153,8 @@ impl Asked {
     /// # Errors
     /// The [`Fault`] that it hears.
     pub fn request_of_push(&self) -> Result<Request, Fault> {
-        Request::read(&self.client, |name| self.parameters.get(name))
+        let resources = self.parameters.all("resource");
+        Request::read(&self.client, resources, |name| self.parameters.get(name))
     }
 
     /// Reads a request that its client sends here itself.

@@ -108,8 +108,8 @@ async fn answer(
         (Some(Page::Login), _) | (None, None) => Ok(to(login_url(http, Some(&next)))),
         (None, Some(cookie)) => {
             let before = browser.allowed.unwrap_or_default();
-            let allowed =
-                approved.then(|| scope::only(&format!("{before} {}", request.scope), |_| true));
+            let allowed = approved
+                .then(|| scope::only(&format!("{before} {}", request.permission), |_| true));
             give(http, view, asked, request, (&cookie, allowed), &next).await
         }
     }
@@ -180,9 +180,9 @@ async fn give(
     (cookie, allowed): (&SecretText, Option<Box<str>>),
     next: &Next,
 ) -> Result<Response, Fault> {
-    let Request { challenge, scope, nonce, resource, key, .. } = request;
+    let Request { challenge, scope, nonce, resources, claims, key, .. } = request;
     let redirect_uri = asked.redirect_uri.as_str().into();
-    let granted = Granted { redirect_uri, challenge, scope, nonce, resource, key };
+    let granted = Granted { redirect_uri, challenge, scope, nonce, resources, claims, key };
     let client = &asked.client.id;
     let request = code::Request { client, asked: granted, allowed, pushed: asked.pushed };
     match ops::code::issue(&http.app, cookie, &request, now()).await {

@@ -50,7 +50,7 @@ pub async fn show(
         Vec::new()
     } else {
         let described = |name| http.app.config.scopes.get(name);
-        let names = request.scope.split_ascii_whitespace();
+        let names = request.permission.split_ascii_whitespace();
         names.map(|name| ui::Wanted { name, described: described(name) }).collect()
     };
     let template = ui::Consent {

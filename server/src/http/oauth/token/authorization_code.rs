@@ -15,7 +15,8 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Tokens, OauthError> {
     let code = parameters.require("code", "code is missing")?;
     let redirect_uri = parameters.require("redirect_uri", "redirect_uri is missing")?.expose();
     let verifier = parameters.secret("code_verifier");
-    let holder = Holder { client, shown, key, device };
+    let resources = parameters.resources()?;
+    let holder = Holder { client, shown, key, resources, device };
     let tokens = ops::code::for_tokens(&http.app, code, holder, (redirect_uri, verifier), now());
     tokens.await.map_err(|refused| match refused {
         Refused::Unavailable(error) => error.into(),

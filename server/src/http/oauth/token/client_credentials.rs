@@ -15,7 +15,8 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Tokens, OauthError> {
     if shown != Binding::Client {
         return Err(OauthError::unauthorized_client("a public client does not act for itself"));
     }
-    let what = (parameters.get("scope"), parameters.get("resource"));
+    let resources = parameters.resources()?;
+    let what = (parameters.get("scope"), &resources);
     ops::machine::tokens(&http.app, client, what, key, device, now()).await.map_err(|refused| {
         match refused {
             Refused::Scope => OauthError::SCOPE,

@@ -19,7 +19,8 @@ use crate::{
 pub(super) async fn grant(asked: &Asked<'_>) -> Result<Tokens, OauthError> {
     let Asked { http, client, shown, key, device, parameters } = *asked;
     let code = parameters.require("device_code", "device_code is missing")?;
-    let holder = Holder { client, shown, key, device };
+    let resources = parameters.resources()?;
+    let holder = Holder { client, shown, key, resources, device };
     ops::device::poll(&http.app, code, holder, now()).await.map_err(|not_yet| match not_yet {
         NotYet::Heard(Heard::Pending) => OauthError::PENDING,
         NotYet::Heard(Heard::SlowDown) => OauthError::SLOW_DOWN,

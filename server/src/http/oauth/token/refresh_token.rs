@@ -13,8 +13,8 @@ use crate::{
 pub(super) async fn grant(asked: &Asked<'_>) -> Result<Tokens, OauthError> {
     let Asked { http, client, shown, key, device, parameters } = *asked;
     let token = parameters.require("refresh_token", "refresh_token is missing")?;
-    let (scope, resource) = (parameters.get("scope"), parameters.get("resource"));
-    let used = Use { token, client, shown, key, scope, resource, device };
+    let (scope, resources) = (parameters.get("scope"), parameters.resources()?);
+    let used = Use { token, client, shown, key, scope, resources, device };
     ops::refresh::refresh(&http.app, used, now()).await.map_err(|refused| match refused {
         Refused::Unavailable(error) | Refused::Check(check::Refused::Unavailable(error)) => {
             error.into()

@@ -28,7 +28,7 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Tokens, OauthError> {
         return Err(OauthError::invalid_request("who acts is the client: send no actor_token"));
     }
     // One token is for one resource server, whichever way it is named.
-    let audience = match (parameters.get("resource"), parameters.get("audience")) {
+    let audience = match (parameters.resource()?, parameters.get("audience")) {
         (Some(one), Some(other)) if one != other => return Err(OauthError::TARGET),
         (resource, audience) => resource.or(audience),
     };
