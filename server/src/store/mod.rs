@@ -446,6 +446,16 @@ impl Store {
         self.claims(query.bind((now + span).millis()).bind(now.millis())).await
     }
 
+    /// Takes note at all processes that something is used now, by its digest. Not if it was used before; alone a process
+    /// remembers that by itself.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn use_once(&self, digest: &[u8; 16], forget_at: Time) -> Result<bool, StoreError> {
+        let query = "INSERT INTO used (digest, forget_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        self.claims(sql(query).bind(&digest[..]).bind(forget_at.millis())).await
+    }
+
     /// Whether a statement that claims something has. Where nobody else is, nothing has to be claimed.
     async fn claims(&self, query: Statement<'_>) -> Result<bool, StoreError> {
         match &self.writing {
