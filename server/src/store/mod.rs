@@ -78,6 +78,9 @@ pub enum StoreError {
     /// A row does not say what it should.
     #[error("a row of {table} is damaged: {what}")]
     Damaged { table: &'static str, what: String },
+    /// Times that this process writes would not be those of others.
+    #[error("the clock of this host and that of the database differ by {} s", .0.as_secs())]
+    Clock(Duration),
     /// The writer has stopped.
     #[error("the store is closed")]
     Closed,

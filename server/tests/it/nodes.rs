@@ -532,6 +532,20 @@ async fn what_is_wrong_with_a_database_is_said() {
     assert!(!format!("{error} {error:?} {away:?}").contains("hush-hush"));
 }
 
+#[tokio::test]
+async fn a_server_whose_clock_is_wrong_has_no_part() {
+    let Some((folder, url)) = database() else { return };
+    let mut database = connection(&url).await;
+    let wrong = "CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS \
+                 $$ SELECT now() + interval '5 minutes' $$";
+    database.execute(wrong).await.unwrap();
+    let name = folder.0.file_name().unwrap().to_str().unwrap();
+    let first = format!("ALTER DATABASE \"{name}\" SET search_path = public, pg_catalog");
+    database.execute(sqlx::AssertSqlSafe(first)).await.unwrap();
+    let error = store_on(&url, &Folder::new()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Clock(_)), "{error:?}");
+}
+
 /// Several servers make the schema of an empty database at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_start_together_make_one_schema() {
