@@ -192,6 +192,9 @@ impl StartError {
             Self::Store(error) if error.is_full() => {
                 ("disk_full", "make room for the data folder, or raise the quota of its owner")
             }
+            Self::Store(StoreError::Clock(_)) => {
+                ("clock_skew", "set the clocks of this host and of the database by a time service")
+            }
             Self::Store(error) if error.is_away() => (
                 "database_away",
                 "start the database, and see that store.url leads there; it must take writes",

@@ -55,7 +55,7 @@ impl Once {
         while self.used.first().is_some_and(|(forget_at, _)| *forget_at <= now) {
             self.used.pop_first();
         }
-        let name = (forget_at, digest(whose, id));
+        let name = (forget_at, Self::digest(whose, id));
         if self.used.contains(&name) {
             return Err(NotOnce::Replayed);
         }
@@ -65,13 +65,14 @@ impl Once {
         self.used.insert(name);
         Ok(())
     }
-}
 
-fn digest(whose: &[u8], id: &str) -> [u8; 16] {
-    let text = [&(whose.len() as u64).to_be_bytes()[..], whose, id.as_bytes()].concat();
-    let mut short = [0; 16];
-    short.copy_from_slice(&sha256(&text)[..16]);
-    short
+    /// What names it where it is remembered.
+    pub fn digest(whose: &[u8], id: &str) -> [u8; 16] {
+        let text = [&(whose.len() as u64).to_be_bytes()[..], whose, id.as_bytes()].concat();
+        let mut short = [0; 16];
+        short.copy_from_slice(&sha256(&text)[..16]);
+        short
+    }
 }
 
 #[cfg(test)]

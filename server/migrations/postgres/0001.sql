@@ -185,6 +185,13 @@ CREATE TABLE leases (
     longest_ms BIGINT NOT NULL
 );
 
+-- What may be used once, such as a client's assertion, by a digest, for as long as it could be used again.
+CREATE TABLE used (
+    digest    BYTEA  NOT NULL PRIMARY KEY,
+    forget_at BIGINT NOT NULL
+);
+CREATE INDEX used_by_age ON used (forget_at);
+
 -- Clients of which a follower trusts the expiry of tokens alone: nothing is confirmed for them.
 CREATE TABLE trusting (
     client  TEXT   NOT NULL PRIMARY KEY,

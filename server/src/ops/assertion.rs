@@ -1,7 +1,8 @@
 //! A client proves who it is with a key (`private_key_jwt`: RFC 7523, OpenID Connect Core, section 9).
 //!
 //! An assertion counts once. Which ones were used is remembered in memory, until they are refused for their age, and not
-//! in the store: a client shows one with every request, and a commit for each would cost more than the whole answer. So
+//! in the database file: a client shows one with every request, and a commit for each would cost more than the whole
+//! answer. (Where servers share a database there is no other way: it is written there, too.) So
 //! a process does not know what the one before it has seen, and refuses every assertion that was made before it began,
 //! to the second. Clients make a new one for each request. One that leaves out `iat` is dated as early as its `exp`
 //! allows, and is refused for up to an hour after a start: such a client should say `iat`.
@@ -131,7 +132,13 @@ pub async fn client(
         proven => proven?,
     };
     app.assertions.first(&proven, now)?;
-    Ok(client)
+    // Where there are more processes, one of them may have seen it.
+    let digest = Once::digest(proven.client.as_str().as_bytes(), &proven.jti);
+    match app.store.use_once(&digest, proven.forget_at + LEEWAY).await {
+        Ok(true) => Ok(client),
+        Ok(false) => Err(Refused::Replayed),
+        Err(error) => Err(Unavailable::from(error).into()),
+    }
 }
 
 fn known(app: &App, id: &ClientId) -> Result<Arc<Client>, Refused> {

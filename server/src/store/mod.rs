@@ -78,6 +78,9 @@ pub enum StoreError {
     /// A row does not say what it should.
     #[error("a row of {table} is damaged: {what}")]
     Damaged { table: &'static str, what: String },
+    /// Times that this process writes would not be those of others.
+    #[error("the clock of this host and that of the database differ by {} s", .0.as_secs())]
+    Clock(Duration),
     /// The writer has stopped.
     #[error("the store is closed")]
     Closed,
@@ -444,6 +447,16 @@ impl Store {
                      WHERE jobs.held_until <= $4 OR jobs.holder = excluded.holder";
         let query = sql(query).bind(job).bind(&self.holder.as_bytes()[..]);
         self.claims(query.bind((now + span).millis()).bind(now.millis())).await
+    }
+
+    /// Takes note at all processes that something is used now, by its digest. Not if it was used before; alone a process
+    /// remembers that by itself.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn use_once(&self, digest: &[u8; 16], forget_at: Time) -> Result<bool, StoreError> {
+        let query = "INSERT INTO used (digest, forget_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        self.claims(sql(query).bind(&digest[..]).bind(forget_at.millis())).await
     }
 
     /// Whether a statement that claims something has. Where nobody else is, nothing has to be claimed.

@@ -154,15 +154,26 @@ async fn load(
     Ok((ended, Cursor { log, sequence, tag }))
 }
 
+/// By how much the clock of a node and that of the database may differ. It is the leeway that entries of the log live
+/// longer than tokens.
+const SKEW_MAX: Duration = Duration::from_secs(30);
+
 /// Names the history that a PostgreSQL server tells: another one after a restored backup, and after a failover, which may
-/// have lost what was committed last.
+/// have lost what was committed last. A process whose clock is wrong has no part in it.
 pub(super) async fn history(connection: &mut Connection) -> Result<LogId, StoreError> {
     let query = "SELECT concat_ws(' ', (SELECT system_identifier FROM pg_control_system()), \
                  substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), \
                  (SELECT oid FROM pg_database WHERE datname = current_database()), \
-                 'log_head'::regclass::oid) AS history";
+                 'log_head'::regclass::oid) AS history, \
+                 CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS clock";
     let row = sql(query).fetch_optional(connection).await?;
-    let text = row.as_ref().map_or(Ok(""), |row| row.try_get("history"))?;
+    let row = row.ok_or(StoreError::Closed)?;
+    let (here, there) = (now(), rows::time(&row, "clock")?);
+    let skew = here.since(there).max(there.since(here));
+    if skew > SKEW_MAX {
+        return Err(StoreError::Clock(skew));
+    }
+    let text: &str = row.try_get("history")?;
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     let mut id = [0; 16];
     id.copy_from_slice(&digest.as_ref()[..16]);

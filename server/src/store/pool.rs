@@ -200,11 +200,12 @@ pub(super) fn is_away(error: &sqlx::Error) -> bool {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) => true,
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Configuration(_) => true,
         error => code_of(error).is_some_and(|code| {
-            // Connections, resources, an operator's hand; a server that only reads has stepped back.
+            // Connections, resources, an operator's hand; a server that only reads has stepped back; a newer version has
+            // changed a table under a prepared statement.
             code.starts_with("08")
                 || code.starts_with("53")
                 || code.starts_with("57P")
-                || code == "25006"
+                || ["25006", "0A000"].contains(&code)
         }),
     }
 }

@@ -27,6 +27,7 @@ use super::{
     rows,
     writes::{self, Done, Refused, Work},
 };
+use crate::os::now;
 
 /// What the transactions of a process share.
 #[derive(Debug)]
@@ -75,6 +76,11 @@ impl Shared {
                         shared.tend(&Work::Touch(seen.into())).await?;
                     }
                     Ok(Outcome::Applied(Vec::new()))
+                }
+                Work::Sweep(sweep) => {
+                    let query = sql("DELETE FROM used WHERE forget_at < $1").bind(now().millis());
+                    shared.run(&query).await?;
+                    shared.tend(&Work::Sweep(sweep)).await
                 }
                 other => shared.tend(&other).await,
             }

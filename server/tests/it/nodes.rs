@@ -1,8 +1,8 @@
 //! Many servers on one PostgreSQL database.
 
-use std::{sync::Arc, time::Duration};
+use std::{process::Stdio, sync::Arc, time::Duration};
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection, Row};
 use symbolon::{
@@ -20,9 +20,9 @@ use symbolon_core::{
 
 use crate::{
     postgres::{self, Cluster},
-    process::DEADLINE,
+    process::{DEADLINE, Http, Server, free_port},
     store::Folder,
-    world::{Tokens, World, ask},
+    world::{PASSWORD, Tokens, World, ask},
 };
 
 /// A database at the server of this run, and a folder of its name.
@@ -70,7 +70,7 @@ async fn until(mut is_so: impl AsyncFnMut() -> bool) {
 
 #[test]
 fn both_schemas_are_the_same() {
-    let own = ["log_head", "nodes", "jobs"];
+    let own = ["log_head", "nodes", "jobs", "used"];
     let statements = |text: &str| {
         let lines = text.lines().map(|line| line.split("--").next().unwrap());
         let text = lines.collect::<Vec<_>>().join(" ");
@@ -87,6 +87,7 @@ fn both_schemas_are_the_same() {
         !own.iter().any(|table| {
             text.starts_with(&format!("CREATE TABLE {table} "))
                 || text.starts_with(&format!("INSERT INTO {table} "))
+                || text.starts_with(&format!("CREATE INDEX {table}_"))
         })
     });
     assert!(sqlite.len() > 20);
@@ -219,7 +220,8 @@ async fn no_gap_under_slow_commits() {
         async move { other.barrier().await }
     });
     until(async || {
-        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
         let waiting: i64 = connection(&url).await.fetch_one(waiting).await.unwrap().get(0);
         waiting >= 2
     })
@@ -390,6 +392,96 @@ async fn a_killed_database_loses_nothing_and_is_found_again() {
     world.refresh(&ended.refresh).await.expect(400);
 }
 
+/// The database stops in the middle of whatever it does.
+#[tokio::test]
+async fn a_frozen_database_hangs_nobody() {
+    let Some(cluster) = Cluster::start(&["fsync=off"]) else { return };
+    cluster.create("symbolon");
+    let world = World::with(|config| {
+        config.store.url = Some(DatabaseUrl(cluster.url("symbolon")));
+        config.store.timeout = Duration::from_millis(500);
+    })
+    .await;
+    let tokens = world.tokens("user").await;
+    cluster.signal("-STOP");
+    let refused = world.refresh(&tokens.refresh).await.expect(503);
+    assert!(refused.headers.contains_key("retry-after"));
+    until(async || !world.access_counts(&tokens.access).await).await;
+    cluster.signal("-CONT");
+    until(async || world.refresh(&tokens.refresh).await.status == 200).await;
+    assert!(world.access_counts(&tokens.access).await);
+}
+
+/// Servers as processes of their own, with one public URL and one database.
+async fn processes(cluster: &Cluster, folders: &[Folder]) -> Vec<Server> {
+    cluster.create("symbolon");
+    let url = format!("SYMBOLON_STORE__URL={}", cluster.url("symbolon").expose());
+    let master = folders[0].0.join("master.key").display().to_string();
+    let master = format!("SYMBOLON_KEYS__MASTER_KEY_FILE={master}");
+    let by = ["env", &url, &master, "SYMBOLON_PUBLIC_URL=http://localhost:7"];
+    let mut servers = Vec::new();
+    for folder in folders {
+        servers.push(Server::start_by(&by, &folder.0, free_port(), Stdio::inherit()).await);
+    }
+    servers
+}
+
+async fn login(http: &Http) -> (String, String) {
+    let body = json!({ "username": "load", "password": PASSWORD, "deliver": "token" });
+    let login = http.post("/api/v1/login", &[], &body).await.unwrap();
+    assert_eq!(login.status, 200, "{login:?}");
+    let text = |name: &str| login.json[name].as_str().unwrap().to_owned();
+    (format!("Bearer {}", text("access_token")), text("refresh_token"))
+}
+
+async fn counts(http: &Http, bearer: &str) -> StatusCode {
+    let headers = [("authorization", bearer)];
+    http.send(Method::GET, "/api/v1/session", &headers, None).await.unwrap().status
+}
+
+/// A process that is stopped beyond its lease, while a session ends elsewhere, refuses it as soon as it goes on. One
+/// that is killed takes nothing with it.
+#[tokio::test]
+async fn a_frozen_node_refuses_when_it_wakes_and_a_killed_one_loses_nothing() {
+    let Some(cluster) = Cluster::start(&["fsync=off"]) else { return };
+    let folders = [Folder::new(), Folder::new()];
+    let mut servers = processes(&cluster, &folders).await;
+    let body = json!({ "username": "load", "password": PASSWORD });
+    servers[0].http.post("/api/v1/register", &[], &body).await.unwrap();
+    let logout = "/api/v1/logout?confirm=20s";
+    for round in 0..5 {
+        let (bearer, _) = login(&servers[0].http).await;
+        assert_eq!(counts(&servers[1].http, &bearer).await, 200);
+        servers[1].signal("-STOP");
+        let headers = [("authorization", &*bearer)];
+        let ended = servers[0].http.post(logout, &headers, &json!({})).await.unwrap();
+        assert_eq!(ended.json["confirmed"], true, "{ended:?}");
+        servers[1].signal("-CONT");
+        assert_eq!(counts(&servers[1].http, &bearer).await, 401, "round {round}");
+    }
+    let (bearer, refresh) = login(&servers[1].http).await;
+    servers[1].kill();
+    assert_eq!(counts(&servers[0].http, &bearer).await, 200);
+    let body = json!({ "refresh_token": refresh });
+    let refreshed = servers[0].http.post("/api/v1/refresh", &[], &body).await.unwrap();
+    assert_eq!(refreshed.status, 200, "{refreshed:?}");
+    let nodes = servers[0].http.post(logout, &[("authorization", &*bearer)], &json!({})).await;
+    assert_eq!(nodes.unwrap().json["confirmed"], true);
+}
+
+/// An assertion that one node took is refused by every other.
+#[tokio::test]
+async fn an_assertion_is_used_once_at_all_nodes() {
+    let Some((_folder, url)) = database() else { return };
+    let folders = [Folder::new(), Folder::new()];
+    let one = store_on(&url, &folders[0]).await.unwrap();
+    let other = store_on(&url, &folders[1]).await.unwrap();
+    let now = Time::from_secs(1_700_000_000);
+    assert!(one.use_once(&[1; 16], now).await.unwrap());
+    assert!(!other.use_once(&[1; 16], now).await.unwrap());
+    assert!(other.use_once(&[2; 16], now).await.unwrap());
+}
+
 /// Its connections are cut, again and again.
 #[tokio::test]
 async fn cut_connections_are_made_anew() {
@@ -438,6 +530,20 @@ async fn what_is_wrong_with_a_database_is_said() {
     let error = Store::connect(&away, &folder.0, Time::from_millis(0), LEASING).await.unwrap_err();
     assert!(error.is_away(), "{error:?}");
     assert!(!format!("{error} {error:?} {away:?}").contains("hush-hush"));
+}
+
+#[tokio::test]
+async fn a_server_whose_clock_is_wrong_has_no_part() {
+    let Some((folder, url)) = database() else { return };
+    let mut database = connection(&url).await;
+    let wrong = "CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS \
+                 $$ SELECT now() + interval '5 minutes' $$";
+    database.execute(wrong).await.unwrap();
+    let name = folder.0.file_name().unwrap().to_str().unwrap();
+    let first = format!("ALTER DATABASE \"{name}\" SET search_path = public, pg_catalog");
+    database.execute(sqlx::AssertSqlSafe(first)).await.unwrap();
+    let error = store_on(&url, &Folder::new()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Clock(_)), "{error:?}");
 }
 
 /// Several servers make the schema of an empty database at once.

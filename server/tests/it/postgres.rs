@@ -166,13 +166,18 @@ impl Cluster {
 
     /// `kill -9` of the server, and waits until it is gone with all its children.
     pub(crate) fn kill(&mut self) {
+        self.signal("-9");
+        self.stop();
+    }
+
+    /// Sends a signal to the server and all its children.
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.pid();
         let children = format!("/proc/{pid}/task/{pid}/children");
         let children = std::fs::read_to_string(children).unwrap();
         let mut kill = Command::new("kill");
         // Some of the children may be gone before their turn.
-        let _ = kill.args(["-9", &pid.to_string()]).args(children.split_whitespace()).output();
-        self.stop();
+        let _ = kill.args([signal, &pid.to_string()]).args(children.split_whitespace()).output();
     }
 
     /// A database of this name, unless it is there.
