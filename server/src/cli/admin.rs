@@ -14,7 +14,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use symbolon_core::profile::Profile;
+use symbolon_core::{
+    client::{Client, Fault},
+    profile::Profile,
+};
 
 use super::{Arguments, Exit, out};
 use crate::{
@@ -381,14 +384,11 @@ fn profile(claims: &[String]) -> Result<Profile, Exit> {
 
 /// As [`profile`].
 fn check_client(body: &Value) -> Result<(), Exit> {
-    let parsed = serde_json::from_value::<symbolon_core::client::Client>(body.clone());
-    parsed.map(drop).map_err(|error| {
-        Exit::new(
-            2,
-            "invalid_client_settings",
-            error.to_string(),
-            "see `symbolon client add --help`",
-        )
+    let members = body.as_object().cloned().unwrap_or_default();
+    Client::read(members).map(drop).map_err(|faults| {
+        let fix = "see `symbolon client add --help`";
+        let causes = faults.iter().map(|Fault { field, why }| format!("{field}: {why}"));
+        Exit::several(2, "invalid_client_settings", causes, fix)
     })
 }
 

@@ -37,6 +37,7 @@ use std::{
 use symbolon_core::{
     client::{Client, ClientId, SecretDigest},
     limit::LoginQuotas,
+    oauth::registration::Policy,
     secret::SecretText,
     session::Lifetimes,
 };
@@ -47,7 +48,7 @@ pub use self::{
     error::{ConfigError, Origin},
     reference::reference,
     section::{Section, Setting},
-    sections::{Limits, Listen, Log, Outbound, Revocation, Timings},
+    sections::{Limits, Listen, Log, Outbound, RegisterClient, Revocation, Timings},
     value::{FromValue, Shape, span},
 };
 use crate::{
@@ -82,6 +83,8 @@ pub struct Config {
     pub outbound: Outbound,
     /// Who may make an account.
     pub registration: Registration,
+    /// Who may register a client, and what such clients may have.
+    pub client_registration: RegisterClient,
     /// Whose pages these are.
     pub brand: Brand,
     /// Whose pages a client's users see, where that is not `brand`.
@@ -287,6 +290,30 @@ pub enum Registration {
     Closed,
 }
 
+/// Who may register a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientRegistration {
+    /// Nobody: administrators add clients.
+    Off,
+    /// Who has an initial access token.
+    Token,
+    /// Everybody.
+    Open,
+}
+
+impl RegisterClient {
+    /// What such clients may have.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            scopes: self.scopes.clone(),
+            grant_types: self.grant_types.clone(),
+            audiences: self.audiences.clone(),
+            pkce_required: self.pkce_required,
+        }
+    }
+}
+
 /// Which header tells the caller's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -401,6 +428,7 @@ impl Limits {
             },
             registration: self.registration_per_address,
             visitor: self.visitors_per_address,
+            client: self.client_registrations_per_address,
         }
     }
 }

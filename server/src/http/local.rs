@@ -12,7 +12,7 @@ use axum::{
     routing::{delete, get, post, put},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use symbolon_core::{
     client::{Client, ClientId},
     id::{KeyId, SessionId, TokenId},
@@ -113,8 +113,8 @@ impl From<clients::Refused> for Problem {
             refused @ clients::Refused::NoSecret => {
                 Self::from(problem::CLIENT_KIND).detail(refused.to_string())
             }
-            refused @ (clients::Refused::Keys | clients::Refused::Frame) => {
-                Self::from(problem::MALFORMED).detail(refused.to_string())
+            refused @ clients::Refused::Settings(_) => {
+                Self::from(problem::CLIENT_SETTINGS).detail(refused.to_string())
             }
             clients::Refused::Unavailable(error) => error.into(),
         }
@@ -255,7 +255,8 @@ async fn list_clients(State(app): Shared) -> Answer {
     ok(json!(clients))
 }
 
-async fn add_client(State(app): Shared, Json(client): Json<Client>) -> Answer {
+async fn add_client(State(app): Shared, Json(members): Json<Map<String, Value>>) -> Answer {
+    let client = Client::read(members).map_err(clients::Refused::Settings)?;
     let id = client.id.clone();
     let secret = clients::add(&app, client, now()).await?;
     let body = json!({ "client_id": id, "client_secret": secret.as_ref().map(SecretText::expose) });

@@ -3,7 +3,7 @@
 use symbolon_core::{
     audit::{Act, Event},
     change::{Change, Write},
-    client::{Client, ClientId, ClientKind, SecretDigest, new_secret},
+    client::{Client, ClientId, Fault, SecretDigest, faults_text, new_secret},
     secret::SecretText,
     time::Time,
 };
@@ -29,17 +29,12 @@ pub enum Refused {
     /// The configuration declares it.
     #[error("the configuration declares this client; change it there")]
     Declared,
-    /// What it loads in frames is not of its own pages.
-    #[error(
-        "frontchannel_logout_uri must have the scheme, host and port of one of its redirect_uris"
-    )]
-    Frame,
     /// It has no secret.
     #[error("a public client, and one that proves itself with a key, has no secret")]
     NoSecret,
-    /// It would prove itself in two ways, or keep a key though it is public.
-    #[error("give jwks or jwks_uri, and to no public client")]
-    Keys,
+    /// It cannot be as it is.
+    #[error("{}", faults_text(.0))]
+    Settings(Vec<Fault>),
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -50,30 +45,29 @@ pub enum Refused {
 /// # Errors
 /// [`Refused`].
 pub async fn add(app: &App, mut client: Client, now: Time) -> Result<Option<SecretText>, Refused> {
-    if !client.is_consistent() {
-        return Err(Refused::Keys);
-    }
-    let keeps_secret = client.kind != ClientKind::Public && !client.has_keys();
-    let secret = keeps_secret.then(|| new_secret(&mut Os));
+    client.check().map_err(Refused::Settings)?;
+    let secret = client.keeps_secret().then(|| new_secret(&mut Os));
     client.secret = secret.as_ref().map(SecretDigest::of);
     client.declared = false;
     client.added_at = now;
-    if !client.may_be_framed() {
-        return Err(Refused::Frame);
-    }
     let id = client.id.clone();
     if app.store.is_ended(&[id.entry()]) {
         return Err(Refused::RemovedLately);
     }
     match commit(app, id, Write::AddClient(Box::new(client)), false, now).await? {
         Outcome::Applied(_) => {
-            if let Err(error) = super::keys::rotate_due(app, now).await {
-                // The client is there. Its keys are made when they are first needed.
-                tracing::error!(%error, "keys for a new client were not made");
-            }
+            make_keys(app, now).await;
             Ok(secret)
         }
         _ => Err(Refused::Taken),
+    }
+}
+
+/// Makes the keys that a new client needs, if there are none. It is there already; they are made at the latest when they
+/// are first needed.
+pub(super) async fn make_keys(app: &App, now: Time) {
+    if let Err(error) = super::keys::rotate_due(app, now).await {
+        tracing::error!(%error, "keys for a new client were not made");
     }
 }
 
@@ -82,14 +76,21 @@ pub async fn add(app: &App, mut client: Client, now: Time) -> Result<Option<Secr
 /// # Errors
 /// [`Refused`].
 pub async fn rotate_secret(app: &App, id: &ClientId, now: Time) -> Result<SecretText, Refused> {
-    let mut client = Client::clone(&*own(app, id)?);
-    if client.kind == ClientKind::Public || client.has_keys() {
-        return Err(Refused::NoSecret);
+    for _ in 0..TRIES_MAX {
+        let mut client = Client::clone(&*own(app, id)?);
+        if !client.keeps_secret() {
+            return Err(Refused::NoSecret);
+        }
+        let secret = new_secret(&mut Os);
+        client.secret = Some(SecretDigest::of(&secret));
+        match commit(app, id.clone(), Write::SaveClient(Box::new(client)), false, now).await? {
+            Outcome::Applied(_) => return Ok(secret),
+            Outcome::Gone => return Err(Refused::Unknown),
+            // The client itself was faster, and is loaded now.
+            Outcome::Conflict => {}
+        }
     }
-    let secret = new_secret(&mut Os);
-    client.secret = Some(SecretDigest::of(&secret));
-    commit(app, id.clone(), Write::SaveClient(Box::new(client)), false, now).await?;
-    Ok(secret)
+    Err(Unavailable::contended().into())
 }
 
 /// Removes a client: its sessions, tokens and refresh tokens are refused from now on.
@@ -109,6 +110,20 @@ fn own(app: &App, id: &ClientId) -> Result<std::sync::Arc<Client>, Refused> {
     if client.declared { Err(Refused::Declared) } else { Ok(client) }
 }
 
+/// How often a change is decided anew when somebody else was faster.
+pub(super) const TRIES_MAX: usize = 8;
+
+/// A change of one client, which may end it.
+pub(super) fn change(id: ClientId, write: Write, end: bool, now: Time) -> Change {
+    let mut change = Change::at(now);
+    if end {
+        change.end(id.entry());
+    }
+    change.record(Event::of_client(Act::ClientChanged, id));
+    change.write(write);
+    change
+}
+
 async fn commit(
     app: &App,
     id: ClientId,
@@ -116,12 +131,11 @@ async fn commit(
     end: bool,
     now: Time,
 ) -> Result<Outcome, Unavailable> {
-    let mut change = Change::at(now);
-    if end {
-        change.end(id.entry());
-    }
-    change.record(Event::of_client(Act::ClientChanged, id));
-    change.write(write);
+    apply(app, change(id, write, end, now)).await
+}
+
+/// Commits a change of clients, and loads them anew.
+pub(super) async fn apply(app: &App, change: Change) -> Result<Outcome, Unavailable> {
     let outcome = app.store.commit(change).await?;
     app.live.forget_all();
     app.load_clients().await?;
@@ -143,7 +157,8 @@ pub async fn apply_declared(app: &App, declared: &[Client], now: Time) -> Result
                 Write::AddClient(Box::new(Client { added_at: now, ..client.clone() }))
             }
             Some(stored) => {
-                let client = Client { added_at: stored.added_at, ..client.clone() };
+                let (added_at, version) = (stored.added_at, stored.version);
+                let client = Client { added_at, version, ..client.clone() };
                 if client == *stored {
                     continue;
                 }

@@ -63,6 +63,10 @@ impl Sweep {
         let query = sqlx::query("DELETE FROM invitations WHERE expires_at < $1")
             .bind(self.entries_before.millis());
         query.execute(&mut *connection).await?;
+        let query =
+            sqlx::query("DELETE FROM registration_tokens WHERE expires_at < $1 OR uses <= 0")
+                .bind(self.entries_before.millis());
+        query.execute(&mut *connection).await?;
         let query = "DELETE FROM codes WHERE digest IN \
                      (SELECT digest FROM codes WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
         sqlx::query(query)
