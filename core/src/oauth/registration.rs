@@ -24,6 +24,7 @@ use super::grant::GrantType;
 use crate::{
     client::{AuthMethod, Client, ClientId, ClientKind, Fault, Language, faults_text},
     scope::{STANDARD, Scope},
+    secret::SecretText,
     token::json::Unambiguous,
 };
 
@@ -175,6 +176,43 @@ pub fn client(id: ClientId, json: &[u8], policy: &Policy) -> Result<Client, Refu
         audiences: policy.audiences.clone(),
         pkce_required: policy.pkce_required,
         ..client
+    })
+}
+
+/// Members that a client is told and never says (RFC 7592, section 2.2).
+const TOLD: [&str; 4] = [
+    "registration_access_token",
+    "registration_client_uri",
+    "client_secret_expires_at",
+    "client_id_issued_at",
+];
+
+/// Reads the metadata with which a client replaces all of its own (RFC 7592, section 2.2). Its secret goes where it needs
+/// none any more; where it needs one for the first time, that is the caller's to set.
+///
+/// # Errors
+/// [`Refused`], with everything that is wrong.
+pub fn update(old: &Client, json: &[u8], policy: &Policy) -> Result<Client, Refused> {
+    let asked = members(json)?;
+    if let Some(name) = TOLD.into_iter().find(|name| asked.contains_key(*name)) {
+        return Err(Refused::one(name, "it is not the client's to say"));
+    }
+    if asked.get("client_id").and_then(Value::as_str) != Some(old.id.as_str()) {
+        return Err(Refused::one("client_id", "it is missing, or another client's"));
+    }
+    if let Some(said) = asked.get("client_secret") {
+        let said = said.as_str().map(|text| SecretText::new(text.to_owned()));
+        if !said.zip(old.secret).is_some_and(|(said, digest)| digest.matches(&said)) {
+            return Err(Refused::one("client_secret", "it is another than the client's"));
+        }
+    }
+    let new = client(old.id.clone(), json, policy)?;
+    Ok(Client {
+        secret: old.secret.filter(|_| new.keeps_secret()),
+        registration: old.registration,
+        version: old.version,
+        added_at: old.added_at,
+        ..new
     })
 }
 

@@ -27,11 +27,19 @@ use symbolon_core::{
 use super::{
     api::{account::policy, session::SessionItem},
     confirm::Confirm,
+    oauth::registration,
     problem::{self, Problem},
 };
 use crate::{
     app::{App, now},
-    ops::{self, clients, end::Ending, users},
+    config::{ClientRegistration, span},
+    ops::{
+        self,
+        client_registration::{self, LIFE_MAX, USES_MAX},
+        clients,
+        end::Ending,
+        users,
+    },
 };
 
 type Answer = Result<Response, Problem>;
@@ -54,6 +62,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/clients", get(list_clients).post(add_client))
         .route("/clients/{id}", get(show_client).delete(remove_client))
         .route("/clients/{id}/secret", post(rotate_secret))
+        .route("/client-invitations", post(invite_client))
         .route("/keys", get(list_keys).post(rotate_key))
         .route("/keys/{id}", delete(withdraw_key))
         .fallback(async || Problem::from(problem::NOT_FOUND))
@@ -271,6 +280,35 @@ async fn show_client(State(app): Shared, Path(id): Path<ClientId>) -> Answer {
 async fn remove_client(confirm: Confirm, State(app): Shared, Path(id): Path<ClientId>) -> Answer {
     clients::remove(&app, &id, now()).await?;
     confirm.answer(&app, none(), None).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InviteClient {
+    uses: u32,
+    life: String,
+}
+
+/// Makes an initial access token (RFC 7591, section 3).
+async fn invite_client(State(app): Shared, Json(asked): Json<InviteClient>) -> Answer {
+    let malformed = |why: String| Problem::from(problem::MALFORMED).detail(why);
+    if app.config.client_registration.mode != ClientRegistration::Token {
+        return Err(malformed("client_registration.mode is not `token`".to_owned()));
+    }
+    let life = span(&asked.life).map_err(|why| malformed(format!("life: {why}")))?;
+    if life.is_zero() || life > LIFE_MAX {
+        return Err(malformed("life: it is at most 90d".to_owned()));
+    }
+    if !(1..=USES_MAX).contains(&asked.uses) {
+        return Err(malformed(format!("uses: they are 1 to {USES_MAX}")));
+    }
+    let now = now();
+    let token = client_registration::invite(&app, asked.uses, life, now).await?;
+    let endpoint = format!("{}{}", app.config.public_url.issuer(), registration::PATH);
+    ok(json!({
+        "initial_access_token": token.expose(), "uses": asked.uses,
+        "expires_at": (now + life).secs(), "registration_endpoint": endpoint,
+    }))
 }
 
 async fn rotate_secret(State(app): Shared, Path(id): Path<ClientId>) -> Answer {
