@@ -103,6 +103,7 @@ fn config<'n>(
         scopes,
         log: log?,
         shown: Vec::new(),
+        asked: None,
     })
 }
 

@@ -96,6 +96,15 @@ pub struct Config {
     /// What the server says about itself.
     pub log: Log,
     shown: Vec<Shown>,
+    asked: Option<Asked>,
+}
+
+/// What it takes to read the configuration of this process again.
+#[derive(Debug, Clone)]
+struct Asked {
+    file: Option<PathBuf>,
+    defaults: Vec<(String, String)>,
+    flags: Vec<(String, String)>,
 }
 
 /// One value, for people.
@@ -153,8 +162,15 @@ pub fn read(
     defaults: &[(&str, String)],
     flags: &[(String, String)],
 ) -> Result<Config, Vec<ConfigError>> {
-    let sources = sources(file, "symbolon.toml", defaults, flags)?;
-    Config::load(&sources, &|path| std::fs::read_to_string(path))
+    let defaults = defaults.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    read_as(Asked { file: file.map(Path::to_owned), defaults, flags: flags.to_vec() })
+}
+
+fn read_as(asked: Asked) -> Result<Config, Vec<ConfigError>> {
+    let Asked { file, defaults, flags } = &asked;
+    let sources = sources(file.as_deref(), "symbolon.toml", defaults, flags)?;
+    let config = Config::load(&sources, &|path| std::fs::read_to_string(path))?;
+    Ok(Config { asked: Some(asked), ..config })
 }
 
 /// The configuration of a forward-auth service, in the same way: of the file that was asked for, or of
@@ -173,11 +189,11 @@ pub fn read_forward(
 fn sources(
     file: Option<&Path>,
     usual: &str,
-    defaults: &[(&str, String)],
+    defaults: &[(String, String)],
     flags: &[(String, String)],
 ) -> Result<Sources, Vec<ConfigError>> {
     Ok(Sources {
-        defaults: defaults.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+        defaults: defaults.to_vec(),
         file: read_file(file, Path::new(usual)).map_err(|error| vec![error])?,
         environment: texts(std::env::vars_os())?,
         flags: flags.to_vec(),
@@ -230,6 +246,20 @@ impl Config {
     /// Everything that is wrong, at once.
     pub fn load(sources: &Sources, read: ReadFile<'_>) -> Result<Self, Vec<ConfigError>> {
         build::build(&mut sources.layers(sections::SECTIONS), read)
+    }
+
+    /// The configuration as it is by now, in the place that this one was read from. `None`: it was read from none.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it by now.
+    pub fn read_again(&self) -> Option<Result<Self, Vec<ConfigError>>> {
+        self.asked.clone().map(read_as)
+    }
+
+    /// The same configuration, which was not read from any place: somebody has changed it since.
+    #[must_use]
+    pub fn detached(self) -> Self {
+        Self { asked: None, ..self }
     }
 
     /// Every setting with its value and its origin, in the order of the reference.

@@ -259,9 +259,24 @@ async fn end_token(confirm: Confirm, State(app): Shared, Path(jti): Path<TokenId
 }
 
 async fn list_clients(State(app): Shared) -> Answer {
-    let mut clients: Vec<_> = app.clients().values().map(|client| json!(**client)).collect();
-    clients.sort_by_key(|client| client["id"].to_string());
-    ok(json!(clients))
+    let drift = clients::drift(&app).await;
+    let known = app.clients();
+    // What the configuration has declared since is not there yet.
+    let new = drift.iter().map(|(client, _)| client).filter(|it| !known.contains_key(&it.id));
+    let all = known.values().map(|client| &**client).chain(new);
+    let mut items: Vec<_> = all.map(|client| client_json(client, &drift)).collect();
+    items.sort_by_key(|client| client["id"].to_string());
+    ok(json!(items))
+}
+
+fn client_json(client: &Client, drift: &[(Client, &str)]) -> Value {
+    let mut item = json!(client);
+    let drift = drift.iter().find(|(other, _)| other.id == client.id).map(|(_, how)| how);
+    item["registered"] = client.is_registered().into();
+    item["drift"] = json!(drift);
+    // Seconds, as in all answers here.
+    item["added_at"] = client.added_at.secs().into();
+    item
 }
 
 async fn add_client(State(app): Shared, Json(members): Json<Map<String, Value>>) -> Answer {
@@ -274,7 +289,7 @@ async fn add_client(State(app): Shared, Json(members): Json<Map<String, Value>>)
 
 async fn show_client(State(app): Shared, Path(id): Path<ClientId>) -> Answer {
     let client = app.client(&id).ok_or(problem::NOT_FOUND)?;
-    ok(json!(*client))
+    ok(client_json(&client, &clients::drift(&app).await))
 }
 
 async fn remove_client(confirm: Confirm, State(app): Shared, Path(id): Path<ClientId>) -> Answer {

@@ -1,5 +1,7 @@
 //! Clients: added, shown, given a new secret, removed; and those that the configuration declares.
 
+use std::sync::Arc;
+
 use symbolon_core::{
     audit::{Act, Event},
     change::{Change, Write},
@@ -105,7 +107,7 @@ pub async fn remove(app: &App, id: &ClientId, now: Time) -> Result<(), Refused> 
     }
 }
 
-fn own(app: &App, id: &ClientId) -> Result<std::sync::Arc<Client>, Refused> {
+fn own(app: &App, id: &ClientId) -> Result<Arc<Client>, Refused> {
     let client = app.client(id).ok_or(Refused::Unknown)?;
     if client.declared { Err(Refused::Declared) } else { Ok(client) }
 }
@@ -140,6 +142,37 @@ pub(super) async fn apply(app: &App, change: Change) -> Result<Outcome, Unavaila
     app.live.forget_all();
     app.load_clients().await?;
     Ok(outcome)
+}
+
+/// Where the configuration is another by now than it was at start, by client: declared clients are applied at start. If it
+/// cannot be read any more, that is said of each of them.
+pub async fn drift(app: &Arc<App>) -> Vec<(Client, &'static str)> {
+    let again = Arc::clone(app);
+    // Files are read.
+    let read = tokio::task::spawn_blocking(move || again.config.read_again()).await;
+    let applied = &app.config.clients;
+    let now = match read {
+        Ok(Some(Ok(config))) => config.clients,
+        Ok(Some(Err(_))) => {
+            let unread = |client: &Client| (client.clone(), "the configuration has mistakes");
+            return applied.iter().map(unread).collect();
+        }
+        Ok(None) | Err(_) => return Vec::new(),
+    };
+    let same = |client: &Client, other: &Client| client.id == other.id;
+    let gone = applied
+        .iter()
+        .filter(|client| !now.iter().any(|other| same(client, other)))
+        .map(|client| (client.clone(), "gone from the configuration"));
+    let other =
+        now.iter().filter_map(|client| match applied.iter().find(|other| same(client, other)) {
+            None => Some((client.clone(), "new in the configuration")),
+            Some(applied) if applied != client => {
+                Some((client.clone(), "changed in the configuration"))
+            }
+            Some(_) => None,
+        });
+    gone.chain(other).collect()
 }
 
 /// Brings the stored clients in line with those that the configuration declares.

@@ -205,6 +205,10 @@ pub async fn open_visitor(
     if let Some(agent) = &body.user_agent {
         caller.device = input::device_of(caller.device.address, agent);
     }
+    // Visitors are of our own pages, and cost a row each.
+    if client.is_registered() {
+        return Err(problem::CLIENT_KIND.into());
+    }
     let now = now();
     let (session, cookie) = ops::visitor::open(&http.app, &client, caller.device, now).await?;
     let cookie = cookie.ok_or(problem::UNAVAILABLE)?;
