@@ -56,6 +56,8 @@ mod races;
 #[cfg(test)]
 mod receiver;
 #[cfg(test)]
+mod registration;
+#[cfg(test)]
 mod replaced;
 #[cfg(test)]
 mod revocation;

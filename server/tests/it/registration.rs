@@ -1,0 +1,738 @@
+//! Clients that register themselves (RFC 7591, RFC 7592), and every attack on it by its name.
+
+use std::{io::ErrorKind, time::Duration};
+
+use serde_json::{Value, json};
+use symbolon::{
+    app::now,
+    config::{ClientRegistration, Config, sections::RegisterClient},
+    ops::client_registration,
+};
+use symbolon_core::limit::Quota;
+
+use crate::{
+    keys::{ASSERTION_TYPE, Key},
+    oauth::{VERIFIER, s256, sent},
+    world::{Answer, Ask, ORIGIN, World, ask},
+};
+
+const PATH: &str = "/oauth2/register";
+const CALLBACK: &str = "https://theirs.example/in";
+
+/// A registration that nobody holds up for how often they come.
+fn on(mode: ClientRegistration) -> impl FnOnce(&mut Config) {
+    move |config| {
+        let scopes = vec!["cart".parse().unwrap()];
+        let audiences = vec!["https://api.example".to_owned()];
+        let policy = config.client_registration.clone();
+        config.client_registration = RegisterClient { mode, scopes, audiences, ..policy };
+        let endless = Quota { burst: 1_000_000, every: Duration::from_millis(1) };
+        config.limits.client_registrations_per_address = endless;
+    }
+}
+
+async fn open() -> World {
+    World::with(on(ClientRegistration::Open)).await
+}
+
+/// What a client is told that has registered itself.
+struct Registered(Value);
+
+impl Registered {
+    fn text(&self, member: &str) -> String {
+        self.0[member].as_str().unwrap_or_else(|| panic!("no {member}: {}", self.0)).to_owned()
+    }
+
+    fn id(&self) -> String {
+        self.text("client_id")
+    }
+
+    fn token(&self) -> String {
+        self.text("registration_access_token")
+    }
+
+    fn basic(&self) -> (String, String) {
+        (self.id(), self.text("client_secret"))
+    }
+
+    /// A request at the place where it is registered.
+    fn ask(&self, method: &str) -> Ask {
+        ask(method, &format!("{PATH}/{}", self.id())).bearer(&self.token())
+    }
+
+    fn put(&self, more: &Value) -> Ask {
+        let mut body = json!({ "client_id": self.id(), "redirect_uris": [CALLBACK] });
+        extend(&mut body, more);
+        self.ask("PUT").json(&body)
+    }
+}
+
+fn extend(object: &mut Value, more: &Value) {
+    object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+}
+
+/// A registration with these members besides a redirect URI.
+fn registration(more: &Value) -> Ask {
+    let mut body = json!({ "redirect_uris": [CALLBACK] });
+    extend(&mut body, more);
+    ask("POST", PATH).json(&body)
+}
+
+async fn register(world: &World, more: &Value) -> Registered {
+    Registered(world.send(registration(more)).await.expect(201).json())
+}
+
+#[track_caller]
+fn refused(answer: &Answer, status: u16, error: &str) {
+    let found = (answer.status.as_u16(), answer.text_of("error"));
+    assert_eq!(found, (status, error.to_owned()), "{answer:?}");
+    assert_eq!(answer.headers["cache-control"], "no-store");
+}
+
+fn hidden(answer: &Answer, name: &str) -> String {
+    let marked = format!("name=\"{name}\" value=\"");
+    let at = answer.text.find(&marked).unwrap_or_else(|| panic!("no {name}: {answer:?}"));
+    let rest = &answer.text[at + marked.len()..];
+    rest[..rest.find('"').unwrap()].replace("&amp;", "&").replace("&#38;", "&")
+}
+
+/// The consent page of a client.
+async fn asked(world: &World, id: &str, cookie: &str, scope: &str) -> Answer {
+    let challenge = s256(VERIFIER);
+    let query = [
+        ("response_type", "code"),
+        ("client_id", id),
+        ("redirect_uri", CALLBACK),
+        ("scope", scope),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+    ];
+    let query = serde_urlencoded::to_string(query).unwrap();
+    let page = ask("GET", &format!("/oauth2/authorize?{query}"));
+    world.send(page.header("accept", "text/html").cookie(cookie)).await
+}
+
+/// The tokens that a client gets, after its user has allowed it.
+async fn logged_in(world: &World, client: &Registered, scope: &str) -> Answer {
+    let cookie = world.cookie("user").await;
+    let page = asked(world, &client.id(), &cookie, scope).await.expect(200);
+    let (csrf, request) = (hidden(&page, "csrf_token"), hidden(&page, "request"));
+    let form = [("csrf_token", &*csrf), ("request", &*request), ("decision", "allow")];
+    let allow = ask("POST", "/oauth2/consent").by_our_page().cookie(&cookie).form(&form);
+    let back = world.send(allow).await.expect(303);
+    let code = sent(back.location(), "code").unwrap_or_else(|| panic!("no code: {back:?}"));
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("code", &*code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", VERIFIER),
+    ];
+    world.send(ask("POST", "/oauth2/token").basic(&client.basic()).form(&form)).await.expect(200)
+}
+
+#[tokio::test]
+async fn a_client_registers_itself_logs_somebody_in_and_removes_itself() {
+    let world = open().await;
+    let discovery = world.send(ask("GET", "/.well-known/openid-configuration")).await.json();
+    assert_eq!(discovery["registration_endpoint"], format!("{ORIGIN}{PATH}"));
+    let metadata = json!({
+        "client_name": "Their Shop", "client_name#ko": "남의 가게", "scope": "openid cart",
+        "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"],
+        "policy_uri": "https://theirs.example/policy", "tos_uri": "https://theirs.example/terms",
+        "logo_uri": "https://theirs.example/logo.png", "contacts": ["admin@theirs.example"],
+        "id_token_signed_response_alg": "ES256", "software_id": "shop", "subject_type": "public",
+        "something_else": { "that": "nobody knows" },
+    });
+    let answer = world.send(registration(&metadata)).await.expect(201);
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    let client = Registered(answer.json());
+    for (name, value) in metadata.as_object().unwrap() {
+        let told = &client.0[name];
+        match name.as_str() {
+            "something_else" => assert!(told.is_null()),
+            "scope" => assert_eq!(told, "openid profile email address phone offline_access cart"),
+            name => assert_eq!(told, value, "{name}"),
+        }
+    }
+    assert_eq!(client.0["token_endpoint_auth_method"], "client_secret_basic");
+    assert_eq!(client.0["application_type"], "web");
+    assert_eq!(client.0["client_secret_expires_at"], 0);
+    assert!(client.0["client_id_issued_at"].as_i64().unwrap() > 0);
+    let place = format!("{ORIGIN}{PATH}/{}", client.id());
+    assert_eq!(client.0["registration_client_uri"], place);
+
+    // Consent is asked, and both pages on the way lead to what the client says of itself. Nothing is loaded from it.
+    let cookie = world.cookie("other").await;
+    let consent = asked(&world, &client.id(), &cookie, "openid cart").await.expect(200);
+    assert!(consent.text.contains("Their Shop"), "{}", consent.text);
+    assert!(consent.text.contains("id=\"app-policy\" href=\"https://theirs.example/policy\""));
+    assert!(consent.text.contains("id=\"app-terms\" href=\"https://theirs.example/terms\""));
+    assert!(!consent.text.contains("logo.png"));
+    let to_login = asked(&world, &client.id(), "none", "openid cart").await.expect(303);
+    let login = ask("GET", &format!("{}&ui_locales=ko", to_login.location()));
+    let login = world.send(login).await.expect(200);
+    assert!(login.text.contains("남의 가게") && login.text.contains("theirs.example/policy"));
+
+    let tokens = logged_in(&world, &client, "openid cart").await;
+    let access = tokens.text_of("access_token");
+    assert_eq!(tokens.text_of("scope"), "openid cart");
+
+    // What rests is a digest, so a secret is told once.
+    let shown = world.send(client.ask("GET")).await.expect(200).json();
+    assert!(shown["client_secret"].is_null() && shown["client_secret_expires_at"].is_null());
+    assert_eq!(shown["registration_access_token"], client.token());
+    assert_eq!(shown["client_name"], "Their Shop");
+
+    // Whoever runs the server sees it, and what it is.
+    let list = world.admin(ask("GET", "/clients")).await.expect(200).json();
+    let item = list.as_array().unwrap().iter().find(|item| item["id"] == client.id()).unwrap();
+    assert_eq!((&item["registered"], &item["first_party"]), (&json!(true), &json!(false)));
+
+    world.send(client.ask("DELETE")).await.expect(204);
+    assert!(!world.access_counts(&access).await);
+    let refresh =
+        [("grant_type", "refresh_token"), ("refresh_token", &tokens.text_of("refresh_token"))];
+    let refresh = ask("POST", "/oauth2/token").basic(&client.basic()).form(&refresh);
+    refused(&world.send(refresh).await, 401, "invalid_client");
+    for method in ["GET", "DELETE"] {
+        refused(&world.send(client.ask(method)).await, 401, "invalid_token");
+    }
+    asked(&world, &client.id(), &cookie, "openid").await.expect(400);
+}
+
+#[tokio::test]
+async fn an_administrator_removes_a_registered_client() {
+    let world = open().await;
+    let client = register(&world, &json!({})).await;
+    world.admin(ask("DELETE", &format!("/clients/{}", client.id()))).await.expect(204);
+    refused(&world.send(client.ask("GET")).await, 401, "invalid_token");
+    refused(&world.send(client.put(&json!({}))).await, 401, "invalid_token");
+}
+
+#[tokio::test]
+async fn there_is_no_registration_unless_it_is_on() {
+    let world = World::new().await;
+    let discovery = world.send(ask("GET", "/.well-known/openid-configuration")).await.json();
+    assert!(discovery["registration_endpoint"].is_null());
+    for (method, path) in [
+        ("POST", PATH),
+        ("GET", "/oauth2/register/a"),
+        ("PUT", "/oauth2/register/a"),
+        ("DELETE", "/oauth2/register/a"),
+    ] {
+        let request =
+            ask(method, path).bearer("symr_x").json(&json!({ "redirect_uris": [CALLBACK] }));
+        world.send(request).await.expect(404);
+    }
+    let invite = ask("POST", "/client-invitations").json(&json!({ "uses": 1, "life": "1d" }));
+    world.admin(invite).await.expect(400);
+}
+
+#[tokio::test]
+async fn registration_without_or_with_a_wrong_expired_or_overused_initial_token() {
+    let world = World::with(on(ClientRegistration::Token)).await;
+    let answer = world.send(registration(&json!({}))).await;
+    refused(&answer, 401, "invalid_token");
+    assert_eq!(answer.headers["www-authenticate"], "Bearer");
+
+    let hour = Duration::from_hours(1);
+    let expired = client_registration::invite(&world.app, 5, hour, now() - hour).await.unwrap();
+    for wrong in ["nonsense", "symt_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", expired.expose()]
+    {
+        let answer = world.send(registration(&json!({})).bearer(wrong)).await;
+        refused(&answer, 401, "invalid_token");
+        assert_eq!(answer.headers["www-authenticate"], "Bearer error=\"invalid_token\"");
+    }
+    let invite = ask("POST", "/client-invitations").json(&json!({ "uses": 2, "life": "1h" }));
+    let invited = world.admin(invite).await.expect(200);
+    let token = invited.text_of("initial_access_token");
+    assert_eq!(invited.text_of("registration_endpoint"), format!("{ORIGIN}{PATH}"));
+    world.issued.lock().unwrap().push(token.clone());
+    // It is no bearer token of anything else, and what is refused costs no use.
+    assert!(!world.access_counts(&token).await);
+    let wrong = registration(&json!({ "redirect_uris": ["javascript:alert(1)"] })).bearer(&token);
+    refused(&world.send(wrong).await, 400, "invalid_redirect_uri");
+    for _ in 0..2 {
+        world.send(registration(&json!({})).bearer(&token)).await.expect(201);
+    }
+    refused(&world.send(registration(&json!({})).bearer(&token)).await, 401, "invalid_token");
+
+    for body in [
+        json!({ "uses": 0, "life": "1h" }),
+        json!({ "uses": 1001, "life": "1h" }),
+        json!({ "uses": 1, "life": "91d" }),
+        json!({ "uses": 1, "life": "0s" }),
+        json!({ "uses": 1, "life": "soon" }),
+    ] {
+        world.admin(ask("POST", "/client-invitations").json(&body)).await.expect(400);
+    }
+}
+
+#[tokio::test]
+async fn one_use_of_an_initial_token_makes_one_client_however_many_ask() {
+    let world = World::with(on(ClientRegistration::Token)).await;
+    let token =
+        client_registration::invite(&world.app, 3, Duration::from_hours(1), now()).await.unwrap();
+    let all = (0..16).map(|_| world.send(registration(&json!({})).bearer(token.expose())));
+    let answers = futures_util::future::join_all(all).await;
+    let made = answers.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(made, 3);
+    for answer in answers.iter().filter(|answer| answer.status != 201) {
+        refused(answer, 401, "invalid_token");
+    }
+}
+
+#[tokio::test]
+async fn somebody_elses_redirect() {
+    let world = open().await;
+    let check = async |uris: Value, application: &str| {
+        let body = json!({ "redirect_uris": uris, "application_type": application });
+        let answer = world.send(ask("POST", PATH).json(&body)).await;
+        refused(&answer, 400, "invalid_redirect_uri");
+    };
+    for uri in [
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "http://theirs.example/in",
+        "http://127.0.0.1.evil.example/",
+        "https://theirs.example/#part",
+        "https://*.theirs.example/in",
+        "https://user@theirs.example/",
+        "https://ours.example\\@evil.example/",
+        "myapp:/in",
+        "//theirs.example/in",
+        "",
+    ] {
+        for application in ["web", "native"] {
+            check(json!([uri]), application).await;
+            check(json!([CALLBACK, uri]), application).await;
+        }
+    }
+    check(json!(["com.example.app:/in"]), "web").await;
+    check(json!([]), "web").await;
+    check(json!("https://theirs.example/in"), "web").await;
+    let none = ask("POST", PATH).json(&json!({ "client_name": "Shop" }));
+    refused(&world.send(none).await, 400, "invalid_redirect_uri");
+    for uri in ["com.example.app:/in", "http://127.0.0.1/in", "https://theirs.example/in"] {
+        let body = json!({ "redirect_uris": [uri], "application_type": "native" });
+        world.send(ask("POST", PATH).json(&body)).await.expect(201);
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_by_member() {
+    let world = open().await;
+    for (more, member) in [
+        (json!({ "grant_types": ["implicit"] }), "grant_types"),
+        (json!({ "grant_types": ["client_credentials"] }), "grant_types"),
+        (json!({ "response_types": ["token"] }), "response_types"),
+        (json!({ "response_types": ["code", "code id_token"] }), "response_types"),
+        (json!({ "response_types": [] }), "response_types"),
+        (json!({ "response_types": "code" }), "response_types"),
+        (json!({ "grant_types": ["refresh_token"], "response_types": ["code"] }), "response_types"),
+        (
+            json!({ "token_endpoint_auth_method": "client_secret_jwt" }),
+            "token_endpoint_auth_method",
+        ),
+        (json!({ "token_endpoint_auth_method": "private_key_jwt" }), "token_endpoint_auth_method"),
+        (
+            json!({ "token_endpoint_auth_method": "none", "jwks_uri": "https://a.example/" }),
+            "jwks_uri",
+        ),
+        (json!({ "jwks_uri": "file:///etc/passwd" }), "jwks_uri"),
+        (json!({ "jwks": { "keys": [{ "kty": "oct", "k": "AAAA" }] } }), "jwks"),
+        (json!({ "id_token_signed_response_alg": "none" }), "id_token_signed_response_alg"),
+        (json!({ "id_token_signed_response_alg": "HS256" }), "id_token_signed_response_alg"),
+        (json!({ "userinfo_signed_response_alg": "none" }), "userinfo_signed_response_alg"),
+        (json!({ "request_object_signing_alg": "none" }), "request_object_signing_alg"),
+        (
+            json!({ "id_token_encrypted_response_alg": "RSA-OAEP" }),
+            "id_token_encrypted_response_alg",
+        ),
+        (json!({ "require_signed_request_object": true }), "require_signed_request_object"),
+        (json!({ "subject_type": "none" }), "subject_type"),
+        (json!({ "scope": "openid admin" }), "scope"),
+        (json!({ "scope": ["openid"] }), "scope"),
+        (json!({ "default_max_age": -1 }), "default_max_age"),
+        (json!({ "default_max_age": "soon" }), "default_max_age"),
+        (json!({ "client_name": "bank\u{202e}knab" }), "client_name"),
+        (json!({ "client_name": "x".repeat(200) }), "client_name"),
+        (json!({ "client_name#ko\n": "x" }), "client_name"),
+        (json!({ "policy_uri": "javascript:alert(1)" }), "policy_uri"),
+        (json!({ "tos_uri": "http://theirs.example/" }), "tos_uri"),
+        (json!({ "contacts": vec!["x"; 17] }), "contacts"),
+        (json!({ "application_type": "toy" }), "application_type"),
+        (json!({ "backchannel_logout_uri": "file:///x" }), "backchannel_logout_uri"),
+        (json!({ "frontchannel_logout_uri": "https://evil.example/" }), "frontchannel_logout_uri"),
+        (json!({ "post_logout_redirect_uris": ["javascript:x"] }), "post_logout_redirect_uris"),
+        (json!({ "dpop_bound_access_tokens": "yes" }), "dpop_bound_access_tokens"),
+    ] {
+        let answer = world.send(registration(&more)).await;
+        refused(&answer, 400, "invalid_client_metadata");
+        let told = answer.text_of("error_description");
+        assert!(told.starts_with(&format!("{member}: ")), "{more}: {told}");
+    }
+    // Several at once, each by its name.
+    let several = json!({ "default_max_age": -1, "tos_uri": 1, "contacts": [""] });
+    let told = world.send(registration(&several)).await.text_of("error_description");
+    for member in ["default_max_age", "tos_uri", "contacts"] {
+        assert!(told.contains(&format!("{member}: ")), "{told}");
+    }
+    // What is null or empty is not there.
+    let empty = json!({ "client_name": null, "tos_uri": "", "jwks": null });
+    let client = register(&world, &empty).await;
+    assert!(client.0["client_name"].is_null() && client.0["tos_uri"].is_null());
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_metadata() {
+    let world = open().await;
+    let many: Vec<_> = (0..300).map(|n| format!("https://theirs.example/{n}")).collect();
+    let long = format!("{{\"redirect_uris\":[\"{CALLBACK}\"],\"x\":\"{}\"}}", "x".repeat(70_000));
+    let deep = format!("{{\"x\":{}1{}}}", "[".repeat(1000), "]".repeat(1000));
+    let members: Vec<_> = (0..100).map(|n| format!("\"m{n}\":1")).collect();
+    let members = format!("{{{}}}", members.join(","));
+    let twice =
+        format!("{{\"redirect_uris\":[\"{CALLBACK}\"],\"redirect_uris\":[\"{CALLBACK}\"]}}");
+    for body in ["", "[]", "null", "\"x\"", "{", &long, &deep, &members, &twice] {
+        let request = ask("POST", PATH).header("content-type", "application/json");
+        let answer = world.send(request.raw(body.to_owned())).await;
+        refused(&answer, 400, "invalid_client_metadata");
+    }
+    let answer = world.send(ask("POST", PATH).json(&json!({ "redirect_uris": many }))).await;
+    refused(&answer, 400, "invalid_redirect_uri");
+    let form = ask("POST", PATH).form(&[("redirect_uris", CALLBACK)]);
+    refused(&world.send(form).await, 400, "invalid_client_metadata");
+}
+
+#[tokio::test]
+async fn privilege_growth_by_registration() {
+    let world = open().await;
+    let wants = json!({
+        "id": "symbolon", "client_id": "symbolon", "kind": "resource", "first_party": true,
+        "audiences": [ORIGIN], "exchange_audiences": [ORIGIN], "origins": ["https://evil.example"],
+        "browser": { "cart": "write" }, "declared": true, "pkce_required": false,
+        "scopes": ["admin"], "token_type": "JWT", "token_endpoint_audience": true,
+        "client_secret": "chosen-by-the-client-itself-0123456789",
+    });
+    let client = register(&world, &wants).await;
+    assert!(client.id().starts_with("dyn-") && client.text("client_secret").starts_with("symc_"));
+    let shown = world.admin(ask("GET", &format!("/clients/{}", client.id()))).await.json();
+    assert_eq!((&shown["kind"], &shown["first_party"]), (&json!("confidential"), &json!(false)));
+    assert_eq!(shown["audiences"], json!(["https://api.example"]));
+    for nothing in ["exchange_audiences", "origins"] {
+        assert_eq!(shown[nothing], json!([]), "{nothing}");
+    }
+    assert_eq!((&shown["pkce_required"], &shown["declared"]), (&json!(true), &json!(false)));
+    assert_eq!((&shown["scopes"], &shown["browser"]), (&json!(["cart"]), &json!({})));
+
+    // Nothing that takes trust is open to it.
+    let basic = client.basic();
+    let password =
+        json!({ "username": "user", "password": crate::world::PASSWORD, "deliver": "token" });
+    let login = ask("POST", "/api/v1/login").basic(&basic).json(&password);
+    world.send(login).await.expect(403);
+    world.send(ask("POST", "/api/v1/sessions").basic(&basic).json(&json!({}))).await.expect(403);
+    let question = ask("POST", "/follow").basic(&basic).json(&json!({}));
+    assert!([400, 403].contains(&world.send(question).await.status.as_u16()));
+    let cookie = world.cookie("user").await;
+    let about = ask("POST", "/oauth2/introspect").basic(&basic).form(&[("token", &*cookie)]);
+    assert_eq!(world.send(about).await.expect(200).json(), json!({ "active": false }));
+    for grant in ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"] {
+        let form = [("grant_type", grant), ("subject_token", "x")];
+        let answer = world.send(ask("POST", "/oauth2/token").basic(&basic).form(&form)).await;
+        refused(&answer, 400, "unauthorized_client");
+    }
+    // Consent is asked, whatever it says; and again for more.
+    for scope in ["openid", "openid cart"] {
+        asked(&world, &client.id(), &cookie, scope).await.expect(200);
+    }
+    // Growing afterwards is as far away.
+    let more = json!({ "first_party": true, "kind": "resource", "scope": "openid admin" });
+    refused(&world.send(client.put(&more)).await, 400, "invalid_client_metadata");
+    let more = json!({ "first_party": true, "kind": "resource", "audiences": [ORIGIN] });
+    world.send(client.put(&more)).await.expect(200);
+    let after = world.admin(ask("GET", &format!("/clients/{}", client.id()))).await.json();
+    assert_eq!((&after["first_party"], &after["audiences"]), (&json!(false), &shown["audiences"]));
+}
+
+#[tokio::test]
+async fn another_clients_registration_token() {
+    let world = open().await;
+    let (own, other) = (register(&world, &json!({})).await, register(&world, &json!({})).await);
+    world.add_client("web", "confidential", json!({})).await;
+    for id in
+        [own.id(), "web".to_owned(), "symbolon".to_owned(), "nobody".to_owned(), "%00".to_owned()]
+    {
+        let path = format!("{PATH}/{id}");
+        let body = json!({ "client_id": id, "redirect_uris": ["https://evil.example/"] });
+        for token in
+            [other.token(), other.text("client_secret"), own.text("client_secret"), "x".to_owned()]
+        {
+            for request in [ask("GET", &path), ask("PUT", &path).json(&body), ask("DELETE", &path)]
+            {
+                refused(&world.send(request.bearer(&token)).await, 401, "invalid_token");
+            }
+        }
+        for request in [ask("GET", &path), ask("PUT", &path).json(&body), ask("DELETE", &path)] {
+            refused(&world.send(request).await, 401, "invalid_token");
+        }
+    }
+    // One is in the path, the other in the body.
+    let mixed = own.put(&json!({ "client_id": other.id() }));
+    refused(&world.send(mixed).await, 400, "invalid_client_metadata");
+    world.send(own.ask("GET")).await.expect(200);
+    world.send(other.ask("GET")).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_client_replaces_all_of_its_metadata() {
+    let world = open().await;
+    let first = json!({ "client_name": "Old", "tos_uri": "https://theirs.example/terms" });
+    let client = register(&world, &first).await;
+    let now = world.send(client.put(&json!({ "client_name": "New" }))).await.expect(200).json();
+    assert_eq!(now["client_name"], "New");
+    assert!(now["tos_uri"].is_null(), "what is left out is gone");
+    assert!(now["client_secret"].is_null(), "its secret stays, and was told");
+    assert_eq!(now["client_id_issued_at"], client.0["client_id_issued_at"]);
+    logged_in(&world, &client, "openid").await;
+    for wrong in [
+        json!({ "client_id": null }),
+        json!({ "client_secret": "symc_guess" }),
+        json!({ "registration_access_token": "symr_mine" }),
+        json!({ "registration_client_uri": "https://evil.example/" }),
+        json!({ "client_secret_expires_at": 0 }),
+        json!({ "client_id_issued_at": 0 }),
+    ] {
+        refused(&world.send(client.put(&wrong)).await, 400, "invalid_client_metadata");
+    }
+    let own = json!({ "client_secret": client.text("client_secret") });
+    world.send(client.put(&own)).await.expect(200);
+    // It becomes public, and its secret is void; then it keeps a secret again, which is another one.
+    world.send(client.put(&json!({ "token_endpoint_auth_method": "none" }))).await.expect(200);
+    let about = ask("POST", "/oauth2/introspect").form(&[("token", "x")]);
+    refused(&world.send(about.basic(&client.basic())).await, 401, "invalid_client");
+    let again = world.send(client.put(&json!({}))).await.expect(200).json();
+    let (id, secret) = (client.id(), again["client_secret"].as_str().unwrap().to_owned());
+    assert_ne!(secret, client.text("client_secret"));
+    let about = ask("POST", "/oauth2/introspect").form(&[("token", "x")]);
+    world.send(about.basic(&(id, secret))).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_client_proves_itself_as_it_registered() {
+    let world = open().await;
+    let key = Key::new();
+    let jwks = json!({ "keys": [key.named("1")] });
+    let about = [("token", "x")];
+    let post = |client: &Registered| {
+        let (id, secret) = client.basic();
+        let form = [("client_id", &*id), ("client_secret", &*secret), about[0]];
+        ask("POST", "/oauth2/introspect").form(&form)
+    };
+    let basic =
+        |client: &Registered| ask("POST", "/oauth2/introspect").basic(&client.basic()).form(&about);
+    let signed = |client: &Registered| {
+        let assertion = key.assertion(&client.id(), "1", &json!({}));
+        let form = [
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("client_assertion", &*assertion),
+            about[0],
+        ];
+        ask("POST", "/oauth2/introspect").form(&form)
+    };
+    // Keys beside a secret are for what the client signs, not for who it is.
+    let method = "token_endpoint_auth_method";
+    let by_basic = register(&world, &json!({ method: "client_secret_basic", "jwks": jwks })).await;
+    let by_post = register(&world, &json!({ method: "client_secret_post" })).await;
+    let by_key = register(&world, &json!({ method: "private_key_jwt", "jwks": jwks })).await;
+    assert!(by_key.0["client_secret"].is_null());
+    world.send(basic(&by_basic)).await.expect(200);
+    world.send(post(&by_post)).await.expect(200);
+    world.send(signed(&by_key)).await.expect(200);
+    for wrong in [post(&by_basic), signed(&by_basic), basic(&by_post), signed(&by_post)] {
+        refused(&world.send(wrong).await, 401, "invalid_client");
+    }
+    let pinned = json!({
+        method: "private_key_jwt", "jwks": jwks, "token_endpoint_auth_signing_alg": "EdDSA",
+    });
+    let pinned = register(&world, &pinned).await;
+    refused(&world.send(signed(&pinned)).await, 401, "invalid_client");
+}
+
+#[tokio::test]
+async fn ssrf_by_registration() {
+    let world = open().await;
+    let inside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    inside.set_nonblocking(true).unwrap();
+    let port = inside.local_addr().unwrap().port();
+    let key = Key::new();
+    for host in ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"] {
+        let uri = format!("http://{host}:{port}/jwks");
+        let wants = json!({
+            "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": uri,
+            "backchannel_logout_uri": uri, "sector_identifier_uri": uri, "logo_uri": null,
+            "request_uris": [uri],
+        });
+        let client = register(&world, &wants).await;
+        let assertion = key.assertion(&client.id(), "1", &json!({}));
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("client_assertion", &*assertion),
+        ];
+        let answer = world.send(ask("POST", "/oauth2/token").form(&form)).await;
+        refused(&answer, 503, "temporarily_unavailable");
+    }
+    let nobody = inside.accept().map(drop).map_err(|error| error.kind());
+    assert_eq!(nobody, Err(ErrorKind::WouldBlock), "something inside was asked");
+}
+
+#[tokio::test]
+async fn registrations_are_bounded() {
+    let world = World::with(|config| {
+        on(ClientRegistration::Open)(config);
+        config.client_registration.clients_max = 2;
+        let burst = 6;
+        let every = Duration::from_hours(1);
+        config.limits.client_registrations_per_address = Quota { burst, every };
+    })
+    .await;
+    // Clients of an administrator do not count.
+    world.add_client("web", "confidential", json!({})).await;
+    let first = register(&world, &json!({})).await;
+    register(&world, &json!({})).await;
+    let full = world.send(registration(&json!({}))).await;
+    refused(&full, 503, "temporarily_unavailable");
+    assert!(full.headers.contains_key("retry-after"));
+    world.send(first.ask("DELETE")).await.expect(204);
+    register(&world, &json!({})).await;
+    // From one address there are so many tries, whatever becomes of them; from others there are more.
+    world.send(registration(&json!({ "scope": 1 }))).await.expect(400);
+    let limited = world.send(registration(&json!({}))).await;
+    refused(&limited, 429, "temporarily_unavailable");
+    assert!(limited.headers.contains_key("retry-after"));
+    let elsewhere = registration(&json!({})).at_address([192, 0, 2, 1].into());
+    refused(&world.send(elsewhere).await, 503, "temporarily_unavailable");
+}
+
+/// Sends a request some reads later, so that it meets others at every step.
+async fn later(world: &World, reads: usize, request: Ask) -> Answer {
+    for _ in 0..reads {
+        world.app.store.clients().await.unwrap();
+    }
+    world.send(request).await
+}
+
+#[tokio::test]
+async fn put_after_delete_never_revives() {
+    let world = open().await;
+    let (mut before, mut after) = (0, 0);
+    for round in 0..crate::races().div_ceil(10) {
+        let client = register(&world, &json!({})).await;
+        let named = |name: &str| client.put(&json!({ "client_name": name }));
+        let (put, put_too, gone, gone_too) = tokio::join!(
+            later(&world, round % 8, named("One")),
+            later(&world, round % 3, named("Two")),
+            later(&world, (round / 2) % 6, client.ask("DELETE")),
+            later(&world, (round / 2) % 5, client.ask("DELETE")),
+        );
+        let removed = [&gone, &gone_too].into_iter().filter(|answer| answer.status == 204).count();
+        assert_eq!(removed, 1, "{gone:?} {gone_too:?}");
+        for answer in [put, put_too] {
+            if answer.status == 200 {
+                before += 1;
+            } else {
+                refused(&answer, 401, "invalid_token");
+                after += 1;
+            }
+        }
+        refused(&world.send(client.put(&json!({}))).await, 401, "invalid_token");
+        assert!(world.app.client(&client.id().parse().unwrap()).is_none(), "it is back");
+    }
+    assert!(before > 0 && after > 0, "{before} before, {after} after: no race was run");
+}
+
+#[tokio::test]
+async fn a_change_brings_no_old_secret_back() {
+    let world = open().await;
+    let client = register(&world, &json!({})).await;
+    for round in 0..crate::races().div_ceil(10) {
+        let name = json!({ "client_name": format!("Round {round}") });
+        let rotate = ask("POST", &format!("/clients/{}/secret", client.id())).json(&json!({}));
+        let (put, rotated) =
+            tokio::join!(later(&world, round % 4, client.put(&name)), world.admin(rotate));
+        put.expect(200);
+        let secret = rotated.expect(200).text_of("client_secret");
+        world.issued.lock().unwrap().push(secret.clone());
+        let about = ask("POST", "/oauth2/introspect").form(&[("token", "x")]);
+        world.send(about.basic(&(client.id(), secret))).await.expect(200);
+        let shown = world.send(client.ask("GET")).await.expect(200);
+        assert_eq!(shown.text_of("client_name"), format!("Round {round}"));
+    }
+}
+
+#[tokio::test]
+async fn another_client_of_the_same_name_asks_anew() {
+    let world = open().await;
+    let client = register(&world, &json!({})).await;
+    logged_in(&world, &client, "openid").await;
+    let cookie = world.cookie("user").await;
+    asked(&world, &client.id(), &cookie, "openid").await.expect(303);
+    world.send(client.ask("DELETE")).await.expect(204);
+    let user = world.app.store.user_by_name(&"user".parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(world.app.store.allowed(user.id).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_age_that_is_registered_counts_where_the_request_says_none() {
+    let world = open().await;
+    let client = register(&world, &json!({ "default_max_age": 0 })).await;
+    let cookie = world.cookie("user").await;
+    let to_login = asked(&world, &client.id(), &cookie, "openid").await.expect(303);
+    assert!(to_login.location().starts_with("/login?"), "{to_login:?}");
+}
+
+#[tokio::test]
+async fn declared_clients_that_the_file_has_otherwise_by_now_are_shown() {
+    let folder = crate::store::Folder::new();
+    let file = folder.0.join("clients.toml");
+    let write = |toml: &str| std::fs::write(&file, toml).unwrap();
+    write(
+        "[client.same]\nkind = 'public'\n[client.other]\nkind = 'public'\n[client.gone]\nkind = 'public'\n",
+    );
+    let world = World::with(|config| {
+        let flags = [
+            ("data_dir", config.data_dir.display().to_string()),
+            ("public_url", ORIGIN.to_owned()),
+            ("password.memory_kib", "8".to_owned()),
+            ("password.iterations", "1".to_owned()),
+        ];
+        let flags = flags.map(|(key, value)| (key.to_owned(), value));
+        *config = symbolon::config::read(Some(&file), &[], &flags).unwrap();
+    })
+    .await;
+    world.add_client("web", "confidential", json!({})).await;
+    let drift = async || {
+        let list = world.admin(ask("GET", "/clients")).await.expect(200).json();
+        let of = |item: &Value| {
+            Some((item["id"].as_str()?.to_owned(), item["drift"].as_str()?.to_owned()))
+        };
+        list.as_array().unwrap().iter().filter_map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(drift().await, []);
+    write(
+        "[client.same]\nkind = 'public'\n[client.other]\nkind = 'public'\nname = 'Other'\n[client.new]\nkind = 'public'\n",
+    );
+    let expected = [
+        ("gone", "gone from the configuration"),
+        ("new", "new in the configuration"),
+        ("other", "changed in the configuration"),
+    ];
+    assert_eq!(drift().await, expected.map(|(id, how)| (id.to_owned(), how.to_owned())));
+    let shown = world.admin(ask("GET", "/clients/other")).await.expect(200);
+    assert_eq!(shown.text_of("drift"), "changed in the configuration");
+    write("[client.same]\nkind = 'toy'\n");
+    assert!(drift().await.iter().all(|(_, how)| how == "the configuration has mistakes"));
+    assert_eq!(drift().await.len(), 4);
+}
