@@ -1,7 +1,7 @@
 //! The one check of a client's metadata, whoever brings it: the configuration, the command line, or the client itself.
 //! Each value was parsed into its type; here is what depends on several of them, and how much there may be.
 
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use super::{About, AuthMethod, Client, ClientKind};
@@ -47,7 +47,7 @@ impl Client {
     ///
     /// ```
     /// use symbolon_core::client::Client;
-    /// let read = |json: serde_json::Value| Client::read(json.as_object().cloned().unwrap_or_default());
+    /// let read = |json: serde_json::Value| Client::read(&json.as_object().cloned().unwrap_or_default());
     /// assert!(read(serde_json::json!({ "id": "shop", "kind": "public" })).is_ok());
     ///
     /// let faults = read(serde_json::json!({ "id": "shop", "kind": 1, "redirect_uris": ["javascript:alert(1)"] }));
@@ -57,10 +57,10 @@ impl Client {
     ///
     /// # Errors
     /// Everything that is wrong, by member.
-    pub fn read(members: Map<String, Value>) -> Result<Self, Vec<Fault>> {
-        match serde_json::from_value::<Self>(Value::Object(members.clone())) {
+    pub fn read(members: &Map<String, Value>) -> Result<Self, Vec<Fault>> {
+        match Self::deserialize(members) {
             Ok(client) => client.check().map(|()| client),
-            Err(error) => Err(faults_of(&members, &error)),
+            Err(error) => Err(faults_of(members, &error)),
         }
     }
 

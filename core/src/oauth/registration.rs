@@ -10,7 +10,7 @@
 //!
 //! let policy = Policy::default();
 //! let json = br#"{"redirect_uris": ["https://shop.example/in"], "client_name": "Shop", "mood": "good"}"#;
-//! let shop = client("dyn-1".parse()?, json, &policy)?;
+//! let shop = client(&"dyn-1".parse()?, json, &policy)?;
 //! let told = metadata(&shop);
 //! assert_eq!(told["token_endpoint_auth_method"], "client_secret_basic");
 //! assert_eq!(told["grant_types"], serde_json::json!(["authorization_code"]));
@@ -138,7 +138,7 @@ const NAME_IN: &str = "client_name#";
 ///
 /// # Errors
 /// [`Refused`], with everything that is wrong.
-pub fn client(id: ClientId, json: &[u8], policy: &Policy) -> Result<Client, Refused> {
+pub fn client(id: &ClientId, json: &[u8], policy: &Policy) -> Result<Client, Refused> {
     let asked = members(json)?;
     if let Some(name) = LACKING.iter().find(|name| asked.get(**name).is_some_and(is_wanted)) {
         return Err(Refused::one(name, "this server does not do that"));
@@ -168,7 +168,7 @@ pub fn client(id: ClientId, json: &[u8], policy: &Policy) -> Result<Client, Refu
     own.entry("grant_types").or_insert_with(|| json!([GrantType::AuthorizationCode]));
     own.entry("token_endpoint_auth_method")
         .or_insert_with(|| AuthMethod::ClientSecretBasic.as_str().into());
-    let client = Client::read(own).map_err(|faults| Refused::of(&in_their_words(faults)))?;
+    let client = Client::read(&own).map_err(|faults| Refused::of(&in_their_words(faults)))?;
     let scopes = scopes(asked.get("scope"), policy)?;
     check_grants(&client, &asked, policy)?;
     Ok(Client {
@@ -206,7 +206,7 @@ pub fn update(old: &Client, json: &[u8], policy: &Policy) -> Result<Client, Refu
             return Err(Refused::one("client_secret", "it is another than the client's"));
         }
     }
-    let new = client(old.id.clone(), json, policy)?;
+    let new = client(&old.id, json, policy)?;
     Ok(Client {
         secret: old.secret.filter(|_| new.keeps_secret()),
         registration: old.registration,

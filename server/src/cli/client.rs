@@ -235,7 +235,7 @@ fn checked(new: &NewClient) -> Result<Value, Exit> {
         body["jwks"] = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
     }
     let members = body.as_object().cloned().unwrap_or_default();
-    Client::read(members).map(|_| body).map_err(|faults| {
+    Client::read(&members).map(|_| body).map_err(|faults| {
         let fix = "see `symbolon client add --help`";
         let causes = faults.iter().map(|Fault { field, why }| format!("{field}: {why}"));
         Exit::several(2, "invalid_client_settings", causes, fix)

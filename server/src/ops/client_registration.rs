@@ -87,7 +87,7 @@ pub async fn register(
             return Err(Refused::Token);
         }
     }
-    let asked = registration::client(ClientId::random(&mut Os), json, &settings.policy())?;
+    let asked = registration::client(&ClientId::random(&mut Os), json, &settings.policy())?;
     let secret = asked.keeps_secret().then(|| new_secret(&mut Os));
     let token = new_token("symr_");
     let client = Client {

@@ -241,14 +241,14 @@ async fn what_cannot_be_registered() {
 }
 
 /// A client's own server, whose keys can be changed. It counts who asks.
-struct Site {
-    address: SocketAddr,
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
     jwks: Arc<Mutex<Value>>,
     asked: Arc<AtomicUsize>,
 }
 
 impl Site {
-    async fn new(jwks: Value) -> Self {
+    pub(crate) async fn new(jwks: Value) -> Self {
         let jwks = Arc::new(Mutex::new(jwks));
         let asked = Arc::new(AtomicUsize::new(0));
         let (keys, count) = (Arc::clone(&jwks), Arc::clone(&asked));

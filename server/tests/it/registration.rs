@@ -11,6 +11,7 @@ use symbolon::{
 use symbolon_core::limit::Quota;
 
 use crate::{
+    assertion::Site,
     keys::{ASSERTION_TYPE, Key},
     oauth::{VERIFIER, s256, sent},
     world::{Answer, Ask, ORIGIN, World, ask},
@@ -558,6 +559,31 @@ async fn a_client_proves_itself_as_it_registered() {
     });
     let pinned = register(&world, &pinned).await;
     refused(&world.send(signed(&pinned)).await, 401, "invalid_client");
+}
+
+#[tokio::test]
+async fn keys_from_where_a_client_registered_them() {
+    let (key, thief) = (Key::new(), Key::new());
+    let site = Site::new(json!({ "keys": [key.named("1")] })).await;
+    let world = World::with(|config| {
+        on(ClientRegistration::Open)(config);
+        config.outbound.allowed_networks = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await;
+    let uri = format!("http://{}/jwks", site.address);
+    let wants = json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": uri });
+    let client = register(&world, &wants).await;
+    let about = |key: &Key| {
+        let assertion = key.assertion(&client.id(), "1", &json!({}));
+        let form = [
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("client_assertion", &*assertion),
+            ("token", "x"),
+        ];
+        ask("POST", "/oauth2/introspect").form(&form)
+    };
+    world.send(about(&key)).await.expect(200);
+    refused(&world.send(about(&thief)).await, 401, "invalid_client");
 }
 
 #[tokio::test]

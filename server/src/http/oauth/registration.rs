@@ -36,99 +36,110 @@ pub const PATH: &str = "/oauth2/register";
 pub struct Asked(Bytes);
 
 impl FromRequest<Http> for Asked {
-    type Rejection = Response;
+    type Rejection = Refusal;
 
-    async fn from_request(request: Request, http: &Http) -> Result<Self, Response> {
-        is_on(http).map_err(IntoResponse::into_response)?;
+    async fn from_request(request: Request, http: &Http) -> Result<Self, Refusal> {
+        is_on(http)?;
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
         let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
-        let wrong = |says: &str| refusal(StatusCode::BAD_REQUEST, INVALID_METADATA, says);
         if !essence.eq_ignore_ascii_case("application/json") {
-            return Err(wrong("send JSON"));
+            return Err(Refusal::Unreadable("send JSON"));
         }
         match Bytes::from_request(request, http).await {
             Ok(bytes) if bytes.len() <= METADATA_BYTES_MAX => Ok(Self(bytes)),
-            _ => Err(wrong("the metadata cannot be read, or is too long")),
+            _ => Err(Refusal::Unreadable("the metadata cannot be read, or is too long")),
         }
     }
 }
 
 /// `POST /oauth2/register`.
+///
+/// # Errors
+/// [`Refusal`].
 pub async fn register(
     State(http): State<Http>,
     headers: HeaderMap,
     caller: Caller,
     Asked(json): Asked,
-) -> Response {
+) -> Result<Response, Refusal> {
     let token = bearer(&headers);
     let address = caller.device.address;
     let done =
         client_registration::register(&http.app, &json, token.as_ref(), address, now()).await;
-    match done {
-        Ok(registered) => (StatusCode::CREATED, told(&http, &registered)).into_response(),
-        Err(refused) => refuse(refused, token.is_some()),
-    }
+    let registered = done.map_err(|why| Refusal::No { why, presented: token.is_some() })?;
+    Ok((StatusCode::CREATED, told(&http, &registered)).into_response())
 }
 
 /// `GET /oauth2/register/{client_id}`.
+///
+/// # Errors
+/// [`Refusal`].
 pub async fn show(
     State(http): State<Http>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Response {
-    if let Err(off) = is_on(&http) {
-        return off.into_response();
-    }
-    let (id, token) = match named(&id, &headers) {
-        Ok(named) => named,
-        Err(refused) => return refused,
-    };
-    match client_registration::load(&http.app, &id, &token) {
-        Ok(client) => {
-            let client = Client::clone(&client);
-            told(&http, &Registered { client, secret: None, token }).into_response()
-        }
-        Err(refused) => refuse(refused, true),
-    }
+) -> Result<Response, Refusal> {
+    is_on(&http)?;
+    let (id, token) = named(&id, &headers)?;
+    let client = client_registration::load(&http.app, &id, &token)?;
+    let client = Client::clone(&client);
+    Ok(told(&http, &Registered { client, secret: None, token }).into_response())
 }
 
 /// `PUT /oauth2/register/{client_id}`.
+///
+/// # Errors
+/// [`Refusal`].
 pub async fn update(
     State(http): State<Http>,
     Path(id): Path<String>,
     headers: HeaderMap,
     caller: Caller,
     Asked(json): Asked,
-) -> Response {
-    let (id, token) = match named(&id, &headers) {
-        Ok(named) => named,
-        Err(refused) => return refused,
-    };
+) -> Result<Response, Refusal> {
+    let (id, token) = named(&id, &headers)?;
     let address = caller.device.address;
-    match client_registration::update(&http.app, &id, token, &json, address, now()).await {
-        Ok(registered) => told(&http, &registered).into_response(),
-        Err(refused) => refuse(refused, true),
-    }
+    let registered =
+        client_registration::update(&http.app, &id, token, &json, address, now()).await?;
+    Ok(told(&http, &registered).into_response())
 }
 
 /// `DELETE /oauth2/register/{client_id}`.
+///
+/// # Errors
+/// [`Refusal`].
 pub async fn remove(
     State(http): State<Http>,
     Path(id): Path<String>,
     headers: HeaderMap,
     caller: Caller,
-) -> Response {
-    if let Err(off) = is_on(&http) {
-        return off.into_response();
-    }
-    let (id, token) = match named(&id, &headers) {
-        Ok(named) => named,
-        Err(refused) => return refused,
-    };
+) -> Result<Response, Refusal> {
+    is_on(&http)?;
+    let (id, token) = named(&id, &headers)?;
     let address = caller.device.address;
-    match client_registration::remove(&http.app, &id, &token, address, now()).await {
-        Ok(()) => (StatusCode::NO_CONTENT, NOT_KEPT).into_response(),
-        Err(refused) => refuse(refused, true),
+    client_registration::remove(&http.app, &id, &token, address, now()).await?;
+    Ok((StatusCode::NO_CONTENT, NOT_KEPT).into_response())
+}
+
+/// A refusal on its way out.
+#[derive(Debug)]
+pub enum Refusal {
+    /// There is no registration.
+    Off,
+    /// The body says nothing.
+    Unreadable(&'static str),
+    /// What was asked is not done.
+    No {
+        /// Why.
+        why: Refused,
+        /// Whether a token was presented: who brings none hears of no error in it (RFC 6750, section 3.1).
+        presented: bool,
+    },
+}
+
+impl From<Refused> for Refusal {
+    fn from(why: Refused) -> Self {
+        Self::No { why, presented: true }
     }
 }
 
@@ -139,19 +150,19 @@ const NOT_KEPT: [(header::HeaderName, HeaderValue); 2] = [
     (header::PRAGMA, HeaderValue::from_static("no-cache")),
 ];
 
-fn is_on(http: &Http) -> Result<(), Problem> {
+fn is_on(http: &Http) -> Result<(), Refusal> {
     match http.app.config.client_registration.mode {
-        ClientRegistration::Off => Err(problem::NOT_FOUND.into()),
+        ClientRegistration::Off => Err(Refusal::Off),
         ClientRegistration::Token | ClientRegistration::Open => Ok(()),
     }
 }
 
 /// The client of the path, and the token that is presented for it. A text that is no id is a client that is not there.
-fn named(id: &str, headers: &HeaderMap) -> Result<(ClientId, SecretText), Response> {
+fn named(id: &str, headers: &HeaderMap) -> Result<(ClientId, SecretText), Refusal> {
     let token = bearer(headers);
     let presented = token.is_some();
     let id = id.parse().ok();
-    id.zip(token).ok_or_else(|| refuse(Refused::Token, presented))
+    id.zip(token).ok_or(Refusal::No { why: Refused::Token, presented })
 }
 
 /// The one token of the `Authorization` header (RFC 6750, section 2.1).
@@ -182,32 +193,42 @@ fn told(http: &Http, registered: &Registered) -> impl IntoResponse {
     (NOT_KEPT, Json(all))
 }
 
-fn refuse(refused: Refused, presented: bool) -> Response {
-    match refused {
-        Refused::Token => {
-            let says = "the token is missing, or is none for this";
-            let mut response = refusal(StatusCode::UNAUTHORIZED, "invalid_token", says);
-            // Who brings no token hears of no error in it (RFC 6750, section 3.1).
-            let challenge = if presented { "Bearer error=\"invalid_token\"" } else { "Bearer" };
-            let challenge = HeaderValue::from_static(challenge);
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-            response
-        }
-        Refused::Metadata(Metadata::RedirectUri(says)) => {
-            refusal(StatusCode::BAD_REQUEST, "invalid_redirect_uri", &says)
-        }
-        Refused::Metadata(Metadata::Metadata(says)) => {
-            refusal(StatusCode::BAD_REQUEST, INVALID_METADATA, &says)
-        }
-        Refused::Full => later(StatusCode::SERVICE_UNAVAILABLE, 3600),
-        Refused::Limited(limited) => {
-            later(StatusCode::TOO_MANY_REQUESTS, limited.retry_after.as_secs() + 1)
-        }
-        Refused::Unavailable(error) => {
-            let secs = Problem::from(error).retry_after_secs().unwrap_or(1);
-            later(StatusCode::SERVICE_UNAVAILABLE, secs)
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (why, presented) = match self {
+            Self::Off => return Problem::from(problem::NOT_FOUND).into_response(),
+            Self::Unreadable(says) => {
+                return refusal(StatusCode::BAD_REQUEST, INVALID_METADATA, says);
+            }
+            Self::No { why, presented } => (why, presented),
+        };
+        match why {
+            Refused::Token => invalid_token(presented),
+            Refused::Metadata(Metadata::RedirectUri(says)) => {
+                refusal(StatusCode::BAD_REQUEST, "invalid_redirect_uri", &says)
+            }
+            Refused::Metadata(Metadata::Metadata(says)) => {
+                refusal(StatusCode::BAD_REQUEST, INVALID_METADATA, &says)
+            }
+            Refused::Full => later(StatusCode::SERVICE_UNAVAILABLE, 3600),
+            Refused::Limited(limited) => {
+                later(StatusCode::TOO_MANY_REQUESTS, limited.retry_after.as_secs() + 1)
+            }
+            Refused::Unavailable(error) => {
+                let secs = Problem::from(error).retry_after_secs().unwrap_or(1);
+                later(StatusCode::SERVICE_UNAVAILABLE, secs)
+            }
         }
     }
+}
+
+fn invalid_token(presented: bool) -> Response {
+    let says = "the token is missing, or is none for this";
+    let mut response = refusal(StatusCode::UNAUTHORIZED, "invalid_token", says);
+    let challenge = if presented { "Bearer error=\"invalid_token\"" } else { "Bearer" };
+    let challenge = HeaderValue::from_static(challenge);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
 }
 
 fn later(status: StatusCode, retry_after_secs: u64) -> Response {
