@@ -165,8 +165,11 @@ fn refused(why: &dyn fmt::Display) -> Unproven {
     Unproven::Invalid
 }
 
-/// The wall clock: proofs say when they were made.
-#[expect(clippy::disallowed_methods, reason = "where the guard judges the age of proofs")]
+/// The wall clock: proofs and logins say when they were made.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where the guard judges the age of proofs and logins"
+)]
 pub(crate) fn now() -> Time {
     let since =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

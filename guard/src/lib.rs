@@ -110,12 +110,14 @@ mod link;
 pub mod proven;
 #[cfg(feature = "remote")]
 pub mod remote;
+mod step_up;
 pub mod testing;
 
 pub use admit::{CSRF_HEADER, Carried, Half, Rules, admit};
 pub use error::Refusal;
 pub use identity::{Claims, Identity};
 pub use layer::{Guard, Guarded, Require, Required};
+pub use step_up::StepUp;
 // The types of `remote::Settings` and `follow::Settings` that an application has to name.
 pub use symbolon_core::{client::ClientId, secret::SecretText, token::TokenType};
 

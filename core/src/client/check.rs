@@ -8,6 +8,7 @@ use super::{About, AuthMethod, Client, ClientKind};
 use crate::{
     data::KEY_BYTES_MAX,
     oauth::{grant::GrantType, uri::RedirectUri},
+    subject,
 };
 
 /// The most values of one list.
@@ -43,11 +44,11 @@ pub fn faults_text(faults: &[Fault]) -> String {
 }
 
 impl Client {
-    /// Reads a client from JSON, and checks it.
+    /// Reads a client from JSON, and [checks](Self::check) it.
     ///
     /// ```
     /// use symbolon_core::client::Client;
-    /// let read = |json: serde_json::Value| Client::read(&json.as_object().cloned().unwrap_or_default());
+    /// let read = |json: serde_json::Value| Client::read(&json.as_object().cloned().unwrap_or_default(), None);
     /// assert!(read(serde_json::json!({ "id": "shop", "kind": "public" })).is_ok());
     ///
     /// let faults = read(serde_json::json!({ "id": "shop", "kind": 1, "redirect_uris": ["javascript:alert(1)"] }));
@@ -57,19 +58,22 @@ impl Client {
     ///
     /// # Errors
     /// Everything that is wrong, by member.
-    pub fn read(members: &Map<String, Value>) -> Result<Self, Vec<Fault>> {
+    pub fn read(members: &Map<String, Value>, issuer: Option<&str>) -> Result<Self, Vec<Fault>> {
         match Self::deserialize(members) {
-            Ok(client) => client.check().map(|()| client),
+            Ok(client) => client.check(issuer).map(|()| client),
             Err(error) => Err(faults_of(members, &error)),
         }
     }
 
-    /// Whether it can be as it is.
+    /// Whether it can be as it is, at the server of this issuer, where that is known.
     ///
     /// # Errors
     /// Everything that is wrong, by member.
-    pub fn check(&self) -> Result<(), Vec<Fault>> {
+    pub fn check(&self, issuer: Option<&str>) -> Result<(), Vec<Fault>> {
         let mut faults = Vec::new();
+        if let Err(why) = subject::check(self, issuer.unwrap_or_default()) {
+            faults.push(Fault::new("subject_type", why.to_string()));
+        }
         self.check_proof(&mut faults);
         self.check_uris(&mut faults);
         self.check_sizes(&mut faults);

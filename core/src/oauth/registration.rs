@@ -79,7 +79,7 @@ impl Refused {
 }
 
 /// Members that are called the same here.
-const SAME: [&str; 16] = [
+const SAME: [&str; 18] = [
     "redirect_uris",
     "post_logout_redirect_uris",
     "backchannel_logout_uri",
@@ -96,6 +96,8 @@ const SAME: [&str; 16] = [
     "token_endpoint_auth_signing_alg",
     "jwks",
     "jwks_uri",
+    "subject_type",
+    "sector_identifier_uri",
 ];
 
 /// Members that have another name here: theirs, and ours.
@@ -168,7 +170,7 @@ pub fn client(id: &ClientId, json: &[u8], policy: &Policy) -> Result<Client, Ref
     own.entry("grant_types").or_insert_with(|| json!([GrantType::AuthorizationCode]));
     own.entry("token_endpoint_auth_method")
         .or_insert_with(|| AuthMethod::ClientSecretBasic.as_str().into());
-    let client = Client::read(&own).map_err(|faults| Refused::of(&in_their_words(faults)))?;
+    let client = Client::read(&own, None).map_err(|faults| Refused::of(&in_their_words(faults)))?;
     let scopes = scopes(asked.get("scope"), policy)?;
     check_grants(&client, &asked, policy)?;
     Ok(Client {
@@ -296,9 +298,6 @@ fn check_grants(
     if by_code && client.redirect_uris.is_empty() {
         return Err(Refused::one("redirect_uris", "who gets codes has at least one"));
     }
-    if asked.get("subject_type").is_some_and(|kind| kind != "public") {
-        return Err(Refused::one("subject_type", "it is none that subject_types_supported lists"));
-    }
     Ok(())
 }
 
@@ -318,7 +317,6 @@ pub fn metadata(client: &Client) -> Map<String, Value> {
     let by_code = client.may_use(GrantType::AuthorizationCode);
     let responses: &[&str] = if by_code { &["code"] } else { &[] };
     told.insert("response_types".to_owned(), json!(responses));
-    told.insert("subject_type".to_owned(), "public".into());
     let scope: Vec<&str> =
         STANDARD.into_iter().chain(client.scopes.iter().map(Scope::as_str)).collect();
     told.insert("scope".to_owned(), scope.join(" ").into());

@@ -103,6 +103,15 @@ pub(super) struct NewClient {
     /// The `typ` of its access tokens: at+jwt or JWT
     #[arg(long, default_value = "at+jwt")]
     token_type: String,
+    /// Whether whoever holds an access token can read it: jwt, or opaque
+    #[arg(long, default_value = "jwt")]
+    access_token_format: String,
+    /// Whether other clients know a user by the same id: public, or pairwise
+    #[arg(long, default_value = "public")]
+    subject_type: String,
+    /// For pairwise: the URL of a list of its redirect URIs, if they are of several hosts
+    #[arg(long)]
+    sector_identifier_uri: Option<String>,
     /// The one way in which it proves who it is: client_secret_basic, client_secret_post, private_key_jwt or none
     #[arg(long)]
     token_endpoint_auth_method: Option<String>,
@@ -235,7 +244,7 @@ fn checked(new: &NewClient) -> Result<Value, Exit> {
         body["jwks"] = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
     }
     let members = body.as_object().cloned().unwrap_or_default();
-    Client::read(&members).map(|_| body).map_err(|faults| {
+    Client::read(&members, None).map(|_| body).map_err(|faults| {
         let fix = "see `symbolon client add --help`";
         let causes = faults.iter().map(|Fault { field, why }| format!("{field}: {why}"));
         Exit::several(2, "invalid_client_settings", causes, fix)

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use symbolon_core::client::{About, Client, ClientId, ClientKind, Fault, SecretDigest};
+use symbolon_core::{
+    client::{About, Client, ClientId, ClientKind, Fault, SecretDigest},
+    subject::SubjectType,
+};
 
 use super::{
     Config, ConfigError, Limits, Listen, Log, Origin, PasswordSettings, PublicUrl, ReadFile,
@@ -62,6 +65,12 @@ fn config<'n>(
         .as_ref()
         .zip(listen.as_ref())
         .and_then(|(top, listen)| top.public_url.clone().or_else(|| assumed_url(reader, listen)));
+    if let (Some(settings), Some(url)) = (&client_registration, &public_url)
+        && settings.audiences.iter().any(|audience| audience == url.issuer())
+    {
+        let cause = "a token for the server itself does what its user can do here";
+        reader.refuse(&["client_registration", "audiences"], cause, "Name your APIs alone.");
+    }
     let mut clients = Vec::new();
     let mut client_brands = BTreeMap::new();
     for name in names {
@@ -259,6 +268,7 @@ fn client(
         // A token for the server itself does what its user can do here: none for others' applications.
         Some(url)
             if settings.audiences.is_empty()
+                && settings.subject_type == SubjectType::Public
                 && (settings.first_party || settings.redirect_uris.is_empty()) =>
         {
             vec![url.issuer().to_owned()]
@@ -290,6 +300,9 @@ fn client(
         id_token_algorithm: settings.id_token_algorithm,
         userinfo_algorithm: settings.userinfo_algorithm,
         token_type: settings.token_type,
+        access_token_format: settings.access_token_format,
+        subject_type: settings.subject_type,
+        sector_identifier_uri: settings.sector_identifier_uri,
         token_endpoint_auth_method: settings.token_endpoint_auth_method,
         token_endpoint_auth_signing_alg: settings.token_endpoint_auth_signing_alg,
         jwks: settings.jwks,
@@ -301,7 +314,7 @@ fn client(
         declared: true,
         ..Client::new(id.ok()?, settings.kind)
     };
-    if let Err(faults) = client.check() {
+    if let Err(faults) = client.check(public_url.map(PublicUrl::issuer)) {
         for Fault { field, why } in faults {
             let key: Vec<&str> = at.iter().copied().chain(field.split('.')).collect();
             reader.refuse(&key, why, "`symbolon config reference` says what can stand there.");

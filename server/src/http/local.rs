@@ -280,7 +280,8 @@ fn client_json(client: &Client, drift: &[(Client, &str)]) -> Value {
 }
 
 async fn add_client(State(app): Shared, Json(members): Json<Map<String, Value>>) -> Answer {
-    let client = Client::read(&members).map_err(clients::Refused::Settings)?;
+    let issuer = app.config.public_url.issuer();
+    let client = Client::read(&members, Some(issuer)).map_err(clients::Refused::Settings)?;
     let id = client.id.clone();
     let secret = clients::add(&app, client, now()).await?;
     let body = json!({ "client_id": id, "client_secret": secret.as_ref().map(SecretText::expose) });

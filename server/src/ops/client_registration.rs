@@ -88,6 +88,7 @@ pub async fn register(
         }
     }
     let asked = registration::client(&ClientId::random(&mut Os), json, &settings.policy())?;
+    check_sector(app, &asked).await?;
     let secret = asked.keeps_secret().then(|| new_secret(&mut Os));
     let token = new_token("symr_");
     let client = Client {
@@ -111,6 +112,15 @@ pub async fn register(
     app.load_clients().await?;
     clients::make_keys(app, now).await;
     Ok(Registered { client, secret, token })
+}
+
+/// As for every client. Strangers do not hear why: they would learn what this server reaches.
+async fn check_sector(app: &App, client: &Client) -> Result<(), Refused> {
+    clients::check_sector(app, client).await.map_err(|why| {
+        tracing::debug!(%why, "a client that registers itself is in no such sector");
+        let says = "sector_identifier_uri: it is not of a list of all of the redirect_uris";
+        Refused::Metadata(Metadata::Metadata(says.to_owned()))
+    })
 }
 
 /// The client whose registration access token this is. There is no telling a wrong token from a client that is not there
@@ -142,6 +152,7 @@ pub async fn update(
     for _ in 0..TRIES_MAX {
         let old = load(app, id, &token)?;
         let mut client = registration::update(&old, json, &policy)?;
+        check_sector(app, &client).await?;
         let needs = client.keeps_secret() && client.secret.is_none();
         let secret = needs.then(|| new_secret(&mut Os));
         client.secret = client.secret.or(secret.as_ref().map(SecretDigest::of));

@@ -42,16 +42,40 @@ pub enum Refused {
     Unavailable(#[from] Unavailable),
 }
 
+/// The longest list of the redirect URIs of a sector.
+const SECTOR_BYTES_MAX: usize = 64 * 1024;
+
+/// Whether the list of a client's sector has all of its redirect URIs (OpenID Connect Core, section 8.1): only who
+/// controls that host lets a client into its sector.
+///
+/// # Errors
+/// Why not; nothing for strangers.
+pub async fn check_sector(app: &App, client: &Client) -> Result<(), String> {
+    let Some(uri) = &client.sector_identifier_uri else { return Ok(()) };
+    let reply = app.reach.get(uri.as_str(), "application/json", SECTOR_BYTES_MAX).await;
+    let reply = reply.map_err(|error| error.to_string())?;
+    if reply.status != http::StatusCode::OK {
+        return Err(format!("the server answered {}", reply.status));
+    }
+    let listed: Vec<String> = serde_json::from_slice(&reply.body)
+        .map_err(|_| "the server answered no list of URIs".to_owned())?;
+    let missing =
+        client.redirect_uris.iter().any(|uri| !listed.iter().any(|it| it == uri.as_str()));
+    if missing { Err("its list lacks one of the redirect_uris".to_owned()) } else { Ok(()) }
+}
+
 /// Adds a client. One that can keep a secret and brings no keys gets one, told this once.
 ///
 /// # Errors
 /// [`Refused`].
 pub async fn add(app: &App, mut client: Client, now: Time) -> Result<Option<SecretText>, Refused> {
-    client.check().map_err(Refused::Settings)?;
+    client.check(Some(app.config.public_url.issuer())).map_err(Refused::Settings)?;
     let secret = client.keeps_secret().then(|| new_secret(&mut Os));
     client.secret = secret.as_ref().map(SecretDigest::of);
     client.declared = false;
     client.added_at = now;
+    let sector = check_sector(app, &client).await;
+    sector.map_err(|why| Refused::Settings(vec![Fault::new("sector_identifier_uri", why)]))?;
     let id = client.id.clone();
     if app.store.is_ended(&[id.entry()]) {
         return Err(Refused::RemovedLately);

@@ -17,11 +17,11 @@ use crate::{
     world::{Answer, Ask, ORIGIN, World, ask},
 };
 
-const PATH: &str = "/oauth2/register";
-const CALLBACK: &str = "https://theirs.example/in";
+pub(crate) const PATH: &str = "/oauth2/register";
+pub(crate) const CALLBACK: &str = "https://theirs.example/in";
 
 /// A registration that nobody holds up for how often they come.
-fn on(mode: ClientRegistration) -> impl FnOnce(&mut Config) {
+pub(crate) fn on(mode: ClientRegistration) -> impl FnOnce(&mut Config) {
     move |config| {
         let scopes = vec!["cart".parse().unwrap()];
         let audiences = vec!["https://api.example".to_owned()];
@@ -32,36 +32,36 @@ fn on(mode: ClientRegistration) -> impl FnOnce(&mut Config) {
     }
 }
 
-async fn open() -> World {
+pub(crate) async fn open() -> World {
     World::with(on(ClientRegistration::Open)).await
 }
 
 /// What a client is told that has registered itself.
-struct Registered(Value);
+pub(crate) struct Registered(pub(crate) Value);
 
 impl Registered {
-    fn text(&self, member: &str) -> String {
+    pub(crate) fn text(&self, member: &str) -> String {
         self.0[member].as_str().unwrap_or_else(|| panic!("no {member}: {}", self.0)).to_owned()
     }
 
-    fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.text("client_id")
     }
 
-    fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         self.text("registration_access_token")
     }
 
-    fn basic(&self) -> (String, String) {
+    pub(crate) fn basic(&self) -> (String, String) {
         (self.id(), self.text("client_secret"))
     }
 
     /// A request at the place where it is registered.
-    fn ask(&self, method: &str) -> Ask {
+    pub(crate) fn ask(&self, method: &str) -> Ask {
         ask(method, &format!("{PATH}/{}", self.id())).bearer(&self.token())
     }
 
-    fn put(&self, more: &Value) -> Ask {
+    pub(crate) fn put(&self, more: &Value) -> Ask {
         let mut body = json!({ "client_id": self.id(), "redirect_uris": [CALLBACK] });
         extend(&mut body, more);
         self.ask("PUT").json(&body)
@@ -73,18 +73,18 @@ fn extend(object: &mut Value, more: &Value) {
 }
 
 /// A registration with these members besides a redirect URI.
-fn registration(more: &Value) -> Ask {
+pub(crate) fn registration(more: &Value) -> Ask {
     let mut body = json!({ "redirect_uris": [CALLBACK] });
     extend(&mut body, more);
     ask("POST", PATH).json(&body)
 }
 
-async fn register(world: &World, more: &Value) -> Registered {
+pub(crate) async fn register(world: &World, more: &Value) -> Registered {
     Registered(world.send(registration(more)).await.expect(201).json())
 }
 
 #[track_caller]
-fn refused(answer: &Answer, status: u16, error: &str) {
+pub(crate) fn refused(answer: &Answer, status: u16, error: &str) {
     let found = (answer.status.as_u16(), answer.text_of("error"));
     assert_eq!(found, (status, error.to_owned()), "{answer:?}");
     assert_eq!(answer.headers["cache-control"], "no-store");
@@ -98,7 +98,7 @@ fn hidden(answer: &Answer, name: &str) -> String {
 }
 
 /// The consent page of a client.
-async fn asked(world: &World, id: &str, cookie: &str, scope: &str) -> Answer {
+pub(crate) async fn asked(world: &World, id: &str, cookie: &str, scope: &str) -> Answer {
     let challenge = s256(VERIFIER);
     let query = [
         ("response_type", "code"),
@@ -114,7 +114,7 @@ async fn asked(world: &World, id: &str, cookie: &str, scope: &str) -> Answer {
 }
 
 /// The tokens that a client gets, after its user has allowed it.
-async fn logged_in(world: &World, client: &Registered, scope: &str) -> Answer {
+pub(crate) async fn logged_in(world: &World, client: &Registered, scope: &str) -> Answer {
     let cookie = world.cookie("user").await;
     let page = asked(world, &client.id(), &cookie, scope).await.expect(200);
     let (csrf, request) = (hidden(&page, "csrf_token"), hidden(&page, "request"));
@@ -199,15 +199,6 @@ async fn a_client_registers_itself_logs_somebody_in_and_removes_itself() {
         refused(&world.send(client.ask(method)).await, 401, "invalid_token");
     }
     asked(&world, &client.id(), &cookie, "openid").await.expect(400);
-}
-
-#[tokio::test]
-async fn an_administrator_removes_a_registered_client() {
-    let world = open().await;
-    let client = register(&world, &json!({})).await;
-    world.admin(ask("DELETE", &format!("/clients/{}", client.id()))).await.expect(204);
-    refused(&world.send(client.ask("GET")).await, 401, "invalid_token");
-    refused(&world.send(client.put(&json!({}))).await, 401, "invalid_token");
 }
 
 #[tokio::test]
@@ -458,110 +449,6 @@ async fn privilege_growth_by_registration() {
 }
 
 #[tokio::test]
-async fn another_clients_registration_token() {
-    let world = open().await;
-    let (own, other) = (register(&world, &json!({})).await, register(&world, &json!({})).await);
-    world.add_client("web", "confidential", json!({})).await;
-    for id in
-        [own.id(), "web".to_owned(), "symbolon".to_owned(), "nobody".to_owned(), "%00".to_owned()]
-    {
-        let path = format!("{PATH}/{id}");
-        let body = json!({ "client_id": id, "redirect_uris": ["https://evil.example/"] });
-        for token in
-            [other.token(), other.text("client_secret"), own.text("client_secret"), "x".to_owned()]
-        {
-            for request in [ask("GET", &path), ask("PUT", &path).json(&body), ask("DELETE", &path)]
-            {
-                refused(&world.send(request.bearer(&token)).await, 401, "invalid_token");
-            }
-        }
-        for request in [ask("GET", &path), ask("PUT", &path).json(&body), ask("DELETE", &path)] {
-            refused(&world.send(request).await, 401, "invalid_token");
-        }
-    }
-    // One is in the path, the other in the body.
-    let mixed = own.put(&json!({ "client_id": other.id() }));
-    refused(&world.send(mixed).await, 400, "invalid_client_metadata");
-    world.send(own.ask("GET")).await.expect(200);
-    world.send(other.ask("GET")).await.expect(200);
-}
-
-#[tokio::test]
-async fn a_client_replaces_all_of_its_metadata() {
-    let world = open().await;
-    let first = json!({ "client_name": "Old", "tos_uri": "https://theirs.example/terms" });
-    let client = register(&world, &first).await;
-    let now = world.send(client.put(&json!({ "client_name": "New" }))).await.expect(200).json();
-    assert_eq!(now["client_name"], "New");
-    assert!(now["tos_uri"].is_null(), "what is left out is gone");
-    assert!(now["client_secret"].is_null(), "its secret stays, and was told");
-    assert_eq!(now["client_id_issued_at"], client.0["client_id_issued_at"]);
-    logged_in(&world, &client, "openid").await;
-    for wrong in [
-        json!({ "client_id": null }),
-        json!({ "client_secret": "symc_guess" }),
-        json!({ "registration_access_token": "symr_mine" }),
-        json!({ "registration_client_uri": "https://evil.example/" }),
-        json!({ "client_secret_expires_at": 0 }),
-        json!({ "client_id_issued_at": 0 }),
-    ] {
-        refused(&world.send(client.put(&wrong)).await, 400, "invalid_client_metadata");
-    }
-    let own = json!({ "client_secret": client.text("client_secret") });
-    world.send(client.put(&own)).await.expect(200);
-    // It becomes public, and its secret is void; then it keeps a secret again, which is another one.
-    world.send(client.put(&json!({ "token_endpoint_auth_method": "none" }))).await.expect(200);
-    let about = ask("POST", "/oauth2/introspect").form(&[("token", "x")]);
-    refused(&world.send(about.basic(&client.basic())).await, 401, "invalid_client");
-    let again = world.send(client.put(&json!({}))).await.expect(200).json();
-    let (id, secret) = (client.id(), again["client_secret"].as_str().unwrap().to_owned());
-    assert_ne!(secret, client.text("client_secret"));
-    let about = ask("POST", "/oauth2/introspect").form(&[("token", "x")]);
-    world.send(about.basic(&(id, secret))).await.expect(200);
-}
-
-#[tokio::test]
-async fn a_client_proves_itself_as_it_registered() {
-    let world = open().await;
-    let key = Key::new();
-    let jwks = json!({ "keys": [key.named("1")] });
-    let about = [("token", "x")];
-    let post = |client: &Registered| {
-        let (id, secret) = client.basic();
-        let form = [("client_id", &*id), ("client_secret", &*secret), about[0]];
-        ask("POST", "/oauth2/introspect").form(&form)
-    };
-    let basic =
-        |client: &Registered| ask("POST", "/oauth2/introspect").basic(&client.basic()).form(&about);
-    let signed = |client: &Registered| {
-        let assertion = key.assertion(&client.id(), "1", &json!({}));
-        let form = [
-            ("client_assertion_type", ASSERTION_TYPE),
-            ("client_assertion", &*assertion),
-            about[0],
-        ];
-        ask("POST", "/oauth2/introspect").form(&form)
-    };
-    // Keys beside a secret are for what the client signs, not for who it is.
-    let method = "token_endpoint_auth_method";
-    let by_basic = register(&world, &json!({ method: "client_secret_basic", "jwks": jwks })).await;
-    let by_post = register(&world, &json!({ method: "client_secret_post" })).await;
-    let by_key = register(&world, &json!({ method: "private_key_jwt", "jwks": jwks })).await;
-    assert!(by_key.0["client_secret"].is_null());
-    world.send(basic(&by_basic)).await.expect(200);
-    world.send(post(&by_post)).await.expect(200);
-    world.send(signed(&by_key)).await.expect(200);
-    for wrong in [post(&by_basic), signed(&by_basic), basic(&by_post), signed(&by_post)] {
-        refused(&world.send(wrong).await, 401, "invalid_client");
-    }
-    let pinned = json!({
-        method: "private_key_jwt", "jwks": jwks, "token_endpoint_auth_signing_alg": "EdDSA",
-    });
-    let pinned = register(&world, &pinned).await;
-    refused(&world.send(signed(&pinned)).await, 401, "invalid_client");
-}
-
-#[tokio::test]
 async fn keys_from_where_a_client_registered_them() {
     let (key, thief) = (Key::new(), Key::new());
     let site = Site::new(json!({ "keys": [key.named("1")] })).await;
@@ -587,6 +474,32 @@ async fn keys_from_where_a_client_registered_them() {
 }
 
 #[tokio::test]
+async fn a_sector_lists_the_redirect_uris() {
+    let site = Site::new(json!([CALLBACK, "https://other.example/in"])).await;
+    let world = World::with(|config| {
+        on(ClientRegistration::Open)(config);
+        config.outbound.allowed_networks = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await;
+    let uri = format!("http://{}/jwks", site.address);
+    let wants = |uris: Value| json!({ "subject_type": "pairwise", "sector_identifier_uri": uri, "redirect_uris": uris });
+    let client = register(&world, &wants(json!([CALLBACK, "https://other.example/in"]))).await;
+    assert_eq!(client.0["subject_type"], "pairwise");
+    let third = "https://third.example/in";
+    for uris in [json!([CALLBACK, third]), json!([third])] {
+        let answer = world.send(registration(&wants(uris.clone()))).await;
+        refused(&answer, 400, "invalid_client_metadata");
+        // Nor later.
+        refused(&world.send(client.put(&wants(uris))).await, 400, "invalid_client_metadata");
+    }
+    // Without a list the redirect URIs have one host.
+    let hosts = json!([CALLBACK, "https://other.example/in"]);
+    let two = json!({ "subject_type": "pairwise", "redirect_uris": hosts });
+    refused(&world.send(registration(&two)).await, 400, "invalid_client_metadata");
+    register(&world, &json!({ "subject_type": "pairwise" })).await;
+}
+
+#[tokio::test]
 async fn ssrf_by_registration() {
     let world = open().await;
     let inside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -597,9 +510,14 @@ async fn ssrf_by_registration() {
         let uri = format!("http://{host}:{port}/jwks");
         let wants = json!({
             "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": uri,
-            "backchannel_logout_uri": uri, "sector_identifier_uri": uri, "logo_uri": null,
-            "request_uris": [uri],
+            "backchannel_logout_uri": uri, "logo_uri": null, "request_uris": [uri],
         });
+        let sector = json!({ "subject_type": "pairwise", "sector_identifier_uri": uri });
+        let refusal = world.send(registration(&sector)).await;
+        refused(&refusal, 400, "invalid_client_metadata");
+        // Nobody learns what this server reaches.
+        let says = "sector_identifier_uri: it is not of a list of all of the redirect_uris";
+        assert_eq!(refusal.text_of("error_description"), says);
         let client = register(&world, &wants).await;
         let assertion = key.assertion(&client.id(), "1", &json!({}));
         let form = [
@@ -640,125 +558,4 @@ async fn registrations_are_bounded() {
     assert!(limited.headers.contains_key("retry-after"));
     let elsewhere = registration(&json!({})).at_address([192, 0, 2, 1].into());
     refused(&world.send(elsewhere).await, 503, "temporarily_unavailable");
-}
-
-/// Sends a request some reads later, so that it meets others at every step.
-async fn later(world: &World, reads: usize, request: Ask) -> Answer {
-    for _ in 0..reads {
-        world.app.store.clients().await.unwrap();
-    }
-    world.send(request).await
-}
-
-#[tokio::test]
-async fn put_after_delete_never_revives() {
-    let world = open().await;
-    let (mut before, mut after) = (0, 0);
-    for round in 0..crate::races().div_ceil(10) {
-        let client = register(&world, &json!({})).await;
-        let named = |name: &str| client.put(&json!({ "client_name": name }));
-        let (put, put_too, gone, gone_too) = tokio::join!(
-            later(&world, round % 8, named("One")),
-            later(&world, round % 3, named("Two")),
-            later(&world, (round / 2) % 6, client.ask("DELETE")),
-            later(&world, (round / 2) % 5, client.ask("DELETE")),
-        );
-        let removed = [&gone, &gone_too].into_iter().filter(|answer| answer.status == 204).count();
-        assert_eq!(removed, 1, "{gone:?} {gone_too:?}");
-        for answer in [put, put_too] {
-            if answer.status == 200 {
-                before += 1;
-            } else {
-                refused(&answer, 401, "invalid_token");
-                after += 1;
-            }
-        }
-        refused(&world.send(client.put(&json!({}))).await, 401, "invalid_token");
-        assert!(world.app.client(&client.id().parse().unwrap()).is_none(), "it is back");
-    }
-    assert!(before > 0 && after > 0, "{before} before, {after} after: no race was run");
-}
-
-#[tokio::test]
-async fn a_change_brings_no_old_secret_back() {
-    let world = open().await;
-    let client = register(&world, &json!({})).await;
-    for round in 0..crate::races().div_ceil(10) {
-        let name = json!({ "client_name": format!("Round {round}") });
-        let rotate = ask("POST", &format!("/clients/{}/secret", client.id())).json(&json!({}));
-        let (put, rotated) =
-            tokio::join!(later(&world, round % 4, client.put(&name)), world.admin(rotate));
-        put.expect(200);
-        let secret = rotated.expect(200).text_of("client_secret");
-        world.issued.lock().unwrap().push(secret.clone());
-        let about = ask("POST", "/oauth2/introspect").form(&[("token", "x")]);
-        world.send(about.basic(&(client.id(), secret))).await.expect(200);
-        let shown = world.send(client.ask("GET")).await.expect(200);
-        assert_eq!(shown.text_of("client_name"), format!("Round {round}"));
-    }
-}
-
-#[tokio::test]
-async fn another_client_of_the_same_name_asks_anew() {
-    let world = open().await;
-    let client = register(&world, &json!({})).await;
-    logged_in(&world, &client, "openid").await;
-    let cookie = world.cookie("user").await;
-    asked(&world, &client.id(), &cookie, "openid").await.expect(303);
-    world.send(client.ask("DELETE")).await.expect(204);
-    let user = world.app.store.user_by_name(&"user".parse().unwrap()).await.unwrap().unwrap();
-    assert_eq!(world.app.store.allowed(user.id).await.unwrap(), []);
-}
-
-#[tokio::test]
-async fn an_age_that_is_registered_counts_where_the_request_says_none() {
-    let world = open().await;
-    let client = register(&world, &json!({ "default_max_age": 0 })).await;
-    let cookie = world.cookie("user").await;
-    let to_login = asked(&world, &client.id(), &cookie, "openid").await.expect(303);
-    assert!(to_login.location().starts_with("/login?"), "{to_login:?}");
-}
-
-#[tokio::test]
-async fn declared_clients_that_the_file_has_otherwise_by_now_are_shown() {
-    let folder = crate::store::Folder::new();
-    let file = folder.0.join("clients.toml");
-    let write = |toml: &str| std::fs::write(&file, toml).unwrap();
-    write(
-        "[client.same]\nkind = 'public'\n[client.other]\nkind = 'public'\n[client.gone]\nkind = 'public'\n",
-    );
-    let world = World::with(|config| {
-        let flags = [
-            ("data_dir", config.data_dir.display().to_string()),
-            ("public_url", ORIGIN.to_owned()),
-            ("password.memory_kib", "8".to_owned()),
-            ("password.iterations", "1".to_owned()),
-        ];
-        let flags = flags.map(|(key, value)| (key.to_owned(), value));
-        *config = symbolon::config::read(Some(&file), &[], &flags).unwrap();
-    })
-    .await;
-    world.add_client("web", "confidential", json!({})).await;
-    let drift = async || {
-        let list = world.admin(ask("GET", "/clients")).await.expect(200).json();
-        let of = |item: &Value| {
-            Some((item["id"].as_str()?.to_owned(), item["drift"].as_str()?.to_owned()))
-        };
-        list.as_array().unwrap().iter().filter_map(of).collect::<Vec<_>>()
-    };
-    assert_eq!(drift().await, []);
-    write(
-        "[client.same]\nkind = 'public'\n[client.other]\nkind = 'public'\nname = 'Other'\n[client.new]\nkind = 'public'\n",
-    );
-    let expected = [
-        ("gone", "gone from the configuration"),
-        ("new", "new in the configuration"),
-        ("other", "changed in the configuration"),
-    ];
-    assert_eq!(drift().await, expected.map(|(id, how)| (id.to_owned(), how.to_owned())));
-    let shown = world.admin(ask("GET", "/clients/other")).await.expect(200);
-    assert_eq!(shown.text_of("drift"), "changed in the configuration");
-    write("[client.same]\nkind = 'toy'\n");
-    assert!(drift().await.iter().all(|(_, how)| how == "the configuration has mistakes"));
-    assert_eq!(drift().await.len(), 4);
 }
