@@ -75,7 +75,10 @@ pub async fn add(app: &App, mut client: Client, now: Time) -> Result<Option<Secr
     client.declared = false;
     client.added_at = now;
     let sector = check_sector(app, &client).await;
-    sector.map_err(|why| Refused::Settings(vec![Fault::new("sector_identifier_uri", why)]))?;
+    sector.map_err(|why| {
+        let why = format!("it is not of a list of all of the redirect_uris: {why}");
+        Refused::Settings(vec![Fault::new("sector_identifier_uri", why)])
+    })?;
     let id = client.id.clone();
     if app.store.is_ended(&[id.entry()]) {
         return Err(Refused::RemovedLately);

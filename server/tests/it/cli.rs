@@ -100,7 +100,8 @@ async fn declared_clients_that_the_file_has_otherwise_by_now_are_shown() {
     assert_eq!((&other["drift"], &other["name"]), (&json!(expected[2].1), &json!(null)));
     let check = ["--config", &file.display().to_string(), "config", "check"].map(str::to_owned);
     let data = format!("data_dir={}", at.display());
-    let checked = binary(&[]).args(["--set", &data]).args(check).output().unwrap();
+    let url = "public_url=http://localhost:8080";
+    let checked = binary(&[]).args(["--set", &data, "--set", url]).args(check).output().unwrap();
     let says = String::from_utf8(checked.stderr).unwrap();
     let warned = "warning[client_drift]: client.other: changed in the configuration";
     assert!(says.contains(warned), "{says}");
