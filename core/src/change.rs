@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     audit::Event,
-    client::{Client, ClientId},
+    client::{Client, ClientId, SecretDigest},
     code::{Code, CodeDigest},
     data::Document,
     handle::Name,
@@ -87,9 +87,12 @@ pub enum Write {
     EndDevice(CodeDigest),
     /// Inserts a client. Condition: the name is free, otherwise *conflict*.
     AddClient(Box<Client>),
-    /// Replaces a client's row. Condition: it exists, otherwise *gone*.
+    /// Inserts a client that registers itself. Condition: fewer than `most` have, otherwise *conflict*.
+    RegisterClient { client: Box<Client>, most: u32 },
+    /// Replaces a client's row. Conditions: it exists, otherwise *gone*; it is at the version that the client carries,
+    /// otherwise *conflict*.
     SaveClient(Box<Client>),
-    /// Removes a client and ends every live session that was opened for it, and those under them; logs each.
+    /// Removes a client, what users allowed it, and ends every live session that was opened for it, and those under them; logs each.
     /// Condition: it exists, otherwise *gone*.
     RemoveClient(ClientId),
     /// Inserts a key. Condition: its id is new, otherwise *conflict*.
@@ -98,6 +101,10 @@ pub enum Write {
     WithdrawKey(KeyId),
     /// Removes a key that no verifier needs any more.
     RemoveKey(KeyId),
+    /// Inserts an initial access token for registrations, by its digest.
+    AddRegistrationToken { digest: SecretDigest, uses: u32, expires_at: Time },
+    /// Uses one up once. Condition: it is there, has a use left and is not expired, otherwise *gone*.
+    UseRegistrationToken(SecretDigest),
     /// Inserts an invitation by the digest of its code.
     AddInvitation { digest: [u8; 32], expires_at: Time },
     /// Uses an invitation. Condition: it is there and not expired, otherwise *gone*.

@@ -1,22 +1,33 @@
 //! The applications that know Symbolon: OAuth clients (RFC 6749, section 2) and resource servers.
 
+mod about;
+mod check;
+mod method;
+
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 
+pub use self::{
+    about::{About, InvalidLanguage, Language, Name},
+    check::{Fault, LIST_MAX, faults_text},
+    method::{AuthMethod, UnknownMethod},
+};
 use crate::{
+    csrf::Origin,
     id::{EntryId, SessionId, Text, UserId},
     keys::Algorithm,
     logout_uri::{LogoutUri, PostLogoutUri},
     oauth::{
         grant::GrantType,
-        jwk::{InvalidKeys, PublicKeys},
+        jwk::{InvalidKeys, PublicKeys, SignatureAlgorithm},
         uri::{ApplicationType, RedirectUri, Uri},
     },
     scope::{self, Scope},
     secret::{SecretBytes, SecretText, sha256},
+    session::Version,
     subject::{SectorUri, SubjectType},
     time::Time,
     token::{TokenFormat, TokenType},
@@ -37,6 +48,13 @@ pub struct ClientId(Arc<str>);
 pub struct InvalidClientId;
 
 impl ClientId {
+    /// Draws the id of a client that registers itself: 128 random bits, so that no id is ever given twice.
+    pub fn random(rng: &mut impl CryptoRng) -> Self {
+        let bytes = SecretBytes::<16>::random(rng);
+        let hex: String = bytes.expose().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("dyn-{hex}").into())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -246,7 +264,7 @@ pub struct Client {
     pub kind: ClientKind,
     /// What people call it; its id, if it says nothing.
     #[serde(default)]
-    pub name: Option<Box<str>>,
+    pub name: Option<Name>,
     /// Whether it is ours: it may take passwords itself, and no consent is asked for it.
     #[serde(default)]
     pub first_party: bool,
@@ -263,10 +281,10 @@ pub struct Client {
     pub exchange_audiences: Vec<String>,
     /// The exact origins that its pages live on (CORS, handover).
     #[serde(default)]
-    pub origins: Vec<String>,
+    pub origins: Vec<Origin>,
     /// The exact URIs that a browser may be sent back to.
     #[serde(default)]
-    pub redirect_uris: Vec<String>,
+    pub redirect_uris: Vec<RedirectUri>,
     /// The exact URIs that a browser may be sent to after a logout (OpenID Connect RP-Initiated Logout 1.0, section 3.1).
     #[serde(default)]
     pub post_logout_redirect_uris: Vec<PostLogoutUri>,
@@ -291,6 +309,16 @@ pub struct Client {
     /// Whether its authorization requests count only when it has pushed them (RFC 9126).
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
+    /// How old its users' logins may be, in seconds, where a request does not say (OpenID Connect Dynamic Client
+    /// Registration 1.0, section 2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_max_age: Option<u32>,
+    /// Whether it needs `auth_time` in ID tokens. They always have it.
+    #[serde(default)]
+    pub require_auth_time: bool,
+    /// The one algorithm of its request objects. `None`: any that its keys have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_object_signing_alg: Option<SignatureAlgorithm>,
     /// The scopes that it may ask for, besides the [standard](scope::STANDARD) ones.
     #[serde(default)]
     pub scopes: Vec<Scope>,
@@ -318,7 +346,14 @@ pub struct Client {
     /// Whose host is the sector of its pairwise subjects, where its redirect URIs have not one in common (section 8.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sector_identifier_uri: Option<SectorUri>,
-    /// The public keys that it proves itself with (`private_key_jwt`), instead of a secret.
+    /// The one way in which it proves who it is. `None`: any that it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_method: Option<AuthMethod>,
+    /// The one algorithm of its assertions. `None`: any that its keys have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_signing_alg: Option<SignatureAlgorithm>,
+    /// Its public keys: what it signs is its own. Unless it has a secret by its method, it proves itself with them
+    /// (`private_key_jwt`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<ClientJwks>,
     /// Where those keys are, instead.
@@ -334,6 +369,15 @@ pub struct Client {
     /// The keys of its session data that a browser reaches. None unless declared.
     #[serde(default)]
     pub browser: BTreeMap<String, BrowserAccess>,
+    /// What it says of itself: for people, not for decisions.
+    #[serde(default, skip_serializing_if = "About::is_empty")]
+    pub about: About,
+    /// The digest of its registration access token, if it registered itself (RFC 7592). It rests in a column of its own.
+    #[serde(skip)]
+    pub registration: Option<SecretDigest>,
+    /// How often its row was written. Zero while there is none. It rests in a column of its own.
+    #[serde(skip)]
+    pub version: Version,
     /// Whether the configuration file declares it; then only the file changes it.
     #[serde(default)]
     pub declared: bool,
@@ -343,6 +387,53 @@ pub struct Client {
 }
 
 impl Client {
+    /// A client of this kind that may do what every one may, and nothing else.
+    pub fn new(id: ClientId, kind: ClientKind) -> Self {
+        Self {
+            id,
+            kind,
+            name: None,
+            first_party: false,
+            secret: None,
+            audiences: Vec::new(),
+            exchange_audiences: Vec::new(),
+            origins: Vec::new(),
+            redirect_uris: Vec::new(),
+            post_logout_redirect_uris: Vec::new(),
+            backchannel_logout_uri: None,
+            backchannel_logout_session_required: false,
+            frontchannel_logout_uri: None,
+            frontchannel_logout_session_required: false,
+            application_type: ApplicationType::default(),
+            pkce_required: yes(),
+            require_pushed_authorization_requests: false,
+            default_max_age: None,
+            require_auth_time: false,
+            request_object_signing_alg: None,
+            scopes: Vec::new(),
+            grant_types: grant_types(),
+            algorithm: Algorithm::default(),
+            id_token_algorithm: rs256(),
+            userinfo_algorithm: None,
+            token_type: TokenType::default(),
+            access_token_format: TokenFormat::default(),
+            subject_type: SubjectType::default(),
+            sector_identifier_uri: None,
+            token_endpoint_auth_method: None,
+            token_endpoint_auth_signing_alg: None,
+            jwks: None,
+            jwks_uri: None,
+            token_endpoint_audience: false,
+            dpop_bound_access_tokens: false,
+            browser: BTreeMap::new(),
+            about: About::default(),
+            registration: None,
+            version: Version(0),
+            declared: false,
+            added_at: never(),
+        }
+    }
+
     /// The audience of a token, where the request names none or one of the client's own.
     pub fn audience(&self, asked: Option<&str>) -> Option<&str> {
         match asked {
@@ -364,38 +455,58 @@ impl Client {
         })
     }
 
-    /// Whether it proves itself with a key, and so with no secret.
+    /// Whether it has public keys, given or fetched.
     pub const fn has_keys(&self) -> bool {
         self.jwks.is_some() || self.jwks_uri.is_some()
     }
 
-    /// Whether it has one way to prove itself, as its kind needs it: keys in one place, and none for a public client.
-    pub const fn is_consistent(&self) -> bool {
-        let both = self.jwks.is_some() && self.jwks_uri.is_some();
-        let public = matches!(self.kind, ClientKind::Public);
-        !(both || public && self.has_keys())
+    /// Whether it may prove itself in this way.
+    pub fn may_authenticate(&self, method: AuthMethod) -> bool {
+        let can = match method {
+            AuthMethod::None => self.kind == ClientKind::Public,
+            AuthMethod::PrivateKeyJwt => self.has_keys() && !self.keeps_secret(),
+            AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost => self.keeps_secret(),
+        };
+        can && self.token_endpoint_auth_method.is_none_or(|only| only == method)
+    }
+
+    /// Whether it proves itself with a secret: unless it is public, or has keys and says nothing else.
+    pub const fn keeps_secret(&self) -> bool {
+        match self.token_endpoint_auth_method {
+            Some(method) => method.is_secret(),
+            None => !matches!(self.kind, ClientKind::Public) && !self.has_keys(),
+        }
+    }
+
+    /// Whether it registered itself. It then may do what any stranger's client may, and nothing that takes trust.
+    pub const fn is_registered(&self) -> bool {
+        self.registration.is_some()
     }
 
     /// Whether browsers may load its logout URI in a frame: it has the origin of one of its redirect URIs (OpenID Connect
     /// Front-Channel Logout 1.0, section 2).
     pub fn may_be_framed(&self) -> bool {
         let Some(uri) = &self.frontchannel_logout_uri else { return true };
-        let rest = |own: &String| own.strip_prefix(uri.origin()).map(str::to_owned);
-        let mut rests = self.redirect_uris.iter().filter_map(rest);
+        let mut rests =
+            self.redirect_uris.iter().filter_map(|own| own.as_str().strip_prefix(uri.origin()));
         rests.any(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
     }
 
     /// What people call it.
     pub fn title(&self) -> &str {
-        self.name.as_deref().unwrap_or(self.id.as_str())
+        self.name.as_ref().map_or(self.id.as_str(), Name::as_str)
+    }
+
+    /// What people call it who read this language, such as `ko`.
+    pub fn title_in(&self, language: &str) -> &str {
+        self.about.name_in(language).map_or_else(|| self.title(), Name::as_str)
     }
 
     /// Whether a browser may be sent back to this URI.
     pub fn admits_redirect(&self, uri: &str) -> bool {
-        let admits = |own: &String| {
-            RedirectUri::parse(own, self.application_type).is_ok_and(|own| own.admits(uri))
-        };
-        self.redirect_uris.iter().any(|own| own == uri || admits(own))
+        // Only a native app has ports of its own choice.
+        let free = self.application_type == ApplicationType::Native;
+        self.redirect_uris.iter().any(|own| own.as_str() == uri || free && own.admits(uri))
     }
 
     /// The scope of a client that acts for itself: without a wish all of its own. `None` if it asks for more; a login,
@@ -423,6 +534,6 @@ impl Client {
 
     /// Whether pages of this origin belong to the client.
     pub fn owns_origin(&self, origin: &str) -> bool {
-        self.origins.iter().any(|own| own == origin)
+        self.origins.iter().any(|own| own.as_str() == origin)
     }
 }

@@ -14,6 +14,8 @@ use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use subtle::ConstantTimeEq;
 
+use crate::id::Text;
+
 /// Length of a CSRF token in bytes.
 pub const TOKEN_BYTES: usize = 22;
 
@@ -93,6 +95,19 @@ impl FromStr for Origin {
                 .is_ok_and(|port| port != 0 && port != default_port && port.to_string() == text)
         });
         (is_host(host) && port_is_canonical).then(|| Self(text.into())).ok_or(InvalidOrigin)
+    }
+}
+
+impl serde::Serialize for Origin {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Origin {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(text) = Text::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -91,7 +91,7 @@ pub fn sector_of(client: &Client) -> Result<Option<String>, NoSector> {
     let named = client.sector_identifier_uri.as_ref().map(SectorUri::as_str);
     let mut hosts = match named {
         Some(uri) => vec![host_of(uri)],
-        None => client.redirect_uris.iter().map(|uri| host_of(uri)).collect(),
+        None => client.redirect_uris.iter().map(|uri| host_of(uri.as_str())).collect(),
     };
     hosts.sort_unstable();
     hosts.dedup();

@@ -36,6 +36,8 @@ pub struct Quotas {
     pub registration: Quota,
     /// Visitors' sessions that one client opens for one address group.
     pub visitor: Quota,
+    /// Clients that register or change themselves from one address group.
+    pub client: Quota,
 }
 
 /// The table of used quotas.
@@ -90,6 +92,14 @@ impl Attempts {
     /// [`Limited`].
     pub fn registration(&self, address: IpAddr, now: Time) -> Result<(), Limited> {
         self.charge("register", &[], address, self.quotas.registration, now)
+    }
+
+    /// Charges a client that registers or changes itself.
+    ///
+    /// # Errors
+    /// [`Limited`].
+    pub fn client(&self, address: IpAddr, now: Time) -> Result<(), Limited> {
+        self.charge("client", &[], address, self.quotas.client, now)
     }
 
     /// Charges a name that is tried with an invitation.

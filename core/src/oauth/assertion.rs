@@ -35,7 +35,7 @@
 use std::time::Duration;
 
 use super::{
-    jwk::PublicKeys,
+    jwk::{PublicKeys, SignatureAlgorithm},
     jws::{Claims, InvalidJws, Jws},
 };
 use crate::{client::ClientId, time::Time};
@@ -67,6 +67,8 @@ pub struct Rules<'a> {
     pub issuer: &'a str,
     /// For a client that needs it, the URL of the token endpoint as another audience. Read the module's words first.
     pub token_endpoint: Option<&'a str>,
+    /// The one algorithm, where the client has registered one.
+    pub algorithm: Option<SignatureAlgorithm>,
     /// How far clocks may differ.
     pub leeway: Duration,
     /// How far ahead `exp` may lie. Each `jti` is remembered at most so long, plus twice the leeway.
@@ -80,6 +82,7 @@ impl<'a> Rules<'a> {
         Self {
             issuer,
             token_endpoint: None,
+            algorithm: None,
             leeway: Duration::from_secs(30),
             lifetime_max: Duration::from_secs(3600),
         }
@@ -146,6 +149,7 @@ impl<'t> Assertion<'t> {
         rules: &Rules<'_>,
         now: Time,
     ) -> Result<ProvenClient, InvalidAssertion> {
+        self.jws.check_algorithm(rules.algorithm)?;
         let claims = self.jws.verified_by(keys)?;
         rules.check_audience(&claims)?;
         let jti = claims.jti()?.ok_or(InvalidJws::Claims)?;

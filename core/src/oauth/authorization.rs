@@ -210,7 +210,9 @@ impl Request {
             ui_locales: text("ui_locales", "ui_locales is longer than 1024 bytes")?,
             id_token_hint: get("id_token_hint").map(Into::into),
             prompt: Prompt::read(get("prompt").unwrap_or_default())?,
-            max_age: max_age.transpose()?,
+            max_age: max_age
+                .transpose()?
+                .or(client.default_max_age.map(|secs| Duration::from_secs(u64::from(secs)))),
             assurance: assurance.max(stepped_up(get("acr_values"))),
             subjects,
             first_party: client.first_party,

@@ -113,6 +113,15 @@ impl<'t> Jws<'t> {
         if known { Ok(true) } else { Err(InvalidJws::Type) }
     }
 
+    /// Whether it is signed in the one way that is accepted, if there is only one.
+    pub(super) fn check_algorithm(
+        &self,
+        only: Option<SignatureAlgorithm>,
+    ) -> Result<(), InvalidJws> {
+        let accepted = only.is_none_or(|only| only == self.algorithm);
+        if accepted { Ok(()) } else { Err(InvalidJws::Algorithm) }
+    }
+
     /// The claims, once one of these keys has signed them.
     pub(super) fn verified_by(&self, keys: &PublicKeys) -> Result<Claims, InvalidJws> {
         self.check_signature(keys)?;

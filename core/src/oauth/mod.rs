@@ -15,6 +15,7 @@
 //! | [`dpop`] | a request proves that it has the key of its token | RFC 9449 |
 //! | [`exchange`] | a user's token for one that a service may use on their behalf | RFC 8693 |
 //! | [`once`] | what may be used once | RFC 7523, 9449 |
+//! | [`registration`] | a client that registers itself | RFC 7591, 7592 |
 //! | [`request_object`] | an authorization request that its client signed | RFC 9101 |
 //! | [`grant`] | in exchange for what there are tokens | RFC 6749, 7591 |
 //! | [`pkce`] | the challenge of a request | RFC 7636, 9700 |
@@ -34,6 +35,7 @@ pub mod jws;
 pub mod once;
 pub mod pkce;
 pub mod pushed;
+pub mod registration;
 pub mod request_object;
 pub mod resource;
 pub mod uri;

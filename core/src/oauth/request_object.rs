@@ -30,7 +30,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    jwk::PublicKeys,
+    jwk::{PublicKeys, SignatureAlgorithm},
     jws::{Claims, InvalidJws, Jws},
 };
 use crate::{client::ClientId, time::Time};
@@ -66,6 +66,8 @@ pub enum InvalidRequestObject {
 pub struct Rules<'a> {
     /// The issuer: it must be in `aud`.
     pub issuer: &'a str,
+    /// The one algorithm, where the client has registered one.
+    pub algorithm: Option<SignatureAlgorithm>,
     /// How far clocks may differ.
     pub leeway: Duration,
     /// How far ahead `exp` may lie.
@@ -75,7 +77,12 @@ pub struct Rules<'a> {
 impl<'a> Rules<'a> {
     /// The usual rules: 30 seconds of leeway, lives up to an hour (FAPI 2.0 Message Signing, section 5.3.1).
     pub const fn new(issuer: &'a str) -> Self {
-        Self { issuer, leeway: Duration::from_secs(30), lifetime_max: Duration::from_secs(3600) }
+        Self {
+            issuer,
+            algorithm: None,
+            leeway: Duration::from_secs(30),
+            lifetime_max: Duration::from_secs(3600),
+        }
     }
 }
 
@@ -106,6 +113,7 @@ impl RequestObject {
     ) -> Result<Self, InvalidRequestObject> {
         let jws = Jws::parse(text, REQUEST_BYTES_MAX)?;
         jws.check_type(&["oauth-authz-req+jwt", "JWT"])?;
+        jws.check_algorithm(rules.algorithm)?;
         let claims = jws.verified_by(keys)?;
         let name = client.as_str();
         let other = claims.text("client_id")?.is_some_and(|claimed| claimed != name);

@@ -1,6 +1,8 @@
 //! URIs (RFC 3986), and redirect URIs: where a browser may be sent back to.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
+
+use crate::id::Text;
 
 /// The longest URI that is looked at, in bytes.
 pub const URI_BYTES_MAX: usize = 2048;
@@ -287,6 +289,68 @@ impl RedirectUri {
             Some("") => true,
             Some(port) => port.strip_prefix(':').and_then(port_of).is_some(),
         }
+    }
+}
+
+/// What a client of any kind may register. Whether it is one of this client's kind is looked at with the others
+/// ([`Client::check`](crate::client::Client::check)).
+impl FromStr for RedirectUri {
+    type Err = InvalidUri;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUri> {
+        Self::parse(text, ApplicationType::Native)
+    }
+}
+
+impl serde::Serialize for RedirectUri {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for RedirectUri {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(text) = Text::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The address of a page: `https`, without a user and a fragment. Nothing is fetched from it; people may follow it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(transparent)]
+pub struct PageUri(Box<str>);
+
+/// The text is no address of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is no https URL without user and fragment")]
+pub struct InvalidPageUri;
+
+impl PageUri {
+    /// As it was registered.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whose page it is.
+    pub fn host(&self) -> &str {
+        Uri::parse(&self.0).ok().and_then(|uri| uri.host).unwrap_or_default()
+    }
+}
+
+impl FromStr for PageUri {
+    type Err = InvalidPageUri;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPageUri> {
+        let uri = Uri::parse(text).map_err(|_| InvalidPageUri)?;
+        let fits = uri.scheme == "https" && uri.fragment.is_none();
+        fits.then(|| Self(text.into())).ok_or(InvalidPageUri)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for PageUri {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(text) = Text::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

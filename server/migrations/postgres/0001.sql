@@ -1,6 +1,6 @@
 -- As sqlite/0001.sql, and what many nodes share. Names that are put in order are compared byte by byte, as there.
 -- Times are milliseconds since 1970; ids are 16 bytes. Nothing here lets anybody in: passwords are Argon2id hashes,
--- client secrets and invitation codes are SHA-256 digests, keys are sealed, handles and tokens are not stored at all.
+-- client secrets, registration tokens and invitation codes are SHA-256 digests, keys are sealed, handles and tokens are not stored at all.
 
 CREATE TABLE users (
     id          BYTEA  NOT NULL PRIMARY KEY,
@@ -60,9 +60,18 @@ CREATE TABLE session_data (
 );
 
 CREATE TABLE clients (
-    id       TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-    secret   BYTEA,
-    document TEXT NOT NULL -- JSON
+    id           TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    version      BIGINT NOT NULL,
+    secret       BYTEA,
+    registration BYTEA, -- the digest of its registration access token, if it registered itself
+    document     TEXT   NOT NULL -- JSON
+);
+
+-- Initial access tokens, with which clients register themselves, by the SHA-256 of each.
+CREATE TABLE registration_tokens (
+    digest     BYTEA  NOT NULL PRIMARY KEY,
+    uses       BIGINT NOT NULL, -- how many are left
+    expires_at BIGINT NOT NULL
 );
 
 CREATE TABLE keys (
@@ -135,6 +144,7 @@ CREATE TABLE allowed (
     since   BIGINT NOT NULL,
     PRIMARY KEY (user_id, client)
 );
+CREATE INDEX allowed_to_client ON allowed (client);
 
 CREATE TABLE invitations (
     digest     BYTEA  NOT NULL PRIMARY KEY,

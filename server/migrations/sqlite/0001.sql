@@ -1,5 +1,5 @@
 -- Times are milliseconds since 1970; ids are 16 bytes. Nothing here lets anybody in: passwords are Argon2id hashes,
--- client secrets and invitation codes are SHA-256 digests, keys are sealed, handles and tokens are not stored at all.
+-- client secrets, registration tokens and invitation codes are SHA-256 digests, keys are sealed, handles and tokens are not stored at all.
 
 CREATE TABLE users (
     id          BLOB   NOT NULL PRIMARY KEY,
@@ -59,9 +59,18 @@ CREATE TABLE session_data (
 );
 
 CREATE TABLE clients (
-    id       TEXT NOT NULL PRIMARY KEY,
-    secret   BLOB,
-    document TEXT NOT NULL -- JSON
+    id           TEXT   NOT NULL PRIMARY KEY,
+    version      BIGINT NOT NULL,
+    secret       BLOB,
+    registration BLOB, -- the digest of its registration access token, if it registered itself
+    document     TEXT   NOT NULL -- JSON
+);
+
+-- Initial access tokens, with which clients register themselves, by the SHA-256 of each.
+CREATE TABLE registration_tokens (
+    digest     BLOB   NOT NULL PRIMARY KEY,
+    uses       BIGINT NOT NULL, -- how many are left
+    expires_at BIGINT NOT NULL
 );
 
 CREATE TABLE keys (
@@ -134,6 +143,7 @@ CREATE TABLE allowed (
     since   BIGINT NOT NULL,
     PRIMARY KEY (user_id, client)
 );
+CREATE INDEX allowed_to_client ON allowed (client);
 
 CREATE TABLE invitations (
     digest     BLOB   NOT NULL PRIMARY KEY,

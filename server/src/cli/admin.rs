@@ -10,8 +10,7 @@ use axum::{
     Router,
     http::{Method, StatusCode},
 };
-use clap::{Args, Subcommand, ValueEnum};
-use serde::{Serialize, Serializer};
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use symbolon_core::profile::Profile;
@@ -19,6 +18,7 @@ use symbolon_core::profile::Profile;
 use super::{Arguments, Exit, out};
 use crate::{
     app::{App, StartError},
+    config::{Config, ConfigError},
     listen::{self, CallError},
 };
 
@@ -35,11 +35,11 @@ pub(super) struct Call {
 }
 
 impl Call {
-    fn new(method: Method, path: impl Into<String>, body: Option<Value>) -> Self {
+    pub(super) fn new(method: Method, path: impl Into<String>, body: Option<Value>) -> Self {
         Self { method, path: path.into(), body, columns: &[], pages: None }
     }
 
-    fn list(path: impl Into<String>, columns: &'static [&'static str]) -> Self {
+    pub(super) fn list(path: impl Into<String>, columns: &'static [&'static str]) -> Self {
         Self { columns, ..Self::new(Method::GET, path, None) }
     }
 }
@@ -59,7 +59,7 @@ pub(super) struct Confirming {
 }
 
 impl Call {
-    fn confirmed(mut self, confirming: &Confirming) -> Self {
+    pub(super) fn confirmed(mut self, confirming: &Confirming) -> Self {
         if let Some(within) = &confirming.confirm {
             let sign = if self.path.contains('?') { '&' } else { '?' };
             self.path = format!("{}{sign}confirm={}", self.path, part(within));
@@ -69,7 +69,7 @@ impl Call {
 }
 
 /// A path or query part.
-fn part(text: &str) -> String {
+pub(super) fn part(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -252,152 +252,11 @@ impl TokenCommand {
     }
 }
 
-/// What kind of application a client is.
-#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Kind {
-    /// It cannot keep a secret: a SPA, a mobile app
-    Public,
-    /// It keeps a secret: a web application's server side
-    Confidential,
-    /// It only checks tokens and keeps session data: an API
-    Resource,
-}
-
-/// A client to add. Its members are those of the client that will be stored.
-#[derive(Debug, Args, Serialize)]
-pub(super) struct NewClient {
-    /// The client id
-    id: String,
-    /// What kind of application it is
-    #[arg(long, value_enum)]
-    kind: Kind,
-    /// It is ours: it may take passwords
-    #[arg(long)]
-    first_party: bool,
-    /// An audience of its tokens (repeat for more; the first is the default)
-    #[arg(long = "audience")]
-    audiences: Vec<String>,
-    /// A name of its own as a resource server, whose tokens it may exchange (repeat for more)
-    #[arg(long = "exchange-audience")]
-    exchange_audiences: Vec<String>,
-    /// An exact origin of its pages (repeat for more)
-    #[arg(long = "origin")]
-    origins: Vec<String>,
-    /// An exact redirect URI (repeat for more)
-    #[arg(long = "redirect-uri")]
-    redirect_uris: Vec<String>,
-    /// An exact URI that a browser may be sent to after a logout (repeat for more)
-    #[arg(long = "post-logout-redirect-uri")]
-    post_logout_redirect_uris: Vec<String>,
-    /// Where its server side hears that a session is over
-    #[arg(long)]
-    backchannel_logout_uri: Option<String>,
-    /// What browsers load in a hidden frame when they log out
-    #[arg(long)]
-    frontchannel_logout_uri: Option<String>,
-    /// A scope that it may ask for, besides the standard ones (repeat for more)
-    #[arg(long = "scope")]
-    scopes: Vec<String>,
-    /// A grant that it may use (repeat for more): authorization_code, refresh_token, client_credentials,
-    /// urn:ietf:params:oauth:grant-type:token-exchange, urn:ietf:params:oauth:grant-type:device_code
-    #[arg(long = "grant-type", default_values = ["authorization_code", "refresh_token"])]
-    grant_types: Vec<String>,
-    /// How its access tokens are signed: ES256, EdDSA or RS256
-    #[arg(long, default_value = "ES256")]
-    algorithm: String,
-    /// How its ID tokens are signed: RS256, ES256 or EdDSA
-    #[arg(long, default_value = "RS256")]
-    id_token_algorithm: String,
-    /// How userinfo answers are signed, if they are
-    #[arg(long)]
-    userinfo_algorithm: Option<String>,
-    /// The `typ` of its access tokens: at+jwt or JWT
-    #[arg(long, default_value = "at+jwt")]
-    token_type: String,
-    /// Whether whoever holds an access token can read it: jwt, or opaque
-    #[arg(long, default_value = "jwt")]
-    access_token_format: String,
-    /// Whether other clients know a user by the same id: public, or pairwise
-    #[arg(long, default_value = "public")]
-    subject_type: String,
-    /// For pairwise: the URL of a list of its redirect URIs, if they are of several hosts
-    #[arg(long)]
-    sector_identifier_uri: Option<String>,
-    /// A key of its session data that a browser reaches, as KEY=read or KEY=write (repeat for more)
-    #[arg(long = "browser", value_parser = super::key_value)]
-    #[serde(serialize_with = "as_map")]
-    browser: Vec<(String, String)>,
-}
-
-fn as_map<S: Serializer>(pairs: &[(String, String)], to: S) -> Result<S::Ok, S::Error> {
-    to.collect_map(pairs.iter().map(|(key, value)| (key, value)))
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum ClientCommand {
-    /// Add a client; its secret is printed once
-    Add(Box<NewClient>),
-    /// List clients
-    List,
-    /// Show a client
-    Show {
-        /// The client id
-        id: String,
-    },
-    /// Make a new secret; the old one is void at once
-    RotateSecret {
-        /// The client id
-        id: String,
-    },
-    /// Remove a client; its sessions and tokens are refused from now on
-    Remove {
-        /// The client id
-        id: String,
-        #[command(flatten)]
-        confirm: Confirming,
-    },
-}
-
-impl ClientCommand {
-    pub(super) fn call(&self) -> Result<Call, Exit> {
-        let of = |id: &str, rest: &str| format!("/clients/{}{rest}", part(id));
-        Ok(match self {
-            Self::Add(new) => {
-                let body = json!(new);
-                check_client(&body)?;
-                Call::new(Method::POST, "/clients", Some(body))
-            }
-            Self::List => {
-                Call::list("/clients", &["id", "kind", "first_party", "audiences", "declared"])
-            }
-            Self::Show { id } => Call::new(Method::GET, of(id, ""), None),
-            Self::RotateSecret { id } => Call::new(Method::POST, of(id, "/secret"), None),
-            Self::Remove { id, confirm } => {
-                Call::new(Method::DELETE, of(id, ""), None).confirmed(confirm)
-            }
-        })
-    }
-}
-
 /// Says here what is wrong, in the words of the type that will be stored.
 fn profile(claims: &[String]) -> Result<Profile, Exit> {
     let pairs = claims.iter().map(|claim| claim.split_once('=').unwrap_or((claim, "")));
     Profile::from_pairs(pairs).map_err(|error| {
         Exit::new(2, "invalid_claims", error.to_string(), "see `symbolon user profile --help`")
-    })
-}
-
-/// As [`profile`].
-fn check_client(body: &Value) -> Result<(), Exit> {
-    let parsed = serde_json::from_value::<symbolon_core::client::Client>(body.clone());
-    parsed.map(drop).map_err(|error| {
-        Exit::new(
-            2,
-            "invalid_client_settings",
-            error.to_string(),
-            "see `symbolon client add --help`",
-        )
     })
 }
 
@@ -489,6 +348,21 @@ pub(super) fn run(arguments: &Arguments, call: &Call) -> Result<(), Exit> {
     Err(Exit::refused(status, &body))
 }
 
+/// The declared clients that the running server has otherwise than its configuration says now. Nothing, if no server runs.
+pub(super) fn drift(config: &Config) -> Result<Vec<ConfigError>, Exit> {
+    let socket = config.data_dir.join(listen::SOCKET_NAME);
+    let call = Call::new(Method::GET, "/clients", None);
+    let answer =
+        super::run::block_on(async { Ok(Way::Socket(socket).ask(&call, &call.path).await) })?;
+    let Ok((StatusCode::OK, Value::Array(clients))) = answer else { return Ok(Vec::new()) };
+    let drifted = clients.iter().filter_map(|client| {
+        let (id, drift) = (client["id"].as_str()?, client["drift"].as_str()?);
+        let fix = "Start the server again: declared clients are applied at start.";
+        Some(ConfigError::new("client_drift", drift, fix).at(format!("client.{id}"), None))
+    });
+    Ok(drifted.collect())
+}
+
 /// Adds the further pages of a list, until one is empty.
 async fn rest_of(body: &mut Value, call: &Call, way: &Way) -> Result<(), Exit> {
     let (Some(member), Some(items)) = (call.pages, body.as_array_mut()) else { return Ok(()) };
@@ -532,7 +406,7 @@ impl Way {
 }
 
 /// The admin API on the data folder itself.
-async fn open(config: crate::config::Config) -> Result<Router, Exit> {
+async fn open(config: Config) -> Result<Router, Exit> {
     let folder = config.data_dir.display().to_string();
     if !config.data_dir.is_dir() {
         let fix = "start the server once, or name the folder with --set data_dir=…";

@@ -1,6 +1,7 @@
 //! The command line: noun, then verb.
 
 mod admin;
+mod client;
 mod forward;
 mod out;
 mod run;
@@ -57,7 +58,7 @@ enum Command {
     Token(admin::TokenCommand),
     /// Clients and resource servers
     #[command(subcommand)]
-    Client(admin::ClientCommand),
+    Client(client::ClientCommand),
     /// Keys
     #[command(subcommand)]
     Key(admin::KeyCommand),
@@ -135,6 +136,7 @@ fn config(arguments: &Arguments, command: &ConfigCommand) -> Result<(), Exit> {
                 return Err(Exit::config(&unsafe_settings));
             }
             out::warn(&config.warnings());
+            out::warn(&admin::drift(&config)?);
             out::text("the configuration is fit for serve\n");
         }
     }
@@ -198,6 +200,16 @@ mod tests {
                 "client add shop --kind confidential --origin https://shop.example --browser cart=write",
                 true,
             ),
+            (
+                "client add app --kind public --name App --application-type native --pkce-required --require-par",
+                true,
+            ),
+            (
+                "client add app --kind confidential --pkce-required=false --jwks keys.json --name-in ko=앱",
+                true,
+            ),
+            ("client add app --kind confidential --jwks a --jwks-uri https://a.example/", false),
+            ("client invite --uses 5 --life 1h", true),
             ("client add shop", false),
             ("client rotate-secret shop", true),
             ("key rotate ES256", true),

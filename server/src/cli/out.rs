@@ -24,6 +24,12 @@ impl Exit {
         Self { code: exit, problems: vec![problem] }
     }
 
+    /// Several problems of one kind.
+    pub fn several(exit: u8, code: &str, causes: impl Iterator<Item = String>, fix: &str) -> Self {
+        let problem = |cause| json!({ "code": code, "cause": cause, "fix": fix });
+        Self { code: exit, problems: causes.map(problem).collect() }
+    }
+
     /// What is wrong with the configuration.
     pub fn config(errors: &[ConfigError]) -> Self {
         let problem = |error: &ConfigError| {

@@ -177,6 +177,7 @@ pub(super) fn dev(arguments: &Arguments, dev: &Dev) -> Result<(), Exit> {
     let secret = symbolon_core::client::new_secret(&mut crate::app::Os);
     if let Some(shop) = &shop {
         config.clients.extend(demo::clients(shop, &secret)?);
+        config = config.detached();
     }
     block_on(async {
         let listener = bind(address).await?;

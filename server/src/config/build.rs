@@ -2,26 +2,23 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use symbolon_core::{
-    client::{Client, ClientId, ClientKind, SecretDigest},
-    oauth::uri::ApplicationType,
-    subject::{self, SubjectType},
-    time::Time,
-    token::TokenFormat,
+    client::{About, Client, ClientId, ClientKind, Fault, SecretDigest},
+    subject::SubjectType,
 };
 
 use super::{
     Config, ConfigError, DatabaseUrl, Limits, Listen, Log, Origin, PasswordSettings, PublicUrl,
-    ReadFile, StoreSettings, Timings, claims,
+    ReadFile, SecretSha256, StoreSettings, Timings, claims,
     reader::{Layers, Reader, written},
     secret_from,
     sections::{
-        Brand as BrandSection, Client as ClientSection, Keys, Outbound, Password, Register,
-        Revocation, ScopeWords, StoreSection, Top,
+        About as AboutSection, Brand as BrandSection, Client as ClientSection, Keys, Outbound,
+        Password, Register, RegisterClient, Revocation, ScopeWords, StoreSection, Top,
     },
 };
 use crate::{
@@ -68,11 +65,18 @@ fn config<'n>(
     let store = store(reader, read);
     let outbound = Outbound::read(reader, &["outbound"]);
     let registration = Register::read(reader, &["registration"]);
+    let client_registration = RegisterClient::read(reader, &["client_registration"]);
     let (settings, brand) = brand(reader, &["brand"], None, read).unzip();
     let public_url = top
         .as_ref()
         .zip(listen.as_ref())
         .and_then(|(top, listen)| top.public_url.clone().or_else(|| assumed_url(reader, listen)));
+    if let (Some(settings), Some(url)) = (&client_registration, &public_url)
+        && settings.audiences.iter().any(|audience| audience == url.issuer())
+    {
+        let cause = "a token for the server itself does what its user can do here";
+        reader.refuse(&["client_registration", "audiences"], cause, "Name your APIs alone.");
+    }
     let mut clients = Vec::new();
     let mut client_brands = BTreeMap::new();
     for name in names {
@@ -109,6 +113,7 @@ fn config<'n>(
         store: store?,
         outbound: outbound?,
         registration: registration?.mode,
+        client_registration: client_registration?,
         brand: brand?,
         client_brands,
         clients,
@@ -116,6 +121,7 @@ fn config<'n>(
         claims: claims?,
         log: log?,
         shown: Vec::new(),
+        asked: None,
     })
 }
 
@@ -288,12 +294,12 @@ fn client(
 ) -> Option<Client> {
     let at = ["client", name];
     let settings = ClientSection::read(reader, &at);
+    let about = about(reader, name);
     let id = name.parse::<ClientId>();
     if let Err(why) = &id {
         reader.refuse(&at, why.to_string(), "Name the table otherwise.");
     }
     let settings = settings?;
-    let secret = secret(reader, &at, &settings, read)?;
     let audiences = match public_url {
         // A token for the server itself does what its user can do here: none for others' applications.
         Some(url)
@@ -305,16 +311,14 @@ fn client(
         }
         _ => settings.audiences,
     };
+    let about = about?;
     let client = Client {
-        id: id.ok()?,
-        kind: settings.kind,
-        name: settings.name.map(Into::into),
+        name: settings.name,
         first_party: settings.first_party,
-        secret,
         audiences,
         exchange_audiences: settings.exchange_audiences,
-        origins: settings.origins.into_iter().map(|origin| origin.0).collect(),
-        redirect_uris: settings.redirect_uris.into_iter().map(|uri| uri.0).collect(),
+        origins: settings.origins,
+        redirect_uris: settings.redirect_uris,
         post_logout_redirect_uris: settings.post_logout_redirect_uris,
         backchannel_logout_uri: settings.backchannel_logout_uri,
         backchannel_logout_session_required: settings.backchannel_logout_session_required,
@@ -323,6 +327,9 @@ fn client(
         application_type: settings.application_type,
         pkce_required: settings.pkce_required,
         require_pushed_authorization_requests: settings.require_pushed_authorization_requests,
+        default_max_age: settings.default_max_age,
+        require_auth_time: settings.require_auth_time,
+        request_object_signing_alg: settings.request_object_signing_alg,
         scopes: settings.scopes,
         grant_types: settings.grant_types,
         algorithm: settings.algorithm,
@@ -332,49 +339,58 @@ fn client(
         access_token_format: settings.access_token_format,
         subject_type: settings.subject_type,
         sector_identifier_uri: settings.sector_identifier_uri,
+        token_endpoint_auth_method: settings.token_endpoint_auth_method,
+        token_endpoint_auth_signing_alg: settings.token_endpoint_auth_signing_alg,
         jwks: settings.jwks,
         jwks_uri: settings.jwks_uri,
         token_endpoint_audience: settings.token_endpoint_audience,
         dpop_bound_access_tokens: settings.dpop_bound_access_tokens,
         browser: settings.browser,
+        about,
         declared: true,
-        // The store knows.
-        added_at: Time::from_millis(0),
+        ..Client::new(id.ok()?, settings.kind)
     };
-    if !client.may_be_framed() {
-        let cause = "it has not the scheme, host and port of one of the redirect_uris";
-        let fix = "Give a URI of the application's own pages.";
-        reader.refuse(&join(&at, "frontchannel_logout_uri"), cause, fix);
+    if let Err(faults) = client.check(public_url.map(PublicUrl::issuer)) {
+        for Fault { field, why } in faults {
+            let key: Vec<&str> = at.iter().copied().chain(field.split('.')).collect();
+            reader.refuse(&key, why, "`symbolon config reference` says what can stand there.");
+        }
         return None;
     }
-    let issuer = public_url.map_or("", PublicUrl::issuer);
-    if let Err(why) = subject::check(&client, issuer) {
-        let fix = "Change that, or give it subject_type = \"public\".";
-        reader.refuse(&join(&at, "subject_type"), why.to_string(), fix);
-        return None;
-    }
-    Some(client)
+    let secret =
+        secret(reader, &at, &client, (settings.secret_sha256, settings.secret_file), read)?;
+    Some(Client { secret, ..client })
 }
 
-/// The digest of a client's secret: none for a public client, one for all others.
+/// What a client says of itself.
+fn about(reader: &mut Reader<'_>, name: &str) -> Option<About> {
+    let section = AboutSection::read(reader, &["client", name, "about"])?;
+    Some(About {
+        names: section.names,
+        client_uri: section.client_uri,
+        logo_uri: section.logo_uri,
+        policy_uri: section.policy_uri,
+        tos_uri: section.tos_uri,
+        initiate_login_uri: section.initiate_login_uri,
+        contacts: section.contacts,
+        software_id: section.software_id,
+        software_version: section.software_version,
+    })
+}
+
+/// The digest of the secret of a client that has one, and nothing for all others.
 fn secret(
     reader: &mut Reader<'_>,
     at: &[&str],
-    settings: &ClientSection,
+    client: &Client,
+    given: (Option<SecretSha256>, Option<PathBuf>),
     read: ReadFile<'_>,
 ) -> Option<Option<SecretDigest>> {
-    let public = settings.kind == ClientKind::Public;
-    let keys = keys(reader, at, settings)?;
-    match (&settings.secret_sha256, &settings.secret_file) {
-        (None, None) if public || keys => Some(None),
-        (Some(digest), None) if !public && !keys => Some(Some(digest.0)),
-        (None, Some(path)) if !public && !keys => secret_in(reader, at, path, read).map(Some),
-        (Some(_), Some(_)) if !keys => {
-            let cause = "the secret is given twice";
-            reader.refuse(&join(at, "secret_file"), cause, "Leave secret_sha256 or this away.");
-            None
-        }
-        (None, None) => {
+    let (name, cause, fix) = match (given, client.keeps_secret()) {
+        ((None, None), false) => return Some(None),
+        ((Some(digest), None), true) => return Some(Some(digest.0)),
+        ((None, Some(path)), true) => return secret_in(reader, at, &path, read).map(Some),
+        ((None, None), true) => {
             let error = ConfigError::new(
                 "config_missing",
                 "a client of this kind needs a secret",
@@ -382,32 +398,21 @@ fn secret(
             );
             let key = written(&join(at, "secret_sha256"));
             reader.errors.push(error.at(key, Some(reader.origin(at))));
-            None
+            return None;
         }
-        (Some(_), _) | (_, Some(_)) => {
-            let name = if settings.secret_file.is_some() { "secret_file" } else { "secret_sha256" };
-            let cause = if keys {
-                "a client that proves itself with a key has no secret"
-            } else {
+        ((Some(_), Some(_)), true) => {
+            ("secret_file", "the secret is given twice", "Leave secret_sha256 or this away.")
+        }
+        ((_, file), false) => {
+            let name = if file.is_some() { "secret_file" } else { "secret_sha256" };
+            let cause = if client.kind == ClientKind::Public {
                 "a public client keeps no secret"
+            } else {
+                "a client that proves itself with a key has no secret"
             };
-            reader.refuse(&join(at, name), cause, "Leave it away, or choose another kind.");
-            None
+            (name, cause, "Leave it away, or choose another kind.")
         }
-    }
-}
-
-/// Whether the client proves itself with a key: with those of one place, and no public one.
-fn keys(reader: &mut Reader<'_>, at: &[&str], settings: &ClientSection) -> Option<bool> {
-    let (cause, fix) = match (&settings.jwks, &settings.jwks_uri) {
-        (None, None) => return Some(false),
-        (Some(_), Some(_)) => ("the keys are given twice", "Leave jwks or this away."),
-        _ if settings.kind == ClientKind::Public => {
-            ("a public client keeps no key", "Leave it away, or choose another kind.")
-        }
-        _ => return Some(true),
     };
-    let name = if settings.jwks_uri.is_some() { "jwks_uri" } else { "jwks" };
     reader.refuse(&join(at, name), cause, fix);
     None
 }
@@ -444,39 +449,9 @@ fn check_default_client(reader: &mut Reader<'_>, client: &Client) {
 /// The client that needs no declaration: what has no `client_id` of its own speaks as it.
 fn default_client(id: ClientId, public_url: &PublicUrl) -> Client {
     Client {
-        id,
-        kind: ClientKind::Public,
-        name: None,
         first_party: true,
-        secret: None,
         audiences: vec![public_url.issuer().to_owned()],
-        exchange_audiences: Vec::new(),
-        origins: Vec::new(),
-        redirect_uris: Vec::new(),
-        post_logout_redirect_uris: Vec::new(),
-        backchannel_logout_uri: None,
-        backchannel_logout_session_required: false,
-        frontchannel_logout_uri: None,
-        frontchannel_logout_session_required: false,
-        application_type: ApplicationType::Web,
-        pkce_required: true,
-        require_pushed_authorization_requests: false,
-        scopes: Vec::new(),
-        grant_types: symbolon_core::oauth::grant::GrantType::DEFAULT.into(),
-        algorithm: symbolon_core::keys::Algorithm::default(),
-        id_token_algorithm: symbolon_core::keys::Algorithm::Rs256,
-        userinfo_algorithm: None,
-        token_type: symbolon_core::token::TokenType::default(),
-        access_token_format: TokenFormat::Jwt,
-        subject_type: SubjectType::Public,
-        sector_identifier_uri: None,
-        jwks: None,
-        jwks_uri: None,
-        token_endpoint_audience: false,
-        dpop_bound_access_tokens: false,
-        browser: BTreeMap::new(),
         declared: true,
-        // The store knows.
-        added_at: Time::from_millis(0),
+        ..Client::new(id, ClientKind::Public)
     }
 }

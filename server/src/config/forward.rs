@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
-use symbolon_core::{client::ClientId, secret::SecretText, session::Assurance};
+use symbolon_core::{
+    client::ClientId, csrf::Origin as ExactOrigin, secret::SecretText, session::Assurance,
+};
 use symbolon_guard::{
     cookie::Layout,
     follow::{Dial, Without},
@@ -13,7 +15,7 @@ use super::{
     reader::Reader,
     secret_from,
     section::{Section, Setting, optional, section, table},
-    value::{ExactOrigin, FromValue},
+    value::FromValue,
 };
 use crate::{
     forward::path::{InvalidPath, StrictPath},
@@ -309,7 +311,7 @@ fn config(
 }
 
 fn origins(reader: &mut Reader<'_>, top: &Top) -> Vec<String> {
-    let origins: Vec<String> = top.origins.iter().map(|origin| origin.0.clone()).collect();
+    let origins: Vec<String> = top.origins.iter().map(ExactOrigin::to_string).collect();
     if origins.is_empty() {
         reader.refuse(&["origins"], "there is none", "Name those that browsers see.");
     }

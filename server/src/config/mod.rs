@@ -39,6 +39,7 @@ use symbolon_core::{
     client::{Client, ClientId, SecretDigest},
     limit::LoginQuotas,
     mapped::MappedClaim,
+    oauth::registration::Policy,
     secret::SecretText,
     session::Lifetimes,
 };
@@ -49,7 +50,7 @@ pub use self::{
     error::{ConfigError, Origin},
     reference::reference,
     section::{Section, Setting},
-    sections::{Limits, Listen, Log, Outbound, Revocation, Timings},
+    sections::{Limits, Listen, Log, Outbound, RegisterClient, Revocation, Timings},
     value::{FromValue, Shape, span},
 };
 use crate::{
@@ -86,6 +87,8 @@ pub struct Config {
     pub outbound: Outbound,
     /// Who may make an account.
     pub registration: Registration,
+    /// Who may register a client, and what such clients may have.
+    pub client_registration: RegisterClient,
     /// Whose pages these are.
     pub brand: Brand,
     /// Whose pages a client's users see, where that is not `brand`.
@@ -99,6 +102,15 @@ pub struct Config {
     /// What the server says about itself.
     pub log: Log,
     shown: Vec<Shown>,
+    asked: Option<Asked>,
+}
+
+/// What it takes to read the configuration of this process again.
+#[derive(Debug, Clone)]
+struct Asked {
+    file: Option<PathBuf>,
+    defaults: Vec<(String, String)>,
+    flags: Vec<(String, String)>,
 }
 
 /// One value, for people.
@@ -156,8 +168,15 @@ pub fn read(
     defaults: &[(&str, String)],
     flags: &[(String, String)],
 ) -> Result<Config, Vec<ConfigError>> {
-    let sources = sources(file, "symbolon.toml", defaults, flags)?;
-    Config::load(&sources, &|path| std::fs::read_to_string(path))
+    let defaults = defaults.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    read_as(Asked { file: file.map(Path::to_owned), defaults, flags: flags.to_vec() })
+}
+
+fn read_as(asked: Asked) -> Result<Config, Vec<ConfigError>> {
+    let Asked { file, defaults, flags } = &asked;
+    let sources = sources(file.as_deref(), "symbolon.toml", defaults, flags)?;
+    let config = Config::load(&sources, &|path| std::fs::read_to_string(path))?;
+    Ok(Config { asked: Some(asked), ..config })
 }
 
 /// The configuration of a forward-auth service, in the same way: of the file that was asked for, or of
@@ -176,11 +195,11 @@ pub fn read_forward(
 fn sources(
     file: Option<&Path>,
     usual: &str,
-    defaults: &[(&str, String)],
+    defaults: &[(String, String)],
     flags: &[(String, String)],
 ) -> Result<Sources, Vec<ConfigError>> {
     Ok(Sources {
-        defaults: defaults.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+        defaults: defaults.to_vec(),
         file: read_file(file, Path::new(usual)).map_err(|error| vec![error])?,
         environment: texts(std::env::vars_os())?,
         flags: flags.to_vec(),
@@ -233,6 +252,20 @@ impl Config {
     /// Everything that is wrong, at once.
     pub fn load(sources: &Sources, read: ReadFile<'_>) -> Result<Self, Vec<ConfigError>> {
         build::build(&mut sources.layers(sections::SECTIONS), read)
+    }
+
+    /// The configuration as it is by now, in the place that this one was read from. `None`: it was read from none.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it by now.
+    pub fn read_again(&self) -> Option<Result<Self, Vec<ConfigError>>> {
+        self.asked.clone().map(read_as)
+    }
+
+    /// The same configuration, which was not read from any place: somebody has changed it since.
+    #[must_use]
+    pub fn detached(self) -> Self {
+        Self { asked: None, ..self }
     }
 
     /// Every setting with its value and its origin, in the order of the reference.
@@ -326,6 +359,30 @@ pub enum Registration {
     Invitation,
     /// Administrators make accounts.
     Closed,
+}
+
+/// Who may register a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientRegistration {
+    /// Nobody: administrators add clients.
+    Off,
+    /// Who has an initial access token.
+    Token,
+    /// Everybody.
+    Open,
+}
+
+impl RegisterClient {
+    /// What such clients may have.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            scopes: self.scopes.clone(),
+            grant_types: self.grant_types.clone(),
+            audiences: self.audiences.clone(),
+            pkce_required: self.pkce_required,
+        }
+    }
 }
 
 /// Which header tells the caller's address.
@@ -442,6 +499,7 @@ impl Limits {
             },
             registration: self.registration_per_address,
             visitor: self.visitors_per_address,
+            client: self.client_registrations_per_address,
         }
     }
 }

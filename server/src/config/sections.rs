@@ -3,22 +3,30 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use symbolon_core::{
-    client::{BrowserAccess, ClientId, ClientJwks, ClientKind, JwksUri},
+    client::{
+        AuthMethod, BrowserAccess, ClientId, ClientJwks, ClientKind, JwksUri, Language, Name,
+    },
+    csrf::Origin,
     keys::Algorithm,
     limit::Quota,
     logout_uri::{LogoutUri, PostLogoutUri},
     mapped::Place,
-    oauth::{grant::GrantType, uri::ApplicationType},
+    oauth::{
+        grant::GrantType,
+        jwk::SignatureAlgorithm,
+        uri::{ApplicationType, PageUri, RedirectUri},
+    },
     scope::Scope,
     subject::{SectorUri, SubjectType},
     token::{TokenFormat, TokenType},
 };
 
 use super::{
-    DatabaseUrl, Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256,
+    ClientRegistration, DatabaseUrl, Forwarded, LogFormat, LogLevel, PublicUrl, Registration,
+    SecretSha256,
     reader::Reader,
     section::{Section, Setting, optional, section, table},
-    value::{ExactOrigin, FromValue, RedirectUri},
+    value::FromValue,
 };
 use crate::{
     listen::Network,
@@ -134,6 +142,9 @@ section! {
         registration_per_address: Quota = r#""20, then 1 per 1m""#;
         /// Visitors' sessions that one client opens for one address (IPv6: /64).
         visitors_per_address: Quota = r#""600, then 1 per 1s""#;
+        /// Clients that register themselves from one address (IPv6: /64), and their changes, whether or not they
+        /// succeed. See `client_registration`.
+        client_registrations_per_address: Quota = r#""20, then 1 per 3m""#;
     }
 
     /// How soon everybody knows of an end: the services that follow the revocation log.
@@ -182,6 +193,23 @@ section! {
         mode: Registration = r#""closed""#;
     }
 
+    /// Clients that register themselves (RFC 7591, OpenID Connect Dynamic Client Registration), and change and remove
+    /// themselves (RFC 7592). Consent is always asked for them, and they are never `first_party`.
+    pub struct RegisterClient {
+        /// `off`: there is no registration. `token`: who has a token of `symbolon client invite`. `open`: everybody.
+        mode: ClientRegistration = r#""off""#;
+        /// The scopes that they may ask for, besides the standard ones.
+        scopes: Vec<Scope> = "[]";
+        /// The grants that they may use.
+        grant_types: Vec<GrantType> = r#"["authorization_code", "refresh_token"]"#;
+        /// Whom their access tokens can be for; the first is the default. By default userinfo alone.
+        audiences: Vec<String> = "[]";
+        /// Whether their authorization requests need a code challenge (PKCE), also where they prove who they are.
+        pkce_required: bool = "true";
+        /// Clients that have registered themselves, at a time.
+        clients_max: u32 = "1000", in "1" ..= "100000";
+    }
+
     /// Whose pages these are. A client can have a `brand` table of its own; what it leaves out is as here.
     pub struct Brand {
         /// The name of the service. `Symbolon` by default.
@@ -200,7 +228,7 @@ section! {
         /// `resource`: an API, which only checks tokens and asks for session data.
         kind: ClientKind;
         /// What people call it, on the page that asks them to allow something. Its id, if nothing is said.
-        name: Option<String>;
+        name: Option<Name>;
         /// Whether it is ours: it may take passwords itself, and no consent is asked for it.
         first_party: bool = "false";
         /// SHA-256 of its secret. The secret itself stands nowhere: make one with `symbolon client add`, or from 32
@@ -215,7 +243,7 @@ section! {
         /// token that is for one of them, a token for one of its `audiences`, to act for the user there.
         exchange_audiences: Vec<String> = "[]";
         /// The origins of its pages, exactly: they may call the API from the browser.
-        origins: Vec<ExactOrigin> = "[]";
+        origins: Vec<Origin> = "[]";
         /// Where a browser may be sent back to, exactly.
         redirect_uris: Vec<RedirectUri> = "[]";
         /// Where a browser may be sent to after a logout, exactly.
@@ -236,6 +264,12 @@ section! {
         pkce_required: bool = "true";
         /// Whether its authorization requests count only when it has pushed them (RFC 9126).
         require_pushed_authorization_requests: bool = "false";
+        /// How old its users' logins may be, in seconds, where a request does not say.
+        default_max_age: Option<u32>;
+        /// Whether it needs `auth_time` in ID tokens, which always have it.
+        require_auth_time: bool = "false";
+        /// The one algorithm of the requests that it signs. Any that its keys have, if nothing is said.
+        request_object_signing_alg: Option<SignatureAlgorithm>;
         /// The scopes that it may ask for, besides the standard ones (`openid`, `profile`, `email`, ...).
         scopes: Vec<Scope> = "[]";
         /// The grants that it may use; a machine that acts for itself uses `client_credentials`, a service that acts for
@@ -259,7 +293,12 @@ section! {
         /// For pairwise ids, if its `redirect_uris` are of several hosts: the URL of a JSON list of them all, whose host
         /// is what counts. Clients with the same host know users by the same ids.
         sector_identifier_uri: Option<SectorUri>;
-        /// The public keys that it proves itself with instead of a secret (`private_key_jwt`), as a JWK set.
+        /// The one way in which it proves who it is. Any that it can, if nothing is said.
+        token_endpoint_auth_method: Option<AuthMethod>;
+        /// The one algorithm of what it signs to prove itself. Any that its keys have, if nothing is said.
+        token_endpoint_auth_signing_alg: Option<SignatureAlgorithm>;
+        /// The public keys that it proves itself with instead of a secret (`private_key_jwt`), as a JWK set. One that
+        /// has a secret by its `token_endpoint_auth_method` signs requests with them.
         jwks: Option<ClientJwks>;
         /// Where its public keys are, instead of `jwks`. They are fetched when they are needed, and again after ten
         /// minutes or when a key is not among them. `[outbound]` says what may be reached.
@@ -271,6 +310,28 @@ section! {
         dpop_bound_access_tokens: bool = "false";
         /// What a browser may do with keys of its session data: none unless declared.
         browser: BTreeMap<String, BrowserAccess>;
+    }
+
+    /// What a client says of itself, for people. Nothing is fetched from these addresses.
+    pub struct About {
+        /// What people call it who read these languages.
+        names: BTreeMap<Language, Name>;
+        /// Its home page.
+        client_uri: Option<PageUri>;
+        /// Its logo. It is shown nowhere: pages load nothing from elsewhere. `brand.logo_file` is for that.
+        logo_uri: Option<PageUri>;
+        /// How it deals with personal data; a link where people allow it something.
+        policy_uri: Option<PageUri>;
+        /// Its terms; a link at the same place.
+        tos_uri: Option<PageUri>;
+        /// Where a login can begin that others want.
+        initiate_login_uri: Option<PageUri>;
+        /// Who is responsible for it.
+        contacts: Vec<Name> = "[]";
+        /// What software it is.
+        software_id: Option<Name>;
+        /// Which version of it.
+        software_version: Option<Name>;
     }
 
     /// A scope of your own, by its name: what the page says that asks people to allow it.
@@ -323,8 +384,10 @@ table! {
     StoreSection at ["store"];
     Outbound at ["outbound"];
     Register at ["registration"];
+    RegisterClient at ["client_registration"];
     Brand at ["brand"];
     Client at ["client", "*"];
+    About at ["client", "*", "about"];
     Brand at ["client", "*", "brand"];
     ScopeWords at ["scope", "*"];
     ClaimSection at ["claim", "*"];

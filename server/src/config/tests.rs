@@ -88,6 +88,7 @@ fn a_whole_file() {
         links = [{{ label = "Privacy", url = "https://shop.example/privacy" }}]
         [client."shop.web"]
         kind = "confidential"
+        application_type = "native"
         secret_file = "/secret"
         audiences = ["https://api.example"]
         origins = ["https://shop.example"]

@@ -4,13 +4,20 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use serde::Deserialize;
 use symbolon_core::{
-    client::{BrowserAccess, ClientId, ClientJwks, ClientKind, InvalidJwksUri, JwksUri},
+    client::{
+        AuthMethod, BrowserAccess, ClientId, ClientJwks, ClientKind, InvalidJwksUri, JwksUri,
+        Language, Name,
+    },
     csrf::Origin,
     keys::Algorithm,
     limit::Quota,
     logout_uri::{LogoutUri, PostLogoutUri},
     mapped::Place,
-    oauth::{grant::GrantType, jwk::InvalidKeys, uri::ApplicationType},
+    oauth::{
+        grant::GrantType,
+        jwk::{InvalidKeys, SignatureAlgorithm},
+        uri::{ApplicationType, PageUri, RedirectUri},
+    },
     scope::Scope,
     session::Assurance,
     subject::{InvalidSectorUri, SectorUri, SubjectType},
@@ -20,7 +27,8 @@ use symbolon_guard::follow::{Dial, Without};
 use toml::Value;
 
 use super::{
-    DatabaseUrl, Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256,
+    ClientRegistration, DatabaseUrl, Forwarded, LogFormat, LogLevel, PublicUrl, Registration,
+    SecretSha256,
     forward::{Access, Headers, HttpMethod, RulePath},
 };
 use crate::{
@@ -137,6 +145,11 @@ parsed! {
     Scope: "a scope", "cart:read";
     Network: "an IP address or a network", "10.0.0.0/8";
     ClientId: "a client id", "shop";
+    Origin: "an origin", "https://shop.example";
+    RedirectUri: "a redirect URI", "https://shop.example/callback";
+    PageUri: "a URL of a page", "https://shop.example/privacy";
+    Name: "a text", "Shop";
+    AuthMethod: "one of `client_secret_basic`, `client_secret_post`, `private_key_jwt`, `none`", "client_secret_basic";
     LogoutUri: "a logout URI", "https://shop.example/logout";
     PostLogoutUri: "a URI for after a logout", "https://shop.example/goodbye";
     Colour: "a colour", "#0e6b5c";
@@ -162,6 +175,8 @@ macro_rules! named {
 
 named! {
     Registration: "closed" | "invitation" | "open";
+    ClientRegistration: "off" | "token" | "open";
+    SignatureAlgorithm: "ES256" | "EdDSA" | "RS256" | "PS256";
     Forwarded: "x-forwarded" | "forwarded";
     LogFormat: "text" | "json";
     Locale: "en" | "ko";
@@ -329,6 +344,20 @@ impl FromValue for BTreeMap<String, BrowserAccess> {
     }
 }
 
+impl FromValue for BTreeMap<Language, Name> {
+    const NAME: &'static str = "a table of names by language";
+    const EXAMPLE: &'static str = r#"{ ko = "가게" }"#;
+    const SHAPE: Shape = Shape::Tables;
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        Self::deserialize(value.clone()).map_err(|why| why.message().to_owned())
+    }
+
+    fn missing() -> Option<Self> {
+        Some(Self::new())
+    }
+}
+
 impl Item for String {
     const LIST: &'static str = "a list of texts";
     const LIST_EXAMPLE: &'static str = r#"["https://api.example"]"#;
@@ -393,60 +422,14 @@ impl Item for Network {
     const LIST_EXAMPLE: &'static str = r#"["127.0.0.1", "10.0.0.0/8"]"#;
 }
 
-/// An origin as browsers write it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExactOrigin(pub String);
-
-impl FromValue for ExactOrigin {
-    const NAME: &'static str = "an origin";
-    const EXAMPLE: &'static str = "https://shop.example";
-
-    fn from_value(value: &Value) -> Result<Self, String> {
-        let origin: Origin = text(value, Self::NAME)?
-            .parse()
-            .map_err(|why: symbolon_core::csrf::InvalidOrigin| why.to_string())?;
-        Ok(Self(origin.as_str().to_owned()))
-    }
-}
-
-impl Item for ExactOrigin {
+impl Item for Origin {
     const LIST: &'static str = "a list of origins";
     const LIST_EXAMPLE: &'static str = r#"["https://shop.example"]"#;
 }
 
-/// A URI that a browser may be sent back to: compared as it is written, so it must be written in full (RFC 9700,
-/// section 4.1.3).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RedirectUri(pub String);
-
-impl FromValue for RedirectUri {
-    const NAME: &'static str = "a redirect URI";
-    const EXAMPLE: &'static str = "https://shop.example/callback";
-
-    fn from_value(value: &Value) -> Result<Self, String> {
-        let uri = text(value, Self::NAME)?;
-        let (scheme, rest) = uri.split_once(':').ok_or("a URI begins with a scheme")?;
-        let scheme_is_safe = scheme.starts_with(|c: char| c.is_ascii_lowercase())
-            && scheme
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b))
-            && !["javascript", "data", "vbscript", "blob", "file"].contains(&scheme);
-        let plain = rest.bytes().all(|b| b.is_ascii_graphic() && !b"\\\"<>^`{|}#*".contains(&b));
-        if !scheme_is_safe || rest.is_empty() || !plain || uri.len() > 2048 {
-            return Err("it is no URI without a fragment, or its scheme is unsafe".to_owned());
-        }
-        if let "http" | "https" = scheme {
-            let path_at =
-                rest[2.min(rest.len())..].find(['/', '?']).map_or(rest.len(), |at| at + 2);
-            let origin: Origin = format!("{scheme}:{}", &rest[..path_at])
-                .parse()
-                .map_err(|_| "its origin is not written as browsers write it".to_owned())?;
-            if !origin.is_secure() && !origin.is_loopback() {
-                return Err("plain http is for localhost only".to_owned());
-            }
-        }
-        Ok(Self(uri.to_owned()))
-    }
+impl Item for Name {
+    const LIST: &'static str = "a list of texts";
+    const LIST_EXAMPLE: &'static str = r#"["admin@shop.example"]"#;
 }
 
 impl Item for PostLogoutUri {

@@ -10,7 +10,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::de::DeserializeOwned;
 use symbolon_core::{
-    client::{Client, ClientId, ClientKind},
+    client::{AuthMethod, Client, ClientId, ClientKind},
     family::Binding,
     secret::SecretText,
     session::Device,
@@ -190,7 +190,9 @@ pub fn basic(headers: &HeaderMap, state: &Http) -> Result<Option<Arc<Client>>, P
             .iter()
             .flatten()
             .any(|secret| client.secret.is_some_and(|digest| digest.matches(secret)));
-        (matches && !state.app.store.is_ended(&[client.id.entry()])).then_some(client)
+        let by_basic = client.may_authenticate(AuthMethod::ClientSecretBasic);
+        let counts = matches && by_basic && !state.app.store.is_ended(&[client.id.entry()]);
+        counts.then_some(client)
     };
     authenticate().map(Some).ok_or_else(|| problem::CLIENT.into())
 }

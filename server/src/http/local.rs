@@ -12,7 +12,7 @@ use axum::{
     routing::{delete, get, post, put},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use symbolon_core::{
     client::{Client, ClientId},
     id::{KeyId, SessionId, TokenId},
@@ -27,11 +27,19 @@ use symbolon_core::{
 use super::{
     api::{account::policy, session::SessionItem},
     confirm::Confirm,
+    oauth::registration,
     problem::{self, Problem},
 };
 use crate::{
     app::{App, now},
-    ops::{self, clients, end::Ending, users},
+    config::{ClientRegistration, span},
+    ops::{
+        self,
+        client_registration::{self, LIFE_MAX, USES_MAX},
+        clients,
+        end::Ending,
+        users,
+    },
 };
 
 type Answer = Result<Response, Problem>;
@@ -54,6 +62,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/clients", get(list_clients).post(add_client))
         .route("/clients/{id}", get(show_client).delete(remove_client))
         .route("/clients/{id}/secret", post(rotate_secret))
+        .route("/client-invitations", post(invite_client))
         .route("/keys", get(list_keys).post(rotate_key))
         .route("/keys/{id}", delete(withdraw_key))
         .route("/cluster", get(list_nodes))
@@ -113,11 +122,8 @@ impl From<clients::Refused> for Problem {
             refused @ clients::Refused::NoSecret => {
                 Self::from(problem::CLIENT_KIND).detail(refused.to_string())
             }
-            refused @ (clients::Refused::Keys
-            | clients::Refused::Frame
-            | clients::Refused::Subject(_)
-            | clients::Refused::Sector(_)) => {
-                Self::from(problem::MALFORMED).detail(refused.to_string())
+            refused @ clients::Refused::Settings(_) => {
+                Self::from(problem::CLIENT_SETTINGS).detail(refused.to_string())
             }
             clients::Refused::Unavailable(error) => error.into(),
         }
@@ -253,12 +259,29 @@ async fn end_token(confirm: Confirm, State(app): Shared, Path(jti): Path<TokenId
 }
 
 async fn list_clients(State(app): Shared) -> Answer {
-    let mut clients: Vec<_> = app.clients().values().map(|client| json!(**client)).collect();
-    clients.sort_by_key(|client| client["id"].to_string());
-    ok(json!(clients))
+    let drift = clients::drift(&app).await;
+    let known = app.clients();
+    // What the configuration has declared since is not there yet.
+    let new = drift.iter().map(|(client, _)| client).filter(|it| !known.contains_key(&it.id));
+    let all = known.values().map(|client| &**client).chain(new);
+    let mut items: Vec<_> = all.map(|client| client_json(client, &drift)).collect();
+    items.sort_by_key(|client| client["id"].to_string());
+    ok(json!(items))
 }
 
-async fn add_client(State(app): Shared, Json(client): Json<Client>) -> Answer {
+fn client_json(client: &Client, drift: &[(Client, &str)]) -> Value {
+    let mut item = json!(client);
+    let drift = drift.iter().find(|(other, _)| other.id == client.id).map(|(_, how)| how);
+    item["registered"] = client.is_registered().into();
+    item["drift"] = json!(drift);
+    // Seconds, as in all answers here.
+    item["added_at"] = client.added_at.secs().into();
+    item
+}
+
+async fn add_client(State(app): Shared, Json(members): Json<Map<String, Value>>) -> Answer {
+    let issuer = app.config.public_url.issuer();
+    let client = Client::read(&members, Some(issuer)).map_err(clients::Refused::Settings)?;
     let id = client.id.clone();
     let secret = clients::add(&app, client, now()).await?;
     let body = json!({ "client_id": id, "client_secret": secret.as_ref().map(SecretText::expose) });
@@ -267,12 +290,41 @@ async fn add_client(State(app): Shared, Json(client): Json<Client>) -> Answer {
 
 async fn show_client(State(app): Shared, Path(id): Path<ClientId>) -> Answer {
     let client = app.client(&id).ok_or(problem::NOT_FOUND)?;
-    ok(json!(*client))
+    ok(client_json(&client, &clients::drift(&app).await))
 }
 
 async fn remove_client(confirm: Confirm, State(app): Shared, Path(id): Path<ClientId>) -> Answer {
     clients::remove(&app, &id, now()).await?;
     confirm.answer(&app, none(), None).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InviteClient {
+    uses: u32,
+    life: String,
+}
+
+/// Makes an initial access token (RFC 7591, section 3).
+async fn invite_client(State(app): Shared, Json(asked): Json<InviteClient>) -> Answer {
+    let malformed = |why: String| Problem::from(problem::MALFORMED).detail(why);
+    if app.config.client_registration.mode != ClientRegistration::Token {
+        return Err(malformed("client_registration.mode is not `token`".to_owned()));
+    }
+    let life = span(&asked.life).map_err(|why| malformed(format!("life: {why}")))?;
+    if life.is_zero() || life > LIFE_MAX {
+        return Err(malformed("life: it is at most 90d".to_owned()));
+    }
+    if !(1..=USES_MAX).contains(&asked.uses) {
+        return Err(malformed(format!("uses: they are 1 to {USES_MAX}")));
+    }
+    let now = now();
+    let token = client_registration::invite(&app, asked.uses, life, now).await?;
+    let endpoint = format!("{}{}", app.config.public_url.issuer(), registration::PATH);
+    ok(json!({
+        "initial_access_token": token.expose(), "uses": asked.uses,
+        "expires_at": (now + life).secs(), "registration_endpoint": endpoint,
+    }))
 }
 
 async fn rotate_secret(State(app): Shared, Path(id): Path<ClientId>) -> Answer {

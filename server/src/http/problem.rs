@@ -44,6 +44,8 @@ codes! {
     CREDENTIALS = 401 "invalid_credentials", "The name or the password is wrong", "Check both. The answer is the same whether or not the name exists.";
     /// The client did not authenticate.
     CLIENT = 401 "invalid_client", "The client is not known or its secret is wrong", "Send the client id and secret with HTTP Basic authentication; `symbolon client rotate-secret` makes a new secret.";
+    /// A client that cannot be as it is.
+    CLIENT_SETTINGS = 400 "invalid_client_settings", "The client cannot be as it is", "Change the members that `detail` names.";
     /// Another kind of client is needed.
     CLIENT_KIND = 403 "client_not_allowed", "This client may not do this", "See `kind` and `first_party` of the client: only first-party clients take passwords, and only they and resource servers follow the revocation log.";
     /// The refresh token.

@@ -105,6 +105,10 @@ routes! {
     post   "/device"                               Login           pages::device::device_form;
     post   "/oauth2/device_authorization"          Public          oauth::device::begin;
     post   "/oauth2/par"                           Public          oauth::par::push;
+    post   "/oauth2/register"                      Public          oauth::registration::register;
+    get    "/oauth2/register/{client_id}"          Public          oauth::registration::show;
+    put    "/oauth2/register/{client_id}"          Public          oauth::registration::update;
+    delete "/oauth2/register/{client_id}"          Public          oauth::registration::remove;
     get    "/oauth2/logout"                        Anyone          pages::logout::logout;
     post   "/oauth2/logout"                        Public          pages::logout::by_form;
     post   "/oauth2/logout/confirm"                Anyone          pages::logout::confirm_form;

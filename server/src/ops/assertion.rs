@@ -10,7 +10,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use symbolon_core::{
-    client::{Client, ClientId},
+    client::{AuthMethod, Client, ClientId},
     oauth::{
         assertion::{Assertion, InvalidAssertion, ProvenClient, Rules},
         jws::InvalidJws,
@@ -115,10 +115,14 @@ pub async fn client(
         return Err(Refused::Other);
     }
     let client = known(app, assertion.client())?;
+    if !client.may_authenticate(AuthMethod::PrivateKeyJwt) {
+        return Err(Refused::NoKeys);
+    }
     let issuer = app.config.public_url.issuer();
     let token_endpoint = format!("{issuer}/oauth2/token");
     let rules = Rules {
         token_endpoint: client.token_endpoint_audience.then_some(&*token_endpoint),
+        algorithm: client.token_endpoint_auth_signing_alg,
         leeway: LEEWAY,
         ..Rules::new(issuer)
     };

@@ -3,6 +3,7 @@
 pub mod apps;
 pub mod assertion;
 pub mod check;
+pub mod client_registration;
 pub mod clients;
 pub mod code;
 pub mod confirm;

@@ -32,7 +32,10 @@ pub async fn read(
     text: &str,
     seen_at: Time,
 ) -> Result<RequestObject, Refused> {
-    let rules = Rules::new(app.config.public_url.issuer());
+    let rules = Rules {
+        algorithm: client.request_object_signing_alg,
+        ..Rules::new(app.config.public_url.issuer())
+    };
     let verify = |keys: &_| RequestObject::verify(text, &client.id, keys, &rules, seen_at);
     let keys = app.key_sets.get(client, None, &app.reach, tick()).await?;
     match verify(&keys) {

@@ -24,7 +24,7 @@ use std::{
 use sqlx::{error::DatabaseError, postgres::PgDatabaseError, sqlite::SqliteError};
 use symbolon_core::{
     change::Change,
-    client::{Client, ClientId},
+    client::{Client, ClientId, SecretDigest},
     code::{Code, CodeDigest},
     data::Document,
     follower::ENTRIES_MAX,
@@ -692,6 +692,21 @@ impl Store {
     pub async fn clients(&self) -> Result<Vec<Client>, StoreError> {
         let rows = self.read(sql("SELECT * FROM clients ORDER BY id")).await?;
         rows.iter().map(rows::client).collect()
+    }
+
+    /// Whether a client may register itself with the token of this digest.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn registration_token_counts(
+        &self,
+        digest: &SecretDigest,
+        now: Time,
+    ) -> Result<bool, StoreError> {
+        let query =
+            "SELECT 1 FROM registration_tokens WHERE digest = $1 AND uses > 0 AND expires_at > $2";
+        let query = sql(query).bind(&digest.as_bytes()[..]).bind(now.millis());
+        Ok(!self.read(query).await?.is_empty())
     }
 
     /// All keys, as they rest.

@@ -226,27 +226,50 @@ pub(super) fn document(row: &Row) -> Result<Document, StoreError> {
 }
 
 pub(super) fn client(row: &Row) -> Result<Client, StoreError> {
-    let secret = row.try_get::<Option<&[u8]>>("secret")?;
-    let digest = |bytes: &[u8]| {
-        bytes.try_into().map(SecretDigest::from_bytes).map_err(|error| damaged("clients", error))
+    let digest = |column| {
+        let bytes = row.try_get::<Option<&[u8]>>(column)?;
+        let digest = bytes.map(TryInto::try_into).transpose();
+        digest.map(|it| it.map(SecretDigest::from_bytes)).map_err(|error| damaged("clients", error))
     };
-    Ok(Client { secret: secret.map(digest).transpose()?, ..parse_json(row, "document")? })
+    Ok(Client {
+        version: Version(count(row, "version")?),
+        secret: digest("secret")?,
+        registration: digest("registration")?,
+        ..parse_json(row, "document")?
+    })
 }
 
 pub(super) fn insert_client(client: &Client) -> Result<Statement<'_>, StoreError> {
-    client_statement("INSERT INTO clients (id, secret, document) VALUES ($1, $2, $3)", client)
+    let query = "INSERT INTO clients (id, version, secret, registration, document) \
+                 VALUES ($1, $2 + 1, $3, $4, $5)";
+    client_statement(query, client)
 }
 
+/// Inserts a client that registers itself, unless so many have.
+pub(super) fn insert_registered(client: &Client, most: u32) -> Result<Statement<'_>, StoreError> {
+    let query = "INSERT INTO clients (id, version, secret, registration, document) \
+                 SELECT $1, $2 + 1, $3, $4, $5 \
+                 WHERE (SELECT COUNT(*) FROM clients WHERE registration IS NOT NULL) < $6";
+    Ok(client_statement(query, client)?.bind(i64::from(most)))
+}
+
+/// Replaces the row at the version that the client carries.
 pub(super) fn update_client(client: &Client) -> Result<Statement<'_>, StoreError> {
-    client_statement("UPDATE clients SET secret = $2, document = $3 WHERE id = $1", client)
+    let query = "UPDATE clients SET version = $2 + 1, secret = $3, registration = $4, document = $5 \
+                 WHERE id = $1 AND version = $2";
+    client_statement(query, client)
 }
 
 fn client_statement<'q>(
     query: &'static str,
     client: &'q Client,
 ) -> Result<Statement<'q>, StoreError> {
-    let secret = client.secret.as_ref().map(|digest| &digest.as_bytes()[..]);
-    Ok(sql(query).bind(client.id.as_str()).bind(secret).bind(json(client)?))
+    Ok(sql(query)
+        .bind(client.id.as_str())
+        .bind(int(client.version.0))
+        .bind(client.secret.as_ref().map(|digest| &digest.as_bytes()[..]))
+        .bind(client.registration.as_ref().map(|digest| &digest.as_bytes()[..]))
+        .bind(json(client)?))
 }
 
 pub(super) fn code(row: &Row) -> Result<Code, StoreError> {

@@ -229,6 +229,7 @@ fn is_of_settings(write: &Write) -> bool {
     matches!(
         write,
         Write::AddClient(_)
+            | Write::RegisterClient { .. }
             | Write::SaveClient(_)
             | Write::RemoveClient(_)
             | Write::AddKey(_)

@@ -63,6 +63,9 @@ impl Sweep {
         let query =
             sql("DELETE FROM invitations WHERE expires_at < $1").bind(self.entries_before.millis());
         query.execute(connection).await?;
+        let query = sql("DELETE FROM registration_tokens WHERE expires_at < $1 OR uses <= 0")
+            .bind(self.entries_before.millis());
+        query.execute(connection).await?;
         let query = "DELETE FROM codes WHERE digest IN \
                      (SELECT digest FROM codes WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
         sql(query).bind(self.entries_before.millis()).bind(SWEEP_MAX).execute(connection).await?;

@@ -6,6 +6,7 @@
 use symbolon_core::{
     audit::Event,
     change::{Change, Write},
+    client::Client,
     code::{CODES_MAX, Code},
     id::{EntryId, SessionId, UserId},
     log::Entry,
@@ -233,12 +234,17 @@ async fn write_one(
             one(query.execute(connection).await?, Refused::Conflict)
         }
         Write::AddClient(client) => insert(rows::insert_client(client)?.execute(connection).await),
-        Write::SaveClient(client) => {
-            one(rows::update_client(client)?.execute(connection).await?, Refused::Gone)
+        Write::RegisterClient { client, most } => {
+            let inserted = rows::insert_registered(client, *most)?.execute(connection).await?;
+            one(inserted, Refused::Conflict)
         }
+        Write::SaveClient(client) => save_client(connection, client).await,
         Write::RemoveClient(id) => {
             let query = sql("DELETE FROM clients WHERE id = $1").bind(id.as_str());
             one(query.execute(connection).await?, Refused::Gone)?;
+            // Another client of this name asks anew.
+            let query = sql("DELETE FROM allowed WHERE client = $1").bind(id.as_str());
+            query.execute(connection).await?;
             told::remove_client(connection, id).await?;
             log.extend(end_sessions_for(connection, id.as_str(), at).await?);
             Ok(())
@@ -266,6 +272,18 @@ async fn write_one(
         }
         Write::RemoveKey(id) => {
             let query = sql("DELETE FROM keys WHERE id = $1").bind(&id.as_bytes()[..]);
+            one(query.execute(connection).await?, Refused::Gone)
+        }
+        Write::AddRegistrationToken { digest, uses, expires_at } => {
+            let query =
+                "INSERT INTO registration_tokens (digest, uses, expires_at) VALUES ($1, $2, $3)";
+            let query = sql(query).bind(&digest.as_bytes()[..]).bind(i64::from(*uses));
+            insert(query.bind(expires_at.millis()).execute(connection).await)
+        }
+        Write::UseRegistrationToken(digest) => {
+            let query = "UPDATE registration_tokens SET uses = uses - 1 \
+                         WHERE digest = $1 AND uses > 0 AND expires_at > $2";
+            let query = sql(query).bind(&digest.as_bytes()[..]).bind(at.millis());
             one(query.execute(connection).await?, Refused::Gone)
         }
         Write::AddInvitation { digest, expires_at } => {
@@ -332,6 +350,15 @@ async fn save_session(connection: &mut Connection, session: &Session) -> Result<
         return Ok(());
     }
     Err(if is_live(connection, session.id).await? { Refused::Conflict } else { Refused::Gone })
+}
+
+async fn save_client(connection: &mut Connection, client: &Client) -> Result<(), Refused> {
+    if rows::update_client(client)?.execute(connection).await? == 1 {
+        return Ok(());
+    }
+    let query = sql("SELECT 1 FROM clients WHERE id = $1").bind(client.id.as_str());
+    let there = query.fetch_optional(connection).await?.is_some();
+    Err(if there { Refused::Conflict } else { Refused::Gone })
 }
 
 /// Until this transaction is over, nobody else ends or changes the session.

@@ -44,4 +44,6 @@ pub(crate) use moment::date_text;
 pub use notices::{
     Continue, DeviceDone, Home, LoggedOut, Logout, LogoutAsked, Refusal, Refused, Registered,
 };
-pub use site::{ASSET_CACHE_CONTROL, ASSET_CSP, Asset, Page, Site, csp, csp_framing, csp_sending};
+pub use site::{
+    ASSET_CACHE_CONTROL, ASSET_CSP, Asset, Elsewhere, Page, Site, csp, csp_framing, csp_sending,
+};

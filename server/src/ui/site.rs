@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
+use symbolon_core::{client::Client, oauth::uri::PageUri};
+
 use super::{Brand, Locale, brand, words::Words};
 
 /// The `Cache-Control` of every [`Asset`]: its path names its content, so it never changes.
@@ -106,6 +108,25 @@ pub struct Page<'a> {
     /// A path with its query below the base path, always beginning with exactly one `/`.
     here: &'a str,
     pub(super) user: Option<&'a str>,
+    /// The application of others that the page leads to.
+    pub(super) app: Option<Elsewhere>,
+}
+
+/// An application of others: what it says of itself, each link with the host that it leads to.
+#[derive(Debug, Clone)]
+pub struct Elsewhere {
+    pub(super) title: String,
+    pub(super) policy: Option<PageUri>,
+    pub(super) terms: Option<PageUri>,
+}
+
+impl Elsewhere {
+    /// What a client says of itself, if it is none of ours and says anything.
+    pub fn of(client: &Client, locale: Locale) -> Option<Self> {
+        let (policy, terms) = (client.about.policy_uri.clone(), client.about.tos_uri.clone());
+        let says = !client.first_party && (policy.is_some() || terms.is_some());
+        says.then(|| Self { title: client.title_in(locale.tag()).to_owned(), policy, terms })
+    }
 }
 
 impl<'a> Page<'a> {
@@ -116,7 +137,19 @@ impl<'a> Page<'a> {
         let local = here.starts_with('/')
             && !here[1..].starts_with(['/', '\\'])
             && !here.contains(char::is_control);
-        Self { site, words: Words::of(locale), here: if local { here } else { "/" }, user }
+        Self {
+            site,
+            words: Words::of(locale),
+            here: if local { here } else { "/" },
+            user,
+            app: None,
+        }
+    }
+
+    /// The same page on the way to an application.
+    #[must_use]
+    pub fn towards(self, app: Option<Elsewhere>) -> Self {
+        Self { app, ..self }
     }
 
     pub(super) const fn locale(&self) -> Locale {

@@ -101,6 +101,8 @@ words! {
     consent_wants: "It wants to:", "요청하는 권한:";
     consent_goes_to: "Then you go to", "다음에 이동할 곳:";
     consent_back: "You can take this back at any time on your account page.", "계정 페이지에서 언제든지 취소할 수 있어요.";
+    app_policy: "Privacy policy", "개인정보 처리방침";
+    app_terms: "Terms", "이용약관";
     allow: "Allow", "허용";
     deny: "Do not allow", "허용하지 않기";
     switch_account: "Use another account", "다른 계정 사용";

@@ -68,6 +68,10 @@ mod races;
 #[cfg(test)]
 mod receiver;
 #[cfg(test)]
+mod registered;
+#[cfg(test)]
+mod registration;
+#[cfg(test)]
 mod replaced;
 #[cfg(test)]
 mod resources;

@@ -230,7 +230,15 @@ impl World {
             issued.extend((value.len() >= 20).then(|| value.to_owned()));
         }
         let json: Value = serde_json::from_str(&answer.text).unwrap_or_default();
-        for name in ["access_token", "refresh_token", "id_token", "client_secret", "invitation"] {
+        for name in [
+            "access_token",
+            "refresh_token",
+            "id_token",
+            "client_secret",
+            "invitation",
+            "registration_access_token",
+            "initial_access_token",
+        ] {
             issued.extend(json[name].as_str().map(str::to_owned));
         }
     }

@@ -220,6 +220,10 @@ pub async fn open_visitor(
     if let Some(agent) = &body.user_agent {
         caller.device = input::device_of(caller.device.address, agent);
     }
+    // Visitors are of our own pages, and cost a row each.
+    if client.is_registered() {
+        return Err(problem::CLIENT_KIND.into());
+    }
     let now = now();
     if let Some(name) = &body.name {
         if name.is_empty() || name.len() > NAME_BYTES_MAX {

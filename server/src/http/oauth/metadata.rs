@@ -18,8 +18,8 @@ use symbolon_core::{
     subject::SubjectType,
 };
 
-use super::{parameters, token};
-use crate::http::Http;
+use super::{parameters, registration, token};
+use crate::{config::ClientRegistration, http::Http};
 
 /// `GET /.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`.
 pub async fn metadata(State(http): State<Http>) -> Response {
@@ -66,6 +66,9 @@ pub async fn metadata(State(http): State<Http>) -> Response {
     });
     for (name, path) in ENDPOINTS {
         document[name] = format!("{issuer}{path}").into();
+    }
+    if http.app.config.client_registration.mode != ClientRegistration::Off {
+        document["registration_endpoint"] = format!("{issuer}{}", registration::PATH).into();
     }
     let mut response = axum::Json(document).into_response();
     let minutes = HeaderValue::from_static("public, max-age=300");

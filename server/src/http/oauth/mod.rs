@@ -5,6 +5,7 @@ pub mod error;
 pub mod metadata;
 pub mod par;
 pub mod parameters;
+pub mod registration;
 pub mod request;
 pub mod token;
 pub mod userinfo;

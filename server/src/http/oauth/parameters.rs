@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, header},
 };
 use symbolon_core::{
-    client::{Client, ClientKind},
+    client::{AuthMethod, Client},
     family::Binding,
     oauth::{assertion::ASSERTION_TYPE, resource::Resources},
     secret::SecretText,
@@ -208,12 +208,13 @@ impl Parameters {
         if http.app.store.is_ended(&[client.id.entry()]) {
             return Err(refused());
         }
-        match (self.secret("client_secret"), client.kind, client.secret) {
-            (Some(secret), _, Some(digest)) if digest.matches(secret) => {
-                Ok((client, Binding::Client))
-            }
-            (None, ClientKind::Public, _) => Ok((client, Binding::None)),
-            _ => Err(refused()),
-        }
+        let secret = self.secret("client_secret");
+        let method = secret.map_or(AuthMethod::None, |_| AuthMethod::ClientSecretPost);
+        let binding = match (secret, client.secret) {
+            (Some(secret), Some(digest)) if digest.matches(secret) => Binding::Client,
+            (None, _) => Binding::None,
+            _ => return Err(refused()),
+        };
+        if client.may_authenticate(method) { Ok((client, binding)) } else { Err(refused()) }
     }
 }

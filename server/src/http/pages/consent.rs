@@ -56,7 +56,7 @@ pub async fn show(
     let template = ui::Consent {
         page: &page,
         csrf_token: &csrf_token,
-        client: asked.client.title(),
+        client: asked.client.title_in(view.locale.tag()),
         host: asked.origin(),
         request: next.as_str().split_once('?').map_or("", |(_, query)| query),
         wanted: &wanted,

@@ -145,7 +145,9 @@ impl View {
         user: Option<&'a str>,
     ) -> Page<'a> {
         let site = onward.client.as_ref().and_then(|client| http.pages.of_clients.get(client));
-        Page::new(site.unwrap_or(&http.pages.site), self.locale, here, user)
+        let client = onward.client.as_ref().and_then(|client| http.app.client(client));
+        let app = client.and_then(|client| ui::Elsewhere::of(&client, self.locale));
+        Page::new(site.unwrap_or(&http.pages.site), self.locale, here, user).towards(app)
     }
 
     /// A page of the same address under another path, for forms whose address cannot be shown by `GET`.
