@@ -173,6 +173,41 @@ async fn a_login_form_needs_its_token_and_leads_nowhere_else() {
     }
 }
 
+/// RFC 9700, section 4.11.2: a client of others makes a link to this server that leads to its own site by an error.
+#[tokio::test]
+async fn open_redirect_by_an_error() {
+    let world = World::new().await;
+    for (id, first_party) in [("theirs", false), ("ours", true)] {
+        let more =
+            json!({ "first_party": first_party, "redirect_uris": ["https://there.example/in"] });
+        world.add_client(id, "confidential", more).await;
+    }
+    let browser = world.cookie("user").await;
+    let visit = async |client: &str, more: &str, cookie: &str| {
+        let link = format!(
+            "/oauth2/authorize?client_id={client}&redirect_uri=https://there.example/in{more}"
+        );
+        world.send(ask("GET", &link).cookie(cookie)).await.expect(303).location().to_owned()
+    };
+    let there = "https://there.example/in?error=";
+    for wrong in ["", "&response_type=token", "&response_type=code&scope=%22", "&request=x"] {
+        let first = visit("theirs", wrong, "").await;
+        assert!(first.starts_with("/login?next="), "{wrong}: {first}");
+        // Whoever logs in hears of it, and so do clients that ask without a page, and ours.
+        let after: Vec<(String, String)> = serde_urlencoded::from_str(&first[7..]).unwrap();
+        let after = world.send(ask("GET", &after[0].1).cookie(&browser)).await.expect(303);
+        assert!(after.location().starts_with(there), "{after:?}");
+        for (client, more, cookie) in [
+            ("theirs", wrong.to_owned(), &*browser),
+            ("theirs", format!("{wrong}&prompt=none"), ""),
+            ("ours", wrong.to_owned(), ""),
+        ] {
+            let to = visit(client, &more, cookie).await;
+            assert!(to.starts_with(there), "{client} {more}: {to}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn origins_are_exact() {
     let world = World::new().await;
