@@ -1,6 +1,7 @@
 //! Token exchange: services that act for users, and every way to gain by it.
 
 use serde_json::{Value, json};
+use sqlx::Connection;
 
 use crate::{
     keys::Key,
@@ -74,6 +75,12 @@ async fn a_service_acts_for_the_user() {
         })
     );
     assert_ne!(claims["jti"], had["jti"]);
+    // The audit trail says who acts in which session.
+    let url = format!("sqlite:{}", world.app.config.data_dir.join("symbolon.db").display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let query = "SELECT client FROM audit WHERE act = 'session.exchanged'";
+    let acted: Vec<String> = sqlx::query_scalar(query).fetch_all(&mut connection).await.unwrap();
+    assert_eq!(acted, ["orders"]);
     assert!(claims["exp"].as_i64() <= had["exp"].as_i64(), "it lives no longer");
     let about = ask("POST", "/oauth2/introspect").basic(&orders).form(&[("token", &given)]);
     assert_eq!(world.send(about).await.json()["act"], json!({ "sub": "orders" }));
