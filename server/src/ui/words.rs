@@ -82,6 +82,7 @@ words! {
     tokens: "Tokens", "토큰";
     holds_nothing: "Nothing", "없음";
     remembered: "Remembered", "로그인 유지";
+    outlives: "Stays after logout", "로그아웃해도 유지";
     apps: "Apps let in by this browser", "이 브라우저에서 연결한 앱";
     end: "End", "종료";
     end_more: "End more at once", "한꺼번에 종료하기";
