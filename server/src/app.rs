@@ -11,12 +11,13 @@ use aws_lc_rs::hmac;
 use symbolon_core::{
     client::{Client, ClientId},
     handle::{Handle, InvalidHandle, Kind},
-    id::EntryId,
+    id::{EntryId, UserId},
     keys::{self, KeyRing, MasterKey},
     password::{self, Password},
     revocation,
     secret::{SecretBytes, SecretText},
     session::Assurance,
+    subject::SubjectKey,
     time::Time,
     token::{self, AccessToken, Rules, TokenType, Verifier},
     user::User,
@@ -30,14 +31,14 @@ use symbolon_guard::{
 pub use crate::os::{Os, now};
 use crate::{
     attempts::Attempts,
-    config::Config,
+    config::{Config, DatabaseUrl, StoreSettings},
     key_sets::KeySets,
     live::LiveSessions,
     machines::Machines,
     ops::{self, Unavailable},
     password::{Bounds, Busy, Passwords, PhcString, Verdict},
     reach::Reach,
-    store::{Leasing, Store, StoreError},
+    store::{Database, Leasing, Store, StoreError},
 };
 
 /// How far clocks may differ, in one place.
@@ -136,8 +137,12 @@ pub struct App {
     pub assertions: ops::assertion::Used,
     /// Opens the keys at rest.
     pub master: Arc<MasterKey>,
+    /// Makes the ids under which pairwise clients know users.
+    subjects: SubjectKey,
     /// Whoever changes keys, or reads keys or clients anew, has the turn.
     pub key_turn: tokio::sync::Mutex<()>,
+    /// Which settings of the store are loaded.
+    settings: tokio::sync::Mutex<u64>,
     keys: RwLock<Arc<Keys>>,
     clients: RwLock<Arc<HashMap<ClientId, Arc<Client>>>>,
 }
@@ -186,6 +191,14 @@ impl StartError {
             Self::Store(error) if error.is_full() => {
                 ("disk_full", "make room for the data folder, or raise the quota of its owner")
             }
+            Self::Store(error) if error.is_away() => (
+                "database_away",
+                "start the database, and see that store.url leads there; it must take writes",
+            ),
+            Self::Store(error) if error.sqlstate().is_some() => (
+                "database_refuses",
+                "let the user of store.url log in, create tables in its database and write to them",
+            ),
             Self::Store(StoreError::Database(_)) => (
                 "database_damaged",
                 "check the disk and restore a backup; the file was left as it is",
@@ -211,9 +224,19 @@ impl App {
                 lease: config.revocation.lease,
                 followers_max: config.revocation.followers_max,
             };
-            Store::open(&config.data_dir, now - entry_life(&config), leasing).await?
+            let (folder, ended_since) = (&config.data_dir, now - entry_life(&config));
+            let StoreSettings { url, connections_max, timeout, .. } = &config.store;
+            match url.clone() {
+                None => Store::open(folder, ended_since, leasing).await?,
+                Some(DatabaseUrl(url)) => {
+                    let (connections_max, timeout) = (*connections_max, *timeout);
+                    let database = Database { url, connections_max, timeout };
+                    Store::connect(&database, folder, ended_since, leasing).await?
+                }
+            }
         };
-        let master = master_key(&config.master_key_file)?;
+        let secret = master_key(&config.master_key_file)?;
+        let (master, subjects) = (MasterKey::new(&secret), SubjectKey::new(&secret));
         let verifier = Verifier::new(Rules::new(config.public_url.issuer(), []), []);
         let ring = KeyRing::open(&[], &master, &key_policy(&config)).map_err(key_error)?;
         let app = Arc::new(Self {
@@ -225,7 +248,9 @@ impl App {
             key_sets: KeySets::default(),
             assertions: ops::assertion::Used::new(now),
             master: Arc::new(master),
+            subjects,
             key_turn: tokio::sync::Mutex::default(),
+            settings: tokio::sync::Mutex::default(),
             keys: RwLock::new(Arc::new(Keys::new(ring, verifier))),
             clients: RwLock::default(),
             store,
@@ -235,6 +260,22 @@ impl App {
         ops::clients::apply_declared(&app, &app.config.clients, now).await?;
         ops::keys::rotate_due(&app, now).await?;
         Ok(app)
+    }
+
+    /// Waits until this process may decide by what it holds, with the clients and keys of when it learned that.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if the store does not answer.
+    pub async fn stand(&self) -> Result<(), Unavailable> {
+        self.store.stand().await?;
+        let mut loaded = self.settings.lock().await;
+        let settings = self.store.settings();
+        if *loaded != settings {
+            self.load_clients().await?;
+            self.live.forget_all();
+            *loaded = settings;
+        }
+        Ok(())
     }
 
     /// The keys as they are now.
@@ -267,6 +308,11 @@ impl App {
             keys.ring.handle_key_by_short_id(short_id, now)
         })?;
         if handle.name().kind == kind { Ok(handle) } else { Err(InvalidHandle::Malformed) }
+    }
+
+    /// The `sub` under which a client knows a user.
+    pub fn subject(&self, client: &Client, user: UserId) -> UserId {
+        self.subjects.subject(client, user)
     }
 
     /// What a new password must be.
@@ -398,7 +444,7 @@ fn key_error(error: keys::OpenRingError) -> Unavailable {
 }
 
 /// Reads the master key, or makes it where there is none: 32 random bytes as hex, readable by its owner alone.
-fn master_key(path: &Path) -> Result<MasterKey, StartError> {
+fn master_key(path: &Path) -> Result<SecretBytes<32>, StartError> {
     let error = |cause: &dyn std::fmt::Display| StartError::MasterKey {
         path: path.into(),
         cause: cause.to_string(),
@@ -412,9 +458,7 @@ fn master_key(path: &Path) -> Result<MasterKey, StartError> {
         }
         Err(cause) => return Err(error(&cause)),
     };
-    let bytes =
-        unhex(text.expose().trim()).ok_or_else(|| error(&"it is not 64 hexadecimal digits"))?;
-    Ok(MasterKey::new(&bytes))
+    unhex(text.expose().trim()).ok_or_else(|| error(&"it is not 64 hexadecimal digits"))
 }
 
 fn write_private(path: &Path, text: &SecretText) -> std::io::Result<()> {

@@ -313,6 +313,8 @@ const UNMET: Fault = fault(
 pub struct Seen<'a> {
     /// The login of the browser session.
     pub login: Option<&'a Login>,
+    /// The same person, as the client knows them: `sub`.
+    pub subject: Option<UserId>,
     /// Who the client thinks it is, by an ID token of ours.
     pub hinted: Option<UserId>,
     /// When this very request was seen first, if this server marked it then: a login after that moment is an answer to it.
@@ -328,11 +330,19 @@ pub struct Seen<'a> {
 impl Seen<'_> {
     /// A browser in which nobody is logged in.
     pub const fn nobody(now: Time) -> Self {
-        Self { login: None, hinted: None, asked_at: None, allowed: None, approved: false, now }
+        Self {
+            login: None,
+            subject: None,
+            hinted: None,
+            asked_at: None,
+            allowed: None,
+            approved: false,
+            now,
+        }
     }
 
     fn is_who_was_meant(&self) -> bool {
-        self.login.zip(self.hinted).is_none_or(|(login, hinted)| login.user == hinted)
+        self.subject.zip(self.hinted).is_none_or(|(subject, hinted)| subject == hinted)
     }
 }
 
@@ -502,7 +512,7 @@ mod tests {
         let new = login(NOW);
         let (openid, more) = ("openid", "openid cart");
         let nobody = Seen::nobody(NOW);
-        let somebody = Seen { login: Some(&old), ..nobody };
+        let somebody = Seen { login: Some(&old), subject: Some(old.user), ..nobody };
         let asked = Seen { asked_at: Some(NOW - Duration::from_secs(1)), ..somebody };
         let other = Some(UserId::from_bytes([8; 16]));
         for (client, prompt, seen, interactive, none) in [

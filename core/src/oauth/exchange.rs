@@ -94,7 +94,8 @@ pub fn exchange(
     now: Time,
 ) -> Result<(Issued, Actor), Refused> {
     let of_user = session.login.as_ref().is_some_and(|login| login.user == user.id);
-    if !of_user || subject.user != Some(user.id) || subject.sid != session.id {
+    // Whose token it is follows from its session: its `sub` may be one that only a client knows.
+    if !of_user || subject.user.is_none() || subject.sid != session.id {
         return Err(Refused::Subject);
     }
     if !session.is_of_era(subject.jti) {

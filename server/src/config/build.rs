@@ -5,17 +5,19 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use symbolon_core::{
     client::{Client, ClientId, ClientKind, SecretDigest},
     oauth::uri::ApplicationType,
+    subject::{self, SubjectType},
     time::Time,
+    token::TokenFormat,
 };
 
 use super::{
-    Config, ConfigError, Limits, Listen, Log, Origin, PasswordSettings, PublicUrl, ReadFile,
-    Timings,
+    Config, ConfigError, DatabaseUrl, Limits, Listen, Log, Origin, PasswordSettings, PublicUrl,
+    ReadFile, StoreSettings, Timings,
     reader::{Layers, Reader, written},
     secret_from,
     sections::{
         Brand as BrandSection, Client as ClientSection, Keys, Outbound, Password, Register,
-        Revocation, ScopeWords, Top,
+        Revocation, ScopeWords, StoreSection, Top,
     },
 };
 use crate::{
@@ -54,6 +56,7 @@ fn config<'n>(
     let password = password(reader);
     let limits = Limits::read(reader, &["limits"]);
     let revocation = Revocation::read(reader, &["revocation"]);
+    let store = store(reader, read);
     let outbound = Outbound::read(reader, &["outbound"]);
     let registration = Register::read(reader, &["registration"]);
     let (settings, brand) = brand(reader, &["brand"], None, read).unzip();
@@ -93,6 +96,7 @@ fn config<'n>(
         password: password?,
         limits: limits?,
         revocation: revocation?,
+        store: store?,
         outbound: outbound?,
         registration: registration?.mode,
         brand: brand?,
@@ -102,6 +106,33 @@ fn config<'n>(
         log: log?,
         shown: Vec::new(),
     })
+}
+
+fn store(reader: &mut Reader<'_>, read: ReadFile<'_>) -> Option<StoreSettings> {
+    let StoreSection { url, url_file, connections_max, timeout, fenced } =
+        StoreSection::read(reader, &["store"])?;
+    let at = &["store", "url_file"];
+    let url = match (url, url_file) {
+        (Some(_), Some(_)) => {
+            reader.refuse(at, "the URL is given twice", "Leave store.url or this away.");
+            return None;
+        }
+        (url, None) => url,
+        (None, Some(path)) => {
+            match secret_from(read, &path).map(|url| url.expose().parse::<DatabaseUrl>()) {
+                Ok(Ok(url)) => Some(url),
+                Ok(Err(why)) => {
+                    reader.refuse(at, why.to_string(), "Put nothing but the URL in it.");
+                    return None;
+                }
+                Err(why) => {
+                    reader.refuse(at, why.to_string(), "Name a file that this user can read.");
+                    return None;
+                }
+            }
+        }
+    };
+    Some(StoreSettings { url, connections_max, timeout, fenced })
 }
 
 fn listen(reader: &mut Reader<'_>) -> Option<Listen> {
@@ -256,6 +287,7 @@ fn client(
         // A token for the server itself does what its user can do here: none for others' applications.
         Some(url)
             if settings.audiences.is_empty()
+                && settings.subject_type == SubjectType::Public
                 && (settings.first_party || settings.redirect_uris.is_empty()) =>
         {
             vec![url.issuer().to_owned()]
@@ -286,6 +318,9 @@ fn client(
         id_token_algorithm: settings.id_token_algorithm,
         userinfo_algorithm: settings.userinfo_algorithm,
         token_type: settings.token_type,
+        access_token_format: settings.access_token_format,
+        subject_type: settings.subject_type,
+        sector_identifier_uri: settings.sector_identifier_uri,
         jwks: settings.jwks,
         jwks_uri: settings.jwks_uri,
         token_endpoint_audience: settings.token_endpoint_audience,
@@ -299,6 +334,12 @@ fn client(
         let cause = "it has not the scheme, host and port of one of the redirect_uris";
         let fix = "Give a URI of the application's own pages.";
         reader.refuse(&join(&at, "frontchannel_logout_uri"), cause, fix);
+        return None;
+    }
+    let issuer = public_url.map_or("", PublicUrl::issuer);
+    if let Err(why) = subject::check(&client, issuer) {
+        let fix = "Change that, or give it subject_type = \"public\".";
+        reader.refuse(&join(&at, "subject_type"), why.to_string(), fix);
         return None;
     }
     Some(client)
@@ -415,6 +456,9 @@ fn default_client(id: ClientId, public_url: &PublicUrl) -> Client {
         id_token_algorithm: symbolon_core::keys::Algorithm::Rs256,
         userinfo_algorithm: None,
         token_type: symbolon_core::token::TokenType::default(),
+        access_token_format: TokenFormat::Jwt,
+        subject_type: SubjectType::Public,
+        sector_identifier_uri: None,
         jwks: None,
         jwks_uri: None,
         token_endpoint_audience: false,

@@ -9,11 +9,12 @@ use symbolon_core::{
     logout_uri::{LogoutUri, PostLogoutUri},
     oauth::{grant::GrantType, uri::ApplicationType},
     scope::Scope,
-    token::TokenType,
+    subject::{SectorUri, SubjectType},
+    token::{TokenFormat, TokenType},
 };
 
 use super::{
-    Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256,
+    DatabaseUrl, Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256,
     reader::Reader,
     section::{Section, Setting, optional, section, table},
     value::{ExactOrigin, FromValue, RedirectUri},
@@ -143,6 +144,24 @@ section! {
         followers_max: usize = "10000", in "1" ..= "1000000";
     }
 
+    /// Where everything is kept.
+    pub struct StoreSection {
+        /// A PostgreSQL database, which many servers may share: `postgres://user@host/name?sslmode=verify-full`. By
+        /// default a file in `data_dir`, which one server uses. It may hold a password, so it is best given as
+        /// `SYMBOLON_STORE__URL`, or by `url_file`.
+        url: Option<DatabaseUrl>, secret true;
+        /// The file that the URL is read from at start, instead of `url`: for secrets that are mounted.
+        url_file: Option<PathBuf>;
+        /// Connections to PostgreSQL that read at a time, and as many that write.
+        connections_max: u32 = "10", in "1" ..= "1000";
+        /// How long PostgreSQL may take for one act, with all tries; after that the answer is 503.
+        timeout: Duration = r#""5s""#, in r#""100ms""# ..= r#""1m""#;
+        /// Whether no commit is lost when another PostgreSQL server takes over: there is none, or it has every commit
+        /// (synchronous replication) and the one before it is kept from answering. Where this is `false`, nothing is
+        /// confirmed.
+        fenced: bool = "true";
+    }
+
     /// Requests to servers that clients name: receivers of logout tokens, key sets.
     pub struct Outbound {
         /// Addresses that may be reached though they are not public, as addresses or networks: a receiver in the same
@@ -230,6 +249,15 @@ section! {
         userinfo_algorithm: Option<Algorithm>;
         /// The `typ` of its access tokens (RFC 9068); `JWT` for libraries that refuse the other.
         token_type: TokenType = r#""at+jwt""#;
+        /// `jwt`: whoever holds an access token of it can read what it says. `opaque`: only this server can, and resource
+        /// servers ask it (introspection, as the guard does by itself).
+        access_token_format: TokenFormat = r#""jwt""#;
+        /// `public`: it knows a user by the same id as every other client. `pairwise`: by one that clients of other hosts
+        /// do not know. Changing it makes every user somebody new for the client.
+        subject_type: SubjectType = r#""public""#;
+        /// For pairwise ids, if its `redirect_uris` are of several hosts: the URL of a JSON list of them all, whose host
+        /// is what counts. Clients with the same host know users by the same ids.
+        sector_identifier_uri: Option<SectorUri>;
         /// The public keys that it proves itself with instead of a secret (`private_key_jwt`), as a JWK set.
         jwks: Option<ClientJwks>;
         /// Where its public keys are, instead of `jwks`. They are fetched when they are needed, and again after ten
@@ -276,6 +304,7 @@ table! {
     Password at ["password"];
     Limits at ["limits"];
     Revocation at ["revocation"];
+    StoreSection at ["store"];
     Outbound at ["outbound"];
     Register at ["registration"];
     Brand at ["brand"];

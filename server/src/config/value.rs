@@ -12,13 +12,14 @@ use symbolon_core::{
     oauth::{grant::GrantType, jwk::InvalidKeys, uri::ApplicationType},
     scope::Scope,
     session::Assurance,
-    token::TokenType,
+    subject::{InvalidSectorUri, SectorUri, SubjectType},
+    token::{TokenFormat, TokenType},
 };
 use symbolon_guard::follow::{Dial, Without};
 use toml::Value;
 
 use super::{
-    Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256,
+    DatabaseUrl, Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256,
     forward::{Access, Headers, HttpMethod, RulePath},
 };
 use crate::{
@@ -131,6 +132,7 @@ macro_rules! parsed {
 parsed! {
     SocketAddr: "an IP address and a port", "127.0.0.1:8080";
     PublicUrl: "a URL", "https://auth.example";
+    DatabaseUrl: "the URL of a database", "postgres://symbolon@db.example/symbolon?sslmode=verify-full";
     Scope: "a scope", "cart:read";
     Network: "an IP address or a network", "10.0.0.0/8";
     ClientId: "a client id", "shop";
@@ -166,6 +168,8 @@ named! {
     ApplicationType: "web" | "native";
     Algorithm: "ES256" | "EdDSA" | "RS256";
     TokenType: "at+jwt" | "JWT";
+    TokenFormat: "jwt" | "opaque";
+    SubjectType: "public" | "pairwise";
     Headers: "x-original" | "x-forwarded" | "request";
     GrantType: "authorization_code" | "refresh_token" | "client_credentials"
         | "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -348,6 +352,15 @@ impl FromValue for JwksUri {
 
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, Self::NAME)?.parse().map_err(|why: InvalidJwksUri| why.to_string())
+    }
+}
+
+impl FromValue for SectorUri {
+    const NAME: &'static str = "a URL";
+    const EXAMPLE: &'static str = "https://shop.example/redirect_uris.json";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, Self::NAME)?.parse().map_err(|why: InvalidSectorUri| why.to_string())
     }
 }
 

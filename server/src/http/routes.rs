@@ -84,7 +84,7 @@ routes! {
     get    "/api/v1/sessions"                      Login           api::session::sessions;
     post   "/api/v1/sessions"                      Client          api::data::open_visitor;
     delete "/api/v1/sessions"                      Login           api::session::end_sessions;
-    delete "/api/v1/sessions/{sid}"                Login           api::session::end_session;
+    delete "/api/v1/sessions/{sid}"                ClientOrSession api::session::end_session;
     get    "/api/v1/sessions/{sid}/data"           ClientOrSession api::data::read;
     patch  "/api/v1/sessions/{sid}/data"           ClientOrSession api::data::merge;
     post   "/api/v1/refresh"                       Public          api::tokens::refresh;

@@ -16,7 +16,7 @@ use symbolon_core::{
 
 use super::{
     Unavailable, check,
-    issue::{self, Tokens},
+    issue::{self, Tokens, Who},
 };
 use crate::app::App;
 
@@ -72,5 +72,6 @@ pub async fn tokens(
     let of_service = Some(service.id.clone());
     change.record(Event { client: of_service, ..Event::of_session(Act::Exchanged, &live.session) });
     app.store.commit(change).await.map_err(Unavailable::from)?;
-    Ok(issue::on_behalf(app, &live.session, &issued, (service, act), now).await?)
+    let who = Who { client: service, subject: verified.claims.user, act: Some(act) };
+    Ok(issue::on_behalf(app, &live.session, &issued, who, now).await?)
 }

@@ -6,7 +6,7 @@ use symbolon_core::{
     client::Client,
     family::Issued,
     handle::{FamilyNumber, HandleKey, Name},
-    id::{KeyId, SessionId, TokenId},
+    id::{KeyId, SessionId, TokenId, UserId},
     keys::{Algorithm, SigningKey},
     notice::Notice,
     oauth::{grant::GrantType, jwk::Thumbprint},
@@ -14,7 +14,7 @@ use symbolon_core::{
     secret::SecretText,
     session::Session,
     time::Time,
-    token::{Actor, Audience, CannotIssue, Claims, IdToken, LogoutToken},
+    token::{Actor, Audience, CannotIssue, Claims, IdToken, LogoutToken, TokenFormat},
     user::User,
 };
 
@@ -156,7 +156,8 @@ pub async fn family(
         None
     };
     let token = session.token_of(family);
-    let access = access(app, session, &family.issued, token, (client, None), now).await?;
+    let who = Who::of(app, session, client);
+    let access = access(app, session, &family.issued, token, who, now).await?;
     let id_token = id_token(app, session, &family.issued, &access, client, nonce, now).await?;
     Ok(Tokens { refresh, id_token, ..tokens(session, &family.issued, access, now) })
 }
@@ -173,8 +174,27 @@ pub async fn access_only(
     now: Time,
 ) -> Result<Tokens, Unavailable> {
     let token = session.token_alone(&mut crate::app::Os);
-    let access = access(app, session, issued, token, (client, None), now).await?;
+    let access = access(app, session, issued, token, Who::of(app, session, client), now).await?;
     Ok(tokens(session, issued, access, now))
+}
+
+/// Whom an access token speaks for, and who holds it.
+#[derive(Debug)]
+pub struct Who<'a> {
+    /// The client that gets it.
+    pub client: &'a Client,
+    /// The user, as the token names them; `None`: the client itself.
+    pub subject: Option<UserId>,
+    /// Who acts for the user, if it is not the client that they logged in to.
+    pub act: Option<Actor>,
+}
+
+impl<'a> Who<'a> {
+    /// The client itself, for the user of the session, as it knows them.
+    fn of(app: &App, session: &Session, client: &'a Client) -> Self {
+        let login = session.login.as_ref();
+        Self { client, subject: login.map(|login| app.subject(client, login.user)), act: None }
+    }
 }
 
 /// An access token with which a service acts for the user of a session.
@@ -185,11 +205,11 @@ pub async fn on_behalf(
     app: &App,
     session: &Session,
     issued: &Issued,
-    (service, act): (&Client, Actor),
+    who: Who<'_>,
     now: Time,
 ) -> Result<Tokens, Unavailable> {
     let token = session.token_alone(&mut crate::app::Os);
-    let access = access(app, session, issued, token, (service, Some(act)), now).await?;
+    let access = access(app, session, issued, token, who, now).await?;
     Ok(tokens(session, issued, access, now))
 }
 
@@ -211,14 +231,14 @@ async fn access(
     session: &Session,
     issued: &Issued,
     token: TokenId,
-    (client, act): (&Client, Option<Actor>),
+    Who { client, subject, act }: Who<'_>,
     now: Time,
 ) -> Result<SecretText, Unavailable> {
     let login = session.login.as_ref();
     let stronger = login.filter(|login| login.assurance > symbolon_core::session::Assurance::Aal1);
     let claims = Claims {
         iss: app.config.public_url.issuer().into(),
-        user: login.map(|login| login.user),
+        user: subject,
         aud: audience(app, issued)?,
         client_id: client.id.clone(),
         iat: issued.at,
@@ -236,7 +256,12 @@ async fn access(
         act,
         key: issued.key,
     };
-    sign(app, client.algorithm, now, |key| claims.issue(client.token_type, key)).await
+    match client.access_token_format {
+        TokenFormat::Jwt => {
+            sign(app, client.algorithm, now, |key| claims.issue(client.token_type, key)).await
+        }
+        TokenFormat::Opaque => seal(app, &claims, now),
+    }
 }
 
 /// With the scope `openid` a token is good for [userinfo](userinfo), too. That is an audience of its own, and never the
@@ -270,13 +295,14 @@ async fn id_token(
     };
     // Whoever is told of a session hears of its end. The note comes first: no ID token leaves without it. Of a login that
     // is over the client has heard: what outlives it tells nothing new.
-    let told = session.told_as();
+    let (told, subject) = (session.told_as(), app.subject(client, login.user));
     if told == session.id || app.store.is_live(told).await? {
-        super::tell::note(app, told, client, &login.user.to_string(), now).await?;
+        super::tell::note(app, told, client, &subject.to_string(), now).await?;
     }
     let token = IdToken {
         issuer: app.config.public_url.issuer(),
         client: &client.id,
+        subject,
         login,
         session: told,
         issued_at: issued.at,
@@ -305,6 +331,13 @@ pub(super) async fn logout_token(
         issued_at: now,
     };
     sign(app, client.id_token_algorithm, now, |key| token.issue(key)).await
+}
+
+fn seal(app: &App, claims: &Claims, now: Time) -> Result<SecretText, Unavailable> {
+    let keys = app.keys();
+    let key = keys.ring.handle_key(now);
+    let key = key.ok_or_else(|| Unavailable::Key("no handle key is active".into()))?;
+    claims.seal(key.sealing()).map_err(|error| Unavailable::Key(error.to_string()))
 }
 
 /// Signs by an algorithm. A key that is slow to make is made when it is first needed.

@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells clippy that these are tests throughout.
 #[cfg(test)]
+mod app_sessions;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod assertion;
@@ -46,9 +48,17 @@ mod listen;
 #[cfg(test)]
 mod machines;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod oauth;
 #[cfg(test)]
 mod offline;
+#[cfg(test)]
+mod opaque;
+#[cfg(test)]
+mod pairwise;
+#[cfg(test)]
+mod postgres;
 #[cfg(test)]
 mod prober;
 #[cfg(test)]
@@ -73,6 +83,8 @@ mod secrets;
 mod step_up;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod turning;
 #[cfg(test)]
 mod userinfo;
 #[cfg(test)]

@@ -102,6 +102,7 @@ async fn answer(
     let approved = decision == Some(consent::Decision::Allow);
     let seen = Seen {
         login: browser.login.as_ref(),
+        subject: browser.login.as_ref().map(|login| http.app.subject(&asked.client, login.user)),
         hinted: hinted.transpose()?,
         asked_at: asked.asked_at,
         allowed: browser.allowed.as_deref(),
