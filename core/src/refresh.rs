@@ -139,6 +139,7 @@ mod tests {
     use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 
     use super::*;
+    use crate::family::Family;
     use crate::{
         family::NewFamily,
         handle::{Generation, Handle, HandleKey, Kind, Name},
