@@ -29,6 +29,8 @@ pub enum Act {
     SteppedUp,
     /// A browser session opened a session for an application, or gave it a new cookie.
     Authorized,
+    /// A service got a token to act for the user of a session.
+    Exchanged,
     /// A user took back what an application was allowed.
     AppForbidden,
     /// A login was handed over to another half.
@@ -63,6 +65,7 @@ impl Act {
             Self::TokenEnded => "token.ended",
             Self::SteppedUp => "session.stepped_up",
             Self::Authorized => "session.authorized",
+            Self::Exchanged => "session.exchanged",
             Self::AppForbidden => "user.app_forbidden",
             Self::HandedOver => "session.handed_over",
             Self::Adopted => "session.adopted",

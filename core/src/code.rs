@@ -312,6 +312,26 @@ impl Code {
         }
     }
 
+    /// No browser is sent anywhere with the code of a device.
+    fn is_of_device(&self) -> bool {
+        self.asked.redirect_uri.is_empty()
+    }
+
+    /// The family to answer for once more, where a device whose code was used asks again because the answer was lost: its
+    /// refresh token was never used, and [the grace time](crate::refresh) runs. A browser's code counts once whatever
+    /// happens.
+    pub fn again(
+        &self,
+        session: &Session,
+        key: Option<Thumbprint>,
+        grace: Duration,
+        now: Time,
+    ) -> Option<FamilyNumber> {
+        let family = session.families.iter().find(|family| family.is_fresh_of(&self.digest))?;
+        let same = self.is_of_device() && family.client == self.client && family.issued.key == key;
+        (same && family.may_repeat(grace, now)).then_some(family.number)
+    }
+
     fn fits(&self, verifier: Option<&SecretText>) -> bool {
         match (&self.asked.challenge, verifier) {
             (None, None) => true,
@@ -362,6 +382,10 @@ impl Code {
                 Some(session.open_family(new))
             }
         };
+        let opened = family.and_then(|number| session.families.get_mut(number));
+        if let Some(opened) = opened.filter(|_| self.is_of_device()) {
+            opened.open_by(&self.digest);
+        }
         change.write(write(Box::new(session.clone())));
         change.record(Event::of_session(Act::Authorized, &session));
         change.write(Write::UseCode { digest: self.digest, child: session.id });

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     client::ClientId,
+    code::CodeDigest,
     handle::{FamilyNumber, Generation, Kind, Name},
     id::{KeyId, SessionId},
     oauth::{claims::ClaimsRequest, jwk::Thumbprint, resource::Resources},
@@ -119,6 +120,9 @@ pub struct Family {
     pub whence: Whence,
     /// Repeats of a request by somebody else, from elsewhere.
     pub strangers: Strangers,
+    /// A digest of the device code that it was opened with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    opened_by: Option<u64>,
 }
 
 /// For how many generations in a row somebody repeated a refresh from another network *and* another user agent.
@@ -171,6 +175,22 @@ impl Family {
         let Some(asked) = asked else { return Some(self.scope.clone()) };
         let may = |name: &str| scope::has(&self.scope, name);
         asked.split_ascii_whitespace().all(may).then(|| scope::only(asked, may))
+    }
+
+    /// Whether the current generation's answer may be given once more, if nothing came after it: within the grace time, or
+    /// to a holder that shows what the family is bound to, at any time.
+    pub(crate) fn may_repeat(&self, grace: Duration, now: Time) -> bool {
+        self.binding != Binding::None || self.age(now) <= grace
+    }
+
+    /// Notes the code of a device that it was opened with.
+    pub(crate) fn open_by(&mut self, code: &CodeDigest) {
+        self.opened_by = Some(digest(code.as_bytes()));
+    }
+
+    /// Whether it was opened with this code of a device, and has not been refreshed.
+    pub(crate) fn is_fresh_of(&self, code: &CodeDigest) -> bool {
+        self.opened_by == Some(digest(code.as_bytes())) && self.generation == Generation::FIRST
     }
 
     /// How long ago the current generation was made.
@@ -239,6 +259,7 @@ impl Families {
             issued,
             whence,
             strangers: Strangers::default(),
+            opened_by: None,
         });
         number
     }

@@ -18,7 +18,7 @@ use crate::{
     audit::{Act, Event},
     change::{Change, Write},
     client::ClientId,
-    family::{Binding, Family, Issued, Whence},
+    family::{Binding, Issued, Whence},
     handle::{FamilyNumber, Proven},
     id::KeyId,
     session::{Reason, Session},
@@ -85,17 +85,13 @@ pub fn refresh(session: Session, presented: Presented<'_>, grace: Duration, now:
     let current = family.generation;
     if name.generation >= current {
         rotate(session, presented, now)
-    } else if name.generation.next() == current && may_repeat(family, grace, now) {
+    } else if name.generation.next() == current && family.may_repeat(grace, now) {
         // The same answer has an access token of the same key: it is of no use to another.
         let same_key = family.issued.key == presented.issued.key;
         if same_key { repeat(session, &presented, now) } else { refuse(Refused::Unbound) }
     } else {
         theft(&session, now)
     }
-}
-
-fn may_repeat(family: &Family, grace: Duration, now: Time) -> bool {
-    family.binding != Binding::None || family.age(now) <= grace
 }
 
 fn rotate(mut session: Session, presented: Presented<'_>, now: Time) -> Refresh {
@@ -143,6 +139,7 @@ mod tests {
     use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 
     use super::*;
+    use crate::family::Family;
     use crate::{
         family::NewFamily,
         handle::{Generation, Handle, HandleKey, Kind, Name},

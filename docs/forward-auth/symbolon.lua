@@ -1,11 +1,11 @@
 -- Asks symbolon forward-auth whether a request gets through: http-request lua.symbolon_check
 -- It leaves the answer in variables: txn.symbolon_status (no number when nobody answered), _subject, _session, _client,
--- _roles, _scopes, _assurance, _token, _cookie, _login, _reason, _challenge. Those that are empty are not set.
+-- _actor, _roles, _scopes, _assurance, _token, _cookie, _login, _reason, _challenge. Those that are empty are not set.
 
 local CHECK = "http://127.0.0.1:8090/check"
 local TIMEOUT_MS = 3000
 local TOLD = {
-    "subject", "session", "client", "roles", "scopes", "assurance", "token", "cookie", "login", "reason",
+    "subject", "session", "client", "actor", "roles", "scopes", "assurance", "token", "cookie", "login", "reason",
 }
 -- They are about this connection or the body, which is not sent; or are written below.
 local NOT_SENT = {

@@ -9,6 +9,7 @@ use symbolon_core::{
     oauth::jwk::Thumbprint,
     session::Assurance,
     time::Time,
+    token::Actor,
 };
 
 use crate::{
@@ -35,6 +36,9 @@ pub struct Claims {
     pub assurance: Option<Assurance>,
     /// When the user proved it last (`auth_time`). `None` for a visitor and for a machine client.
     pub auth_time: Option<Time>,
+    /// The service that acts for the user, and who had acted before it (`act`: RFC 8693, section 4.1). `None` where the user's
+    /// own client asks. That somebody acts is for records; decide by [`Self::client`], which is that service, too.
+    pub act: Option<Actor>,
     /// The key that the credential is bound to (`cnf.jkt`: RFC 9449, section 6.1). It counts only with a proof of this
     /// key, which the [`Guard`](crate::Guard) asks for.
     pub key: Option<Thumbprint>,

@@ -12,6 +12,7 @@ use symbolon_core::{
     secret::SecretText,
     session::Assurance,
     time::Time,
+    token::Actor,
 };
 
 use crate::{
@@ -41,6 +42,7 @@ pub(crate) struct Introspection {
     acr: Option<Assurance>,
     auth_time: Option<i64>,
     exp: Option<i64>,
+    act: Option<Actor>,
     cnf: Option<Confirmation>,
     /// The ids that end the credential once the revocation log names one of them.
     revoked_by: Option<Vec<EntryId>>,
@@ -139,6 +141,7 @@ impl Introspection {
             roles: self.roles.into(),
             assurance: self.acr,
             auth_time: self.auth_time.map(Time::from_secs),
+            act: self.act,
             key: self.cnf.map(|cnf| cnf.jkt),
         })
     }

@@ -119,7 +119,11 @@ pub use identity::{Claims, Identity};
 pub use layer::{Guard, Guarded, Require, Required};
 pub use step_up::StepUp;
 // The types of `remote::Settings` and `follow::Settings` that an application has to name.
-pub use symbolon_core::{client::ClientId, secret::SecretText, token::TokenType};
+pub use symbolon_core::{
+    client::ClientId,
+    secret::SecretText,
+    token::{Actor, TokenType},
+};
 
 /// Who says what a credential proves.
 pub trait Authority: Send + Sync + 'static {

@@ -10,6 +10,7 @@ use symbolon_core::{
     secret::SecretText,
     session::Assurance,
     time::Time,
+    token::Actor,
 };
 
 use crate::{Authority, Carried, Claims, Half, Identity, Refusal};
@@ -29,6 +30,7 @@ pub fn claims() -> Sample {
         roles: Arc::default(),
         assurance: Some(Assurance::Aal1),
         auth_time: None,
+        act: None,
         key: None,
     })
 }
@@ -72,6 +74,13 @@ impl Sample {
     #[must_use]
     pub fn without_user(mut self) -> Self {
         (self.0.subject, self.0.assurance) = (None, None);
+        self
+    }
+
+    /// With a service that acts for the user.
+    #[must_use]
+    pub fn through(mut self, act: Actor) -> Self {
+        self.0.act = Some(act);
         self
     }
 

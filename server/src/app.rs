@@ -96,6 +96,7 @@ impl Verified {
             assurance: claims.user.map(|_| assurance),
             roles: claims.roles.clone().into(),
             auth_time: claims.auth_time,
+            act: claims.act.clone(),
             key: claims.key,
         });
         Self { claims, entries, identity }

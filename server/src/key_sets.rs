@@ -1,8 +1,9 @@
 //! The keys of clients that prove themselves with one: given at registration, or fetched from where the client says.
 //!
-//! A fetched set is kept for [`KEEP`]. A signature with a key that is not in it has it fetched anew, but not more often
-//! than once per [`FETCH_EVERY`], whether or not that brought anything, and one client's fetches come one after the
-//! other: whoever sends made-up key ids cannot have this server ask without end. What may be reached is
+//! A fetched set is kept for [`KEEP`]. A signature with a key that is not in it has it fetched anew at once, because a
+//! client may have changed its key just now, but not more often than once per [`FETCH_EVERY`], whether or not that brought
+//! anything, and one client's fetches come one after the other: whoever sends made-up key ids cannot have this server ask
+//! without end. What may be reached is
 //! [`Reach`]'s to say; a set has [`JWKS_BYTES_MAX`] bytes at most.
 
 use std::{
@@ -22,7 +23,7 @@ use crate::reach::{Reach, Unreached};
 
 /// How long a fetched set counts. A key that its owner removes is of use this much longer.
 const KEEP: Duration = Duration::from_secs(600);
-/// How often at most a client's set is fetched.
+/// How often at most a client's set is fetched because a key was missed, or because there was no answer.
 const FETCH_EVERY: Duration = Duration::from_secs(30);
 /// How many fetches are under way at a time.
 const FETCHES_MAX: usize = 16;
@@ -72,6 +73,8 @@ struct Held {
 struct Fetched {
     tried_at: Tick,
     keys: Option<Arc<PublicKeys>>,
+    /// When it was fetched last because a key was missed.
+    missed_at: Option<Tick>,
 }
 
 impl Default for KeySets {
@@ -107,8 +110,19 @@ impl KeySets {
             return known;
         }
         let fetched = self.fetch(at, reach).await;
-        let keys = fetched.as_ref().ok().cloned();
-        *held.last() = Some(Fetched { tried_at: now, keys });
+        let mut last = held.last();
+        let missed_at = match stale {
+            Some(_) => Some(now),
+            None => last.as_ref().and_then(|last| last.missed_at),
+        };
+        match (&fetched, &mut *last) {
+            // Nobody takes a client's keys from it by missing another while its server does not answer.
+            (Err(_), Some(last)) if stale.is_some() => last.missed_at = missed_at,
+            _ => {
+                let keys = fetched.as_ref().ok().cloned();
+                *last = Some(Fetched { tried_at: now, keys, missed_at });
+            }
+        }
         fetched
     }
 
@@ -151,11 +165,12 @@ impl Held {
         stale: Option<&Arc<PublicKeys>>,
         now: Tick,
     ) -> Option<Result<Arc<PublicKeys>, NoKeys>> {
-        let Fetched { tried_at, keys } = self.last().clone()?;
+        let Fetched { tried_at, keys, missed_at } = self.last().clone()?;
         let age = now.since(tried_at);
         let is_stale = |keys| stale.is_some_and(|stale| Arc::ptr_eq(stale, keys));
+        let lately = missed_at.is_some_and(|at| now.since(at) < FETCH_EVERY);
         match keys {
-            Some(keys) if age < FETCH_EVERY || (age < KEEP && !is_stale(&keys)) => Some(Ok(keys)),
+            Some(keys) if age < KEEP && (lately || !is_stale(&keys)) => Some(Ok(keys)),
             None if age < FETCH_EVERY => Some(Err(NoKeys::Lately)),
             _ => None,
         }
@@ -209,24 +224,31 @@ mod tests {
         // What is asked with, whether a key is missed, what is known then, and how often was asked.
         for (secs, missed, known, times) in [
             (1001, false, 0, 1),
-            (1029, true, 0, 1),
             (1599, false, 0, 1),
             (1599, true, 1, 2),
             (1600, true, 1, 2),
             (2198, false, 1, 2),
-            (2200, false, 1, 3),
+            (2199, false, 1, 3),
         ] {
             let stale = missed.then_some(&first);
             let keys = sets.get(&client, stale, &reach, at(secs)).await.unwrap();
             let found = (kid(&keys), asked.load(Ordering::SeqCst));
             assert_eq!(found, (KEYS[known].to_owned(), times), "{secs} {missed}");
         }
+        // One that is missed, and missed again.
+        let latest = sets.get(&client, None, &reach, at(2199)).await.unwrap();
+        for (secs, times) in [(2200, 4), (2201, 4), (2229, 4), (2230, 5)] {
+            let known = sets.get(&client, None, &reach, at(secs)).await.unwrap();
+            sets.get(&client, Some(&known), &reach, at(secs)).await.unwrap();
+            assert_eq!(asked.load(Ordering::SeqCst), times, "{secs}");
+        }
+        assert_eq!(kid(&latest), KEYS[1]);
         // Another place is another set.
         let moved = client.jwks_uri.as_ref().unwrap().as_str().replace("/jwks", "/gone");
         let moved = Client { jwks_uri: Some(moved.parse().unwrap()), ..client };
         let gone = |secs| sets.get(&moved, None, &reach, at(secs));
-        assert!(matches!(gone(2201).await, Err(NoKeys::Status(_))));
-        assert!(matches!(gone(2230).await, Err(NoKeys::Lately)));
-        assert!(matches!(gone(2231).await, Err(NoKeys::Status(_))));
+        assert!(matches!(gone(2301).await, Err(NoKeys::Status(_))));
+        assert!(matches!(gone(2330).await, Err(NoKeys::Lately)));
+        assert!(matches!(gone(2331).await, Err(NoKeys::Status(_))));
     }
 }

@@ -2,15 +2,16 @@
 //! 9; RFC 7521, section 4.2; RFC 7523, section 3).
 //!
 //! # For whom an assertion is
-//! Accepted is **the issuer alone**, as a text or as an array of that one text. RFC 7523 also allows the token endpoint,
+//! Accepted is **the issuer alone**, as a text. RFC 7523 also allows the token endpoint,
 //! and that is how *audience injection* (published in 2025) works: a client that also talks to an attacker's server
 //! takes from its metadata an endpoint that is written like ours, signs for that audience, and the attacker presents the
 //! assertion to us. An issuer cannot be lent in this way, because a client compares it with where it found the metadata
 //! (RFC 8414, section 3.3). Therefore FAPI 2.0 and the update of RFC 7523 under way (draft-ietf-oauth-rfc7523bis) want
 //! the issuer as the only value.
 //!
-//! Clients that can only name the token endpoint (Spring Security's default, older libraries) can be given
-//! [`Rules::token_endpoint`], client by client; it is safe for one that talks to no other server with the same key.
+//! Clients that can only name the token endpoint (Spring Security's default, older libraries), or write one audience as an
+//! array, can be given [`Rules::token_endpoint`], client by client; it is safe for one that talks to no other server with
+//! the same key.
 //!
 //! ```
 //! use symbolon_core::{oauth::{assertion::{Assertion, InvalidAssertion, Rules}, jwk::PublicKeys}, time::Time};
@@ -65,7 +66,8 @@ pub enum InvalidAssertion {
 pub struct Rules<'a> {
     /// The issuer: the only audience.
     pub issuer: &'a str,
-    /// For a client that needs it, the URL of the token endpoint as another audience. Read the module's words first.
+    /// For a client that needs it, the URL of the token endpoint as another audience; either of them also as an array of
+    /// one. Read the module's words first.
     pub token_endpoint: Option<&'a str>,
     /// The one algorithm, where the client has registered one.
     pub algorithm: Option<SignatureAlgorithm>,
@@ -89,8 +91,9 @@ impl<'a> Rules<'a> {
     }
 
     fn check_audience(&self, claims: &Claims) -> Result<(), InvalidAssertion> {
-        match claims.audiences()?[..] {
-            [one] if one == self.issuer || Some(one) == self.token_endpoint => Ok(()),
+        match (claims.audiences()?[..].as_ref(), self.token_endpoint) {
+            ([one], None) if *one == self.issuer && !claims.is_for_a_list() => Ok(()),
+            ([one], Some(endpoint)) if *one == self.issuer || *one == endpoint => Ok(()),
             _ => Err(InvalidAssertion::Audience),
         }
     }

@@ -240,6 +240,11 @@ impl Claims {
         }
     }
 
+    /// Whether `aud` is an array, which says no more than a text where it holds one.
+    pub(super) fn is_for_a_list(&self) -> bool {
+        self.0.get("aud").is_some_and(Value::is_array)
+    }
+
     pub(super) fn into_members(self) -> Map<String, Value> {
         self.0
     }

@@ -186,6 +186,7 @@ fn of_token(claims: symbolon_core::token::Claims) -> Claims {
         roles: claims.roles.into(),
         auth_time: claims.auth_time,
         client: claims.client_id,
+        act: claims.act,
         key: claims.key,
     }
 }

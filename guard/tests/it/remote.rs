@@ -61,7 +61,7 @@ fn claims() -> Claims {
         roles: [].into(),
         assurance: None,
         auth_time: None,
-
+        act: None,
         key: None,
     }
 }
@@ -75,7 +75,7 @@ async fn answers() {
         roles: ["admin".into()].into(),
         assurance: Some(Assurance::Aal2),
         auth_time: Some(Time::from_secs(1000)),
-
+        act: None,
         key: None,
         ..claims()
     };

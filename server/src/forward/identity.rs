@@ -17,6 +17,7 @@ use crate::{config::forward::Internal, os::Os};
 const SUBJECT: HeaderName = HeaderName::from_static("x-symbolon-subject");
 const SESSION: HeaderName = HeaderName::from_static("x-symbolon-session");
 const CLIENT: HeaderName = HeaderName::from_static("x-symbolon-client");
+const ACTOR: HeaderName = HeaderName::from_static("x-symbolon-actor");
 const ROLES: HeaderName = HeaderName::from_static("x-symbolon-roles");
 const SCOPES: HeaderName = HeaderName::from_static("x-symbolon-scopes");
 const ASSURANCE: HeaderName = HeaderName::from_static("x-symbolon-assurance");
@@ -25,10 +26,11 @@ const COOKIES: HeaderName = HeaderName::from_static("x-symbolon-cookie");
 
 /// Every header that a check which lets through always has. The proxy sets each of them on the request for the
 /// application, `X-Symbolon-Cookie` as `Cookie`; an empty one overwrites what a client made up.
-pub const TOLD: [&str; 8] = [
+pub const TOLD: [&str; 9] = [
     "X-Symbolon-Subject",
     "X-Symbolon-Session",
     "X-Symbolon-Client",
+    "X-Symbolon-Actor",
     "X-Symbolon-Roles",
     "X-Symbolon-Scopes",
     "X-Symbolon-Assurance",
@@ -79,7 +81,7 @@ impl Minter {
             auth_time: claims.auth_time,
             acr: claims.assurance.map(|level| level.as_str().into()),
             amr: Vec::new(),
-            act: None,
+            act: claims.act.clone(),
             key: None,
             more: Default::default(),
         };
@@ -111,6 +113,7 @@ pub fn headers(
         (SUBJECT, of(|claims| claims.subject.map(|user| user.to_string()))),
         (SESSION, of(|claims| Some(claims.session.to_string()))),
         (CLIENT, of(|claims| Some(claims.client.to_string()))),
+        (ACTOR, of(|claims| claims.act.as_ref().map(|act| act.sub.to_string()))),
         (ROLES, of(|claims| Some(list(&claims.roles, ",")))),
         (SCOPES, of(|claims| Some(list(&claims.scopes, " ")))),
         (ASSURANCE, of(|claims| claims.assurance.map(|level| level.as_str().to_owned()))),
@@ -162,7 +165,7 @@ fn is_ours(pair: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use symbolon_core::token::{Rules, Verifier};
+    use symbolon_core::token::{Actor, Rules, Verifier};
     use symbolon_guard::testing;
 
     use super::*;
@@ -195,6 +198,8 @@ mod tests {
         let now = Time::from_secs(1_000_000);
         let sample =
             testing::claims().role("admin").role("a,b").role("x y").role("staff").scope("cart");
+        let orders = Actor { sub: "orders".parse().unwrap(), act: None };
+        let sample = sample.through(orders);
         for (claims, roles) in [(None, ""), (Some(sample.build()), "admin,staff")] {
             let headers = headers(claims.as_ref(), None, &HeaderMap::new(), now);
             for name in TOLD {
@@ -202,6 +207,7 @@ mod tests {
             }
             assert_eq!(headers[ROLES], roles);
             assert_eq!(headers[SUBJECT].is_empty(), claims.is_none());
+            assert_eq!(headers[ACTOR], if claims.is_some() { "orders" } else { "" });
             assert_eq!(headers[CACHE_CONTROL], "no-store");
         }
     }
@@ -214,7 +220,9 @@ mod tests {
             lifetime: std::time::Duration::from_secs(5),
         };
         let minter = Minter::new(&settings).unwrap().unwrap();
-        let claims = testing::claims().role("admin").build();
+        let before = Actor { sub: "shop".parse().unwrap(), act: None };
+        let act = Actor { sub: "orders".parse().unwrap(), act: Some(Box::new(before)) };
+        let claims = testing::claims().role("admin").through(act).build();
         let now = Time::from_millis(1_000_000_999);
         let headers = headers(Some(&claims), Some(&minter), &HeaderMap::new(), now);
         let token = headers[TOKEN].to_str().unwrap();
@@ -226,7 +234,7 @@ mod tests {
         };
         let access = verified("shop", now).unwrap();
         assert_eq!((access.claims.user, access.claims.sid), (claims.subject, claims.session));
-        assert_eq!(&*access.claims.roles[0], "admin");
+        assert_eq!((&*access.claims.roles[0], &access.claims.act), ("admin", &claims.act));
         assert!(verified("another", now).is_err());
         assert!(verified("shop", Time::from_secs(1_000_005)).is_err());
         assert!(!format!("{headers:?}").contains(token));

@@ -89,6 +89,7 @@ fn of_session(known: &Known) -> Claims {
         roles: login.map(|login| Arc::clone(&login.roles)).unwrap_or_default(),
         assurance: login.map(|login| login.assurance),
         auth_time: login.map(|login| login.at),
+        act: None,
         key: None,
     }
 }

@@ -1,11 +1,12 @@
 //! Authorization codes: a browser that is logged in here gets a session of its own at an application on another host.
 
 use symbolon_core::{
+    change::Change,
     client::Client,
     code::{self, Code, CodeDigest, Gives, Presented, Redeemed, Request},
     family::{Binding, NewFamily, Whence},
     handle::HandleKey,
-    id::KeyId,
+    id::{KeyId, SessionId},
     oauth::{jwk::Thumbprint, resource::Resources},
     scope,
     secret::SecretText,
@@ -181,6 +182,9 @@ async fn redeem(
         let code = code.ok_or(Refused::Unknown)?;
         if let Err(refused) = code.check(&presented, now) {
             if let code::Refused::Used(child) = refused {
+                if let Some(again) = again(app, &code, child, &presented, now).await? {
+                    return Ok((code, again));
+                }
                 end::session(app, child, Reason::Theft, now).await?;
             }
             return Err(refused.into());
@@ -201,6 +205,28 @@ async fn redeem(
         }
     }
     Err(Unavailable::contended().into())
+}
+
+/// What a device gets that asks once more because the answer was lost: the same.
+async fn again(
+    app: &App,
+    code: &Code,
+    child: SessionId,
+    presented: &Presented<'_>,
+    now: Time,
+) -> Result<Option<Redeemed>, Refused> {
+    let live = match check::load(app, child).await {
+        Ok(live) => live,
+        Err(check::Refused::Unavailable(unavailable)) => return Err(unavailable.into()),
+        Err(_) => return Ok(None),
+    };
+    if app.store.is_ended(&live.entries()) || check::stands(&live, now).is_err() {
+        return Ok(None);
+    }
+    let grace = app.config.lifetimes.refresh_grace;
+    let family = code.again(&live.session, presented.key, grace, now);
+    let session = live.session;
+    Ok(family.map(|family| Redeemed { change: Change::at(now), session, family: Some(family) }))
 }
 
 async fn rows(app: &App, code: &Code, now: Time) -> Result<Rows, Refused> {

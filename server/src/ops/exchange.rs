@@ -1,8 +1,13 @@
 //! Token exchange (RFC 8693): a service acts for a user with a token of its own.
 //!
-//! Nothing is committed: the new token is one more shadow of the user's session, which is loaded from the store.
+//! The new token is one more shadow of the user's session, which is loaded from the store; all that is committed is a word
+//! in the audit trail. A presented token that is ended alone (RFC 7009) takes with it nothing that was exchanged for it: what
+//! it led to lives no longer than it would have, and what ends it for good is the end of the session, the change of the
+//! password, or the end of a service. To carry the ids of all tokens of a chain would cost each of its tokens more.
 
 use symbolon_core::{
+    audit::{Act, Event},
+    change::Change,
     client::Client,
     mapped::Place,
     oauth::exchange::{self, Asked, Limits},
@@ -67,6 +72,10 @@ pub async fn tokens(
         exchange::exchange(&verified.claims, whose, service, asked, limits, now)?;
     let what = (service, &*issued.scope);
     issued.more = issue::mapped(app, Place::AccessToken, what, Some(user));
+    let mut change = Change::at(now);
+    let of_service = Some(service.id.clone());
+    change.record(Event { client: of_service, ..Event::of_session(Act::Exchanged, &live.session) });
+    app.store.commit(change).await.map_err(Unavailable::from)?;
     let who = Who { client: service, subject: verified.claims.user, act: Some(act) };
     Ok(issue::on_behalf(app, &live.session, &issued, who, now).await?)
 }

@@ -26,13 +26,15 @@ pub struct Session<'a> {
     pub assurance: Assurance,
     /// Whether it is remembered when the browser closes.
     pub remembered: bool,
+    /// Whether it outlives the login of the session that allowed it (`offline_access`).
+    pub outlives: bool,
     /// Whether it is the one that asks.
     pub is_this: bool,
     /// The generation of its session cookie, if it has one.
     pub cookie: Option<u64>,
     /// Its token families.
     pub families: Vec<TokenFamily<'a>>,
-    /// The sessions that end with it.
+    /// The sessions that it allowed. They end with it, but for those that [outlive](Self::outlives) it.
     pub children: Vec<Self>,
 }
 
@@ -136,13 +138,18 @@ impl Node<'_> {
 
     /// A browser is known by its device, an app by its client.
     const fn name(&self) -> &str {
-        if self.parent.is_none() { self.session.device } else { self.session.client }
+        if self.is_browser() { self.session.device } else { self.session.client }
+    }
+
+    const fn is_browser(&self) -> bool {
+        self.parent.is_none() && !self.session.outlives
     }
 
     /// The other of the two, unless the parent has just said it.
     fn about(&self) -> Option<&str> {
         match self.parent {
-            None => Some(self.session.client),
+            None if self.is_browser() => Some(self.session.client),
+            None => Some(self.session.device),
             Some(parent) if parent.device == self.session.device => None,
             Some(_) => Some(self.session.device),
         }

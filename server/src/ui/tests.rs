@@ -41,6 +41,7 @@ fn session<'a>(n: u8, device: &'a str, client: &'a str) -> Session<'a> {
         seen_at: NOW - Duration::from_secs(u64::from(n) * u64::from(n) * 150),
         assurance: Assurance::Aal1,
         remembered: false,
+        outlives: false,
         is_this: false,
         cookie: None,
         families: vec![],
@@ -63,6 +64,7 @@ fn trees(texts: Texts) -> Vec<Session<'static>> {
                 children: vec![session(4, device, client)],
                 ..session(3, user, client)
             },
+            Session { outlives: true, families: vec![family(2)], ..session(6, device, user) },
         ],
         ..session(1, device, client)
     };
@@ -77,7 +79,8 @@ fn trees(texts: Texts) -> Vec<Session<'static>> {
         address: "2001:db8::8a2e:370:7334".parse().unwrap(),
         ..session(20, device, client)
     };
-    vec![here, remembered, phone]
+    let kept = Session { outlives: true, families: vec![family(3)], ..session(7, device, user) };
+    vec![here, remembered, phone, kept]
 }
 
 /// Every page in every state that looks different, with its name. The one that leaves for a client's address, and with a

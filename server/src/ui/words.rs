@@ -69,7 +69,7 @@ words! {
 
     // Devices and sessions.
     devices: "Devices and sessions", "기기와 세션";
-    devices_body: "Everywhere you are logged in. An app stands under the browser that let it in, and ends with it.", "로그인되어 있는 모든 곳이에요. 앱은 연결을 허용한 브라우저 아래에 표시되고, 그 브라우저의 세션을 종료하면 함께 종료돼요.";
+    devices_body: "Everywhere you are logged in. An app stands under the browser that let it in, and ends with it unless it says otherwise.", "로그인되어 있는 모든 곳이에요. 앱은 연결을 허용한 브라우저 아래에 표시되고, 다른 표시가 없으면 그 브라우저의 세션과 함께 종료돼요.";
     this_device: "This device", "이 기기";
     last_seen: "Last seen", "마지막 사용";
     logged_in_at: "Logged in", "로그인한 때";
@@ -82,6 +82,7 @@ words! {
     tokens: "Tokens", "토큰";
     holds_nothing: "Nothing", "없음";
     remembered: "Remembered", "로그인 유지";
+    outlives: "Stays after logout", "로그아웃해도 유지";
     apps: "Apps let in by this browser", "이 브라우저에서 연결한 앱";
     end: "End", "종료";
     end_more: "End more at once", "한꺼번에 종료하기";

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     keys::{ASSERTION_TYPE, Key, now},
+    oauth::{CALLBACK, Provider, VERIFIER},
     world::{Answer, Ask, ORIGIN, World, ask},
 };
 
@@ -292,13 +293,49 @@ async fn keys_are_fetched_kept_and_fetched_again_for_a_new_one() {
         present(&world, &old.assertion("machine", "old", &json!({}))).await.expect(200);
     }
     assert_eq!(site.asked(), 1);
-    // A flood of unknown keys is not handed on.
+    // The client has another key, and uses it at once.
     *site.jwks.lock().unwrap() = json!({ "keys": [new.named("new")] });
+    for _ in 0..3 {
+        present(&world, &new.assertion("machine", "new", &json!({}))).await.expect(200);
+    }
+    let answer = present(&world, &old.assertion("machine", "old", &json!({}))).await;
+    refused(&answer, 401, "invalid_client");
+    // A flood of unknown keys is not handed on.
     for _ in 0..5 {
-        let answer = present(&world, &new.assertion("machine", "new", &json!({}))).await;
+        let answer = present(&world, &Key::new().assertion("machine", "none", &json!({}))).await;
         refused(&answer, 401, "invalid_client");
     }
-    assert_eq!(site.asked(), 1);
+    assert_eq!(site.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_refresh_with_a_new_key() {
+    let (old, new) = (Key::new(), Key::new());
+    let site = Site::new(json!({ "keys": [old.named("old")] })).await;
+    let world = reaching("127.0.0.1").await;
+    let jwks_uri = format!("http://{}/jwks", site.address);
+    let more = json!({ "first_party": true, "redirect_uris": [CALLBACK], "jwks_uri": jwks_uri });
+    let web = world.add_client("web", "confidential", more).await;
+    let provider = Provider { world, web, spa: (String::new(), String::new()) };
+    let world = &provider.world;
+    let browser = world.cookie("user").await;
+    let code = provider.code(&browser, &[]).await;
+    let sign = |key: &Key, kid| key.assertion("web", kid, &json!({}));
+    let with = |assertion: &str, fields: &[(&str, &str)]| {
+        let own = [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion)];
+        ask("POST", TOKEN).form(&[&own[..], fields].concat())
+    };
+    let redemption = [
+        ("grant_type", "authorization_code"),
+        ("code", &*code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", VERIFIER),
+    ];
+    let tokens = world.send(with(&sign(&old, "old"), &redemption)).await.expect(200);
+    *site.jwks.lock().unwrap() = json!({ "keys": [new.named("new")] });
+    let refresh = tokens.text_of("refresh_token");
+    let refresh = [("grant_type", "refresh_token"), ("refresh_token", &*refresh)];
+    world.send(with(&sign(&new, "new"), &refresh)).await.expect(200);
 }
 
 #[tokio::test]

@@ -173,6 +173,137 @@ async fn a_login_form_needs_its_token_and_leads_nowhere_else() {
     }
 }
 
+/// RFC 9700, section 4.11.2: a client of others makes a link to this server that leads to its own site by an error.
+#[tokio::test]
+async fn open_redirect_by_an_error() {
+    let world = World::new().await;
+    for (id, first_party) in [("theirs", false), ("ours", true)] {
+        let more =
+            json!({ "first_party": first_party, "redirect_uris": ["https://there.example/in"] });
+        world.add_client(id, "confidential", more).await;
+    }
+    let browser = world.cookie("user").await;
+    let visit = async |client: &str, more: &str, cookie: &str| {
+        let link = format!(
+            "/oauth2/authorize?client_id={client}&redirect_uri=https://there.example/in{more}"
+        );
+        world.send(ask("GET", &link).cookie(cookie)).await.expect(303).location().to_owned()
+    };
+    let there = "https://there.example/in?error=";
+    for wrong in ["", "&response_type=token", "&response_type=code&scope=%22", "&request=x"] {
+        let first = visit("theirs", wrong, "").await;
+        assert!(first.starts_with("/login?next="), "{wrong}: {first}");
+        // Whoever logs in hears of it, and so do clients that ask without a page, and ours.
+        let after: Vec<(String, String)> = serde_urlencoded::from_str(&first[7..]).unwrap();
+        let after = world.send(ask("GET", &after[0].1).cookie(&browser)).await.expect(303);
+        assert!(after.location().starts_with(there), "{after:?}");
+        for (client, more, cookie) in [
+            ("theirs", wrong.to_owned(), &*browser),
+            ("theirs", format!("{wrong}&prompt=none"), ""),
+            ("ours", wrong.to_owned(), ""),
+        ] {
+            let to = visit(client, &more, cookie).await;
+            assert!(to.starts_with(there), "{client} {more}: {to}");
+        }
+    }
+}
+
+/// Whatever a browser brings to an application, in whichever way, says which server it is from (RFC 9207): an application
+/// of several servers sends no code of one to another.
+#[tokio::test]
+async fn mix_up() {
+    let world = World::new().await;
+    let more = json!({ "first_party": true, "redirect_uris": ["https://there.example/in"] });
+    world.add_client("there", "public", more).await;
+    let browser = world.cookie("user").await;
+    let right = format!("&response_type=code&scope=openid{CHALLENGE}");
+    for (request, cookie, said) in [
+        (right.clone(), &*browser, "code="),
+        (format!("{right}&prompt=none"), "", "error=login_required"),
+        ("&response_type=token".to_owned(), &*browser, "error=unsupported_response_type"),
+    ] {
+        let link = format!("{THERE}{request}");
+        let to = world.send(ask("GET", &link).cookie(cookie)).await.expect(303);
+        let iss = serde_urlencoded::to_string([("iss", ORIGIN)]).unwrap();
+        assert!(to.location().contains(said) && to.location().contains(&iss), "{to:?}");
+        assert_eq!(to.location().matches("iss=").count(), 1);
+        let by_form = format!("{link}&response_mode=form_post");
+        let page = world.send(ask("GET", &by_form).cookie(cookie)).await.expect(200);
+        assert!(page.text.contains(&format!("name=\"iss\" value=\"{ORIGIN}\"")), "{page:?}");
+    }
+    let metadata = world.send(ask("GET", "/.well-known/openid-configuration")).await.json();
+    assert_eq!(metadata["authorization_response_iss_parameter_supported"], true);
+}
+
+const THERE: &str = "/oauth2/authorize?client_id=there&redirect_uri=https://there.example/in";
+const CHALLENGE: &str = "&code_challenge_method=S256\
+                         &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+/// No page can be laid under another site's, by new browsers and by old ones.
+#[tokio::test]
+async fn clickjacking() {
+    let world = World::new().await;
+    let more = json!({ "redirect_uris": ["https://there.example/in"] });
+    world.add_client("there", "confidential", more).await;
+    let browser = world.cookie("user").await;
+    let consent = format!("{THERE}&response_type=code&scope=openid{CHALLENGE}");
+    let by_form = format!("{consent}&response_mode=form_post&prompt=none");
+    for path in [
+        "/",
+        "/login?again=1",
+        "/register",
+        "/logout",
+        "/account",
+        "/account/password",
+        "/account/apps",
+        "/device",
+        "/oauth2/logout",
+        "/oauth2/authorize",
+        "/nowhere",
+        &consent,
+        &by_form,
+    ] {
+        let get = ask("GET", path).cookie(&browser).header("accept", "text/html");
+        let answer = world.send(get).await;
+        assert!(answer.text.contains("<html"), "{path}: {answer:?}");
+        let policy = answer.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
+        assert_eq!(answer.headers["x-frame-options"], "DENY", "{path}");
+    }
+}
+
+/// A request by reference is none that the server fetches, wherever it points.
+#[tokio::test]
+async fn ssrf_through_request_uri() {
+    let networks = vec!["127.0.0.0/8".parse().unwrap()];
+    let world = World::with(|config| config.outbound.allowed_networks = networks).await;
+    let more = json!({ "first_party": true, "redirect_uris": ["https://there.example/in"] });
+    let there = world.add_client("there", "confidential", more).await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    for uri in [
+        format!("http://{address}/request.jwt"),
+        format!("https://{address}/request.jwt"),
+        "http://169.254.169.254/latest/meta-data".to_owned(),
+        "file:///etc/passwd".to_owned(),
+    ] {
+        let fields = [
+            ("client_id", "there"),
+            ("redirect_uri", "https://there.example/in"),
+            ("response_type", "code"),
+            ("request_uri", &*uri),
+        ];
+        let query = serde_urlencoded::to_string(fields).unwrap();
+        let to = world.send(ask("GET", &format!("/oauth2/authorize?{query}"))).await.expect(303);
+        assert!(to.location().contains("error=request_uri_not_supported"), "{to:?}");
+        let pushed = ask("POST", "/oauth2/par").basic(&there).form(&fields);
+        assert_eq!(world.send(pushed).await.expect(400).text_of("error"), "invalid_request");
+    }
+    let nobody = listener.accept().unwrap_err();
+    assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock);
+}
+
 #[tokio::test]
 async fn origins_are_exact() {
     let world = World::new().await;

@@ -1,8 +1,11 @@
 //! The authorization endpoint: what clients can ask for, what people are asked, and every way to get around it.
 
+use std::time::Duration;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
+use symbolon_core::oauth::pushed::LIFE;
 
 use crate::keys::Key;
 use crate::world::{Answer, Ask, ORIGIN, PASSWORD, World, ask};
@@ -397,7 +400,7 @@ async fn pushed_requests() {
     });
     let pushing = world.add_client("pushing", "confidential", pushing).await;
     let push = async |changes: Fields<'_>| {
-        let body = request(&fields(&[("client_id", "pushing")], changes));
+        let body = request(&[&[("client_id", "pushing")], changes].concat());
         let post = ask("POST", "/oauth2/par").basic(&pushing).raw(body);
         world.send(post.header("content-type", "application/x-www-form-urlencoded")).await
     };
@@ -443,6 +446,7 @@ async fn pushed_requests() {
     // What is wrong is said to the client at once, and rests nowhere.
     for (change, error) in [
         (("redirect_uri", "https://evil.example/in"), "invalid_request"),
+        (("redirect_uri", ""), "invalid_request"),
         (("prompt", "create"), "invalid_request"),
         (("response_type", "token"), "unsupported_response_type"),
         (("request_uri", "urn:x"), "invalid_request"),
@@ -453,6 +457,27 @@ async fn pushed_requests() {
     let post = ask("POST", "/oauth2/par").basic(&stranger).raw(request(&[]));
     let post = post.header("content-type", "application/x-www-form-urlencoded");
     assert_eq!(world.send(post).await.expect(401).text_of("error"), "invalid_client");
+}
+
+#[tokio::test]
+async fn a_stale_pushed_request() {
+    let provider = Provider::new().await;
+    let world = &provider.world;
+    let browser = world.cookie("user").await;
+    let client = "ours".parse().unwrap();
+    let now = symbolon::app::now();
+    for (ago, counts) in [(LIFE - Duration::from_secs(30), true), (LIFE, false)] {
+        let pushed = symbolon::ops::push::push(&world.app, &client, request(&[]), now - ago);
+        let uri = pushed.await.unwrap();
+        let link = [("client_id", "ours"), ("request_uri", &*uri)];
+        let answer = provider.get(&browser, &serde_urlencoded::to_string(link).unwrap()).await;
+        if counts {
+            assert!(said(&answer.expect(303), "code").is_some());
+        } else {
+            let page = answer.expect(400);
+            assert!(page.text.contains("request_uri"), "{}", page.text);
+        }
+    }
 }
 
 #[tokio::test]

@@ -9,13 +9,16 @@ use symbolon::{
 };
 use symbolon_core::{
     family::Binding,
-    oauth::device::{LIFE, Over},
+    oauth::{
+        device::{LIFE, Over},
+        resource::Resources,
+    },
     secret::SecretText,
     session::Device,
 };
 
 use crate::{
-    oauth::{CALLBACK, refused},
+    oauth::{CALLBACK, opened, refused},
     world::{Answer, Ask, ORIGIN, World, ask},
 };
 
@@ -245,17 +248,61 @@ async fn user_code_guessing() {
     refused(&room.poll(&codes.device).await, 400, "authorization_pending");
 }
 
+/// The answer was lost, and the device asks again; also many times at once.
+#[tokio::test]
+async fn a_device_that_asks_again_gets_the_same_answer() {
+    let room = Room::new().await;
+    let browser = room.world.cookie("user").await;
+    for scope in ["openid", "openid offline_access"] {
+        let codes = room.begun(&room.tv, &[("scope", scope)]).await.expect(200);
+        let device = codes.text_of("device_code");
+        room.decides(&browser, &codes.text_of("user_code"), "allow").await.expect(303);
+        let answers = futures_util::future::join_all((0..8).map(|_| room.poll(&device))).await;
+        let claims =
+            async |answer: &Answer| opened(&room.world, &answer.text_of("access_token")).await.1;
+        let first = claims(&answers[0]).await;
+        for answer in answers {
+            let answer = answer.expect(200);
+            assert_eq!(answer.text_of("scope"), scope);
+            assert_eq!(claims(&answer).await, first);
+        }
+        let [one, other] = [room.poll(&device).await, room.poll(&device).await];
+        assert_eq!(one.text_of("refresh_token"), other.text_of("refresh_token"));
+        room.refresh(&one.text_of("refresh_token")).await.expect(200);
+    }
+}
+
 #[tokio::test]
 async fn a_device_code_used_twice_ends_what_it_got() {
     let room = Room::new().await;
-    let codes = room.begin().await;
     let browser = room.world.cookie("user").await;
-    room.decides(&browser, &codes.user, "allow").await.expect(303);
-    let tokens = room.poll(&codes.device).await.expect(200);
-    refused(&room.poll(&codes.device).await, 400, "invalid_grant");
-    let refresh = room.refresh(&tokens.text_of("refresh_token")).await;
-    refused(&refresh, 400, "invalid_grant");
-    assert!(room.world.cookie_counts(&browser).await, "the browser's login goes on");
+    let app = &room.world.app;
+    let grace = app.config.lifetimes.refresh_grace;
+    // After the device has used what it got; and too late.
+    for (refreshes, after) in [(true, Duration::ZERO), (false, grace + Duration::from_secs(1))] {
+        let codes = room.begin().await;
+        room.decides(&browser, &codes.user, "allow").await.expect(303);
+        let tokens = room.poll(&codes.device).await.expect(200);
+        let mut refresh = tokens.text_of("refresh_token");
+        if refreshes {
+            refresh = room.refresh(&refresh).await.expect(200).text_of("refresh_token");
+        }
+        let client = app.client(&"tv".parse().unwrap()).unwrap();
+        let device =
+            Device { label: "".into(), user_agent: "".into(), address: [127, 0, 0, 1].into() };
+        let holder = Holder {
+            client: &client,
+            shown: Binding::None,
+            key: None,
+            device: &device,
+            resources: Resources::default(),
+        };
+        let code = SecretText::new(codes.device);
+        let stolen = ops::device::poll(app, &code, holder, now() + after).await;
+        assert!(matches!(stolen, Err(NotYet::Code(_))), "{stolen:?}");
+        refused(&room.refresh(&refresh).await, 400, "invalid_grant");
+        assert!(room.world.cookie_counts(&browser).await, "the browser's login goes on");
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! Token exchange: services that act for users, and every way to gain by it.
 
 use serde_json::{Value, json};
+use sqlx::Connection;
 
 use crate::{
     keys::Key,
     oauth::{Provider, opened, refused},
+    postgres,
     world::{Answer, ORIGIN, PASSWORD, World, ask},
 };
 
@@ -74,6 +76,20 @@ async fn a_service_acts_for_the_user() {
         })
     );
     assert_ne!(claims["jti"], had["jti"]);
+    // The audit trail says who acts in which session.
+    let noted = if postgres::is_asked_for() {
+        String::from_utf8_lossy(&postgres::dump_database_of(&world.app.config.data_dir))
+            .into_owned()
+    } else {
+        let url = format!("sqlite:{}", world.app.config.data_dir.join("symbolon.db").display());
+        let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let query = "SELECT act || ' ' || client FROM audit WHERE client IS NOT NULL";
+        let acts: Vec<String> = sqlx::query_scalar(query).fetch_all(&mut connection).await.unwrap();
+        acts.join("\n")
+    };
+    let exchanges: Vec<&str> =
+        noted.lines().filter(|line| line.contains("session.exchanged")).collect();
+    assert!(matches!(exchanges[..], [one] if one.contains("orders")), "{exchanges:?}");
     assert!(claims["exp"].as_i64() <= had["exp"].as_i64(), "it lives no longer");
     let about = ask("POST", "/oauth2/introspect").basic(&orders).form(&[("token", &given)]);
     assert_eq!(world.send(about).await.json()["act"], json!({ "sub": "orders" }));

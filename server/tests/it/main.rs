@@ -30,6 +30,8 @@ mod dpop;
 #[cfg(test)]
 mod exchange;
 #[cfg(test)]
+mod fapi;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod flows;

@@ -19,7 +19,7 @@ pub(crate) struct Provider {
     /// Keeps a secret.
     pub(crate) web: Client,
     /// Keeps none.
-    spa: Client,
+    pub(crate) spa: Client,
 }
 
 pub(crate) fn s256(text: &str) -> String {

@@ -50,6 +50,31 @@ async fn they_outlive_the_login_and_the_apps_session_does_not() {
 }
 
 #[tokio::test]
+async fn the_account_page_shows_them_beside_their_app() {
+    let provider = Provider::new().await;
+    let world = &provider.world;
+    let browser = world.cookie("user").await;
+    let kept = tokens(&provider, &browser).await.text_of("sid");
+    let page = async |cookie: &str| {
+        let get = ask("GET", "/account").cookie(cookie).header("accept-language", "en");
+        world.send(get).await.expect(200).text
+    };
+    // One list of browsers, and one of the apps under this one: the app's session, and what it keeps.
+    let text = page(&browser).await;
+    let apps = "aria-label=\"Apps let in by this browser\"";
+    let (browsers, apps) = text.split_once(apps).unwrap_or_else(|| panic!("{text}"));
+    let name = format!("id=\"name-{kept}\"");
+    assert!(!browsers.contains(&name) && apps.contains(&name), "{text}");
+    assert_eq!(text.matches("Stays after logout").count(), 1);
+    // The browser is logged out: what is kept stands alone, named as its app.
+    provider.log_out(&browser).await;
+    let other = world.cookie("user").await;
+    let text = page(&other).await;
+    assert!(text.contains(&format!("{name}>web<")), "{text}");
+    assert!(!text.contains("aria-label=\"Apps let in"), "{text}");
+}
+
+#[tokio::test]
 async fn one_session_for_an_app_of_a_browser() {
     let provider = Provider::new().await;
     let world = &provider.world;

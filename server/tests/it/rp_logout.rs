@@ -282,6 +282,7 @@ async fn logout_csrf_ends_nothing() {
         &[("client_id", "web")],
         &[("client_id", "web"), ("post_logout_redirect_uri", GOODBYE)],
         &[("logout_hint", "user")],
+        &[("state", "a state")],
         &[("id_token_hint", attackers)],
         &[("id_token_hint", attackers), ("post_logout_redirect_uri", GOODBYE)],
         &[("id_token_hint", ended.hint.as_str())],

@@ -262,7 +262,7 @@ async fn what_a_token_says_is_what_is_seen() {
         roles: Arc::from(vec!["editor".into()]),
         assurance: Some(Assurance::Aal2),
         auth_time: Some(NOW),
-
+        act: None,
         key: None,
     };
     assert_eq!(*seen, expected);

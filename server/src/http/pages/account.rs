@@ -74,7 +74,7 @@ async fn show(http: &Http, view: &View, done: Option<Done>) -> Result<Response, 
     };
     let now = now();
     let trees = ops::sessions::tree(&http.app, user, now).await?;
-    let sessions: Vec<_> = trees.iter().map(|tree| shown(tree, identity)).collect();
+    let sessions = shown(&trees, identity);
     let name = entry::username(http, Some(identity)).await;
     let page = view.page_at(http, "/account", name.as_deref());
     let csrf_token = SecretText::new(identity.csrf_token());
@@ -83,9 +83,19 @@ async fn show(http: &Http, view: &View, done: Option<Done>) -> Result<Response, 
     Ok(view.html(http, StatusCode::OK, &template, None))
 }
 
-fn shown<'a>(tree: &'a Tree, identity: &Identity) -> ui::Session<'a> {
-    let children = tree.children.iter().map(|child| one(child, identity, Vec::new())).collect();
-    one(&tree.session, identity, children)
+/// Browsers with their apps. What an app keeps after the logout stands beside the app, while that lives.
+fn shown<'a>(trees: &'a [Tree], identity: &Identity) -> Vec<ui::Session<'a>> {
+    let allowed = |tree: &Tree, kept: &Session| {
+        tree.children.iter().any(|app| Some(app.id) == kept.granted_by)
+    };
+    let is_shown_elsewhere = |kept: &Session| trees.iter().any(|tree| allowed(tree, kept));
+    let one_tree = |tree: &'a Tree| {
+        let kept = trees.iter().map(|tree| &tree.session).filter(|kept| allowed(tree, kept));
+        let children = tree.children.iter().chain(kept);
+        let children = children.map(|child| one(child, identity, Vec::new())).collect();
+        one(&tree.session, identity, children)
+    };
+    trees.iter().filter(|tree| !is_shown_elsewhere(&tree.session)).map(one_tree).collect()
 }
 
 fn one<'a>(
@@ -107,6 +117,7 @@ fn one<'a>(
         seen_at: session.seen_at,
         assurance: login.map_or(Assurance::Aal1, |login| login.assurance),
         remembered: login.is_some_and(|login| login.remembered),
+        outlives: session.granted_by.is_some(),
         is_this: session.id == identity.session,
         cookie: session.cookie.map(|cookie| u64::from(cookie.generation.0)),
         families: session.families.iter().map(family).collect(),

@@ -4,7 +4,7 @@
 //! | what must be | otherwise |
 //! |---|---|
 //! | every parameter stands once, `client_id` names a client, a pushed request counts, `redirect_uri` is that client's: [`Asked::read`] | a page that names the parameter |
-//! | the request can be granted: [`Request::read`](symbolon_core::oauth::authorization::Request::read) | back to the client with the error |
+//! | the request can be granted: [`Request::read`](symbolon_core::oauth::authorization::Request::read) | back to the client with the error; to a client of others, after a login |
 //! | somebody is logged in, whom the client means, lately enough, has chosen the account and allows it: [`STEPS`](symbolon_core::oauth::authorization::STEPS) | the page for it, which leads back here; with `prompt=none`, back to the client with the error |
 //! | | back to the client with a code |
 //!
@@ -69,9 +69,23 @@ pub async fn respond(
     match answer(http, view, &asked, approved, now).await {
         Ok(response) => response,
         Err(Fault { error, says }) => {
+            if let Some(next) = login_before_error(http, view, &asked, now) {
+                return see_other(&login_url(http, Some(&next)), HeaderMap::new());
+            }
             back(http, view, &asked, &[("error", error), ("error_description", says)])
         }
     }
+}
+
+/// Others' clients get no browser by a request that is wrong on purpose: whoever follows a link to this server is led on by
+/// it only after a login (RFC 9700, section 4.11.2). With `prompt=none` nobody can be asked.
+fn login_before_error(http: &Http, view: &View, asked: &Asked, now: Time) -> Option<Next> {
+    let is_known = view.identity.as_ref().is_some_and(|identity| identity.subject.is_some());
+    let silent = asked.get("prompt").is_some_and(|prompt| prompt.split(' ').any(|p| p == "none"));
+    if asked.client.first_party || is_known || silent {
+        return None;
+    }
+    asked.again(http, now).ok()
 }
 
 async fn answer(
