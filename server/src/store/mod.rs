@@ -2,6 +2,7 @@
 //! here it is applied, whole or not at all, and acknowledged only when it is durable.
 
 mod engine;
+mod error;
 mod log;
 mod nodes;
 mod open;
@@ -16,12 +17,10 @@ mod writes;
 
 use std::{
     fs::File,
-    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use sqlx::{error::DatabaseError, postgres::PgDatabaseError, sqlite::SqliteError};
 use symbolon_core::{
     change::Change,
     client::{Client, ClientId, SecretDigest},
@@ -55,79 +54,11 @@ use self::{
 use crate::os::tick;
 
 pub use self::{
+    error::StoreError,
     log::{Log, Told},
     nodes::Node,
     pool::Database,
 };
-
-/// The store could not answer. Nothing was changed, or it is not known whether it was.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    /// Another server works on this data folder.
-    #[error("another process uses the data folder {0}")]
-    Busy(PathBuf),
-    /// The database was written by a newer version of Symbolon.
-    #[error("the database has schema {found}, this version knows up to {known}")]
-    Newer { found: i64, known: i64 },
-    /// A file or folder cannot be used.
-    #[error("{path}: {cause}")]
-    File { path: PathBuf, cause: Arc<std::io::Error> },
-    /// The database says no: full disk, lock, damaged file.
-    #[error("the database: {0}")]
-    Database(Arc<sqlx::Error>),
-    /// A row does not say what it should.
-    #[error("a row of {table} is damaged: {what}")]
-    Damaged { table: &'static str, what: String },
-    /// Times that this process writes would not be those of others.
-    #[error("the clock of this host and that of the database differ by {} s", .0.as_secs())]
-    Clock(Duration),
-    /// The writer has stopped.
-    #[error("the store is closed")]
-    Closed,
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(cause: sqlx::Error) -> Self {
-        Self::Database(Arc::new(cause))
-    }
-}
-
-impl StoreError {
-    /// Whether another process holds a lock on the database.
-    pub fn is_locked(&self) -> bool {
-        const BUSY: i32 = 5;
-        self.sqlite_code().is_some_and(|code| code & 0xff == BUSY)
-    }
-
-    /// Whether there was no room for what was to be written. SQLite took it back; the next try may find room.
-    pub fn is_full(&self) -> bool {
-        const FULL: i32 = 13;
-        // A quota or a limit of file sizes looks like this instead, and so does a full disk when the index of the
-        // write-ahead log grows.
-        const IOERR_WRITE: i32 = 10 | 3 << 8;
-        const IOERR_SHMSIZE: i32 = 10 | 19 << 8;
-        self.sqlite_code().is_some_and(|code| [FULL, IOERR_WRITE, IOERR_SHMSIZE].contains(&code))
-    }
-
-    /// Whether the PostgreSQL server is not there, or another one should be in its place.
-    pub fn is_away(&self) -> bool {
-        matches!(self, Self::Database(cause) if pool::is_away(cause))
-    }
-
-    /// PostgreSQL's code of what it refused.
-    pub fn sqlstate(&self) -> Option<String> {
-        let Self::Database(cause) = self else { return None };
-        let error = cause.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?;
-        Some(error.code().to_owned())
-    }
-
-    /// SQLite's extended result code.
-    fn sqlite_code(&self) -> Option<i32> {
-        let Self::Database(cause) = self else { return None };
-        let error = cause.as_database_error()?.try_downcast_ref::<SqliteError>()?;
-        error.code()?.parse().ok()
-    }
-}
 
 /// What became of a [`Change`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,6 +33,9 @@ pub(super) struct Pool {
     pub(super) timeout: Duration,
 }
 
+/// What part of the time for an act a transaction may be idle between two of its statements.
+const IDLE_PART: u128 = 4;
+
 /// How long a connection is idle before it is tried first.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
 
@@ -43,10 +46,11 @@ impl Pool {
             .map_err(StoreError::from)?
             .application_name("symbolon");
         let millis = database.timeout.as_millis();
-        // Only a server that does not know that its client is gone goes on for as long.
+        // Whoever is stopped in the middle of a transaction holds up others for a part of the time that they have.
+        let idle = millis / IDLE_PART;
         let setup: Arc<str> = format!(
             "SET statement_timeout = {millis}; SET lock_timeout = {millis}; \
-             SET idle_in_transaction_session_timeout = {millis}; \
+             SET idle_in_transaction_session_timeout = {idle}; \
              SET default_transaction_isolation = 'read committed'; SET client_min_messages = warning; \
              SELECT set_config('synchronous_commit', 'on', false) \
              WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"
@@ -200,12 +204,12 @@ pub(super) fn is_away(error: &sqlx::Error) -> bool {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) => true,
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Configuration(_) => true,
         error => code_of(error).is_some_and(|code| {
-            // Connections, resources, an operator's hand; a server that only reads has stepped back; a newer version has
-            // changed a table under a prepared statement.
+            // Connections, resources, an operator's hand; a server that only reads has stepped back; the transaction was
+            // idle for too long; a newer version has changed a table under a prepared statement.
             code.starts_with("08")
                 || code.starts_with("53")
                 || code.starts_with("57P")
-                || ["25006", "0A000"].contains(&code)
+                || ["25006", "25P03", "0A000"].contains(&code)
         }),
     }
 }
