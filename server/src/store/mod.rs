@@ -1,6 +1,7 @@
 //! The store: some loads and one [`Store::commit`]. What may be written, and on what condition, is decided in core;
 //! here it is applied, whole or not at all, and acknowledged only when it is durable.
 
+mod clients;
 mod engine;
 mod error;
 mod log;
@@ -23,7 +24,7 @@ use std::{
 
 use symbolon_core::{
     change::Change,
-    client::{Client, ClientId, SecretDigest},
+    client::ClientId,
     code::{Code, CodeDigest},
     data::Document,
     follower::ENTRIES_MAX,
@@ -614,30 +615,6 @@ impl Store {
         let query = sql(query).bind(&session.as_bytes()[..]).bind(client.as_str());
         let rows = self.read(query).await?;
         rows.first().map_or(Ok(Document::default()), rows::document)
-    }
-
-    /// All clients.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn clients(&self) -> Result<Vec<Client>, StoreError> {
-        let rows = self.read(sql("SELECT * FROM clients ORDER BY id")).await?;
-        rows.iter().map(rows::client).collect()
-    }
-
-    /// Whether a client may register itself with the token of this digest.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn registration_token_counts(
-        &self,
-        digest: &SecretDigest,
-        now: Time,
-    ) -> Result<bool, StoreError> {
-        let query =
-            "SELECT 1 FROM registration_tokens WHERE digest = $1 AND uses > 0 AND expires_at > $2";
-        let query = sql(query).bind(&digest.as_bytes()[..]).bind(now.millis());
-        Ok(!self.read(query).await?.is_empty())
     }
 
     /// All keys, as they rest.
