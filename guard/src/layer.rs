@@ -23,6 +23,7 @@ use crate::{
     dpop,
     error::Refusal,
     identity::Identity,
+    os::now,
 };
 
 /// A guard has taken note of this proof.
@@ -115,7 +116,7 @@ impl<A: Authority> Guard<A> {
         token: &SecretText,
         request: &Parts,
     ) -> Result<Proof, Refusal> {
-        let (proofs, now) = (self.0.rules.proofs(), dpop::now());
+        let (proofs, now) = (self.0.rules.proofs(), now());
         let url = self.0.rules.url(request.uri.path());
         let (headers, method) = (&request.headers, request.method.as_str());
         let target = dpop::Request { headers, method, url: &url, token: Some(token) };

@@ -82,6 +82,7 @@
 //! | [`proven`] | what credentials have proven lately |
 //! | [`remote`] | strict mode: ask a server about every request |
 //! | [`follow`] | decide here, and hear of every end |
+//! | [`store`] | where sessions of the application's own rest (feature `sessions`) |
 //! | [`testing`] | identities for an application's own tests |
 
 // The examples are tests, too.
@@ -106,10 +107,13 @@ mod introspection;
 mod layer;
 #[cfg(feature = "remote")]
 mod link;
+mod os;
 #[cfg(feature = "remote")]
 pub mod proven;
 #[cfg(feature = "remote")]
 pub mod remote;
+#[cfg(feature = "sessions")]
+pub mod store;
 pub mod testing;
 
 pub use admit::{CSRF_HEADER, Carried, Half, Rules, admit};

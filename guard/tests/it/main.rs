@@ -9,3 +9,5 @@ mod layer;
 #[cfg(test)]
 #[cfg(feature = "remote")]
 mod remote;
+#[cfg(test)]
+mod stores;
