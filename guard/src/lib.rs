@@ -82,7 +82,8 @@
 //! | [`proven`] | what credentials have proven lately |
 //! | [`remote`] | strict mode: ask a server about every request |
 //! | [`follow`] | decide here, and hear of every end |
-//! | [`store`] | where sessions of the application's own rest (feature `sessions`) |
+//! | [`session`] | sessions of the application's own, without a server (feature `sessions`) |
+//! | [`store`] | where they rest (feature `sessions`) |
 //! | [`testing`] | identities for an application's own tests |
 
 // The examples are tests, too.
@@ -112,6 +113,8 @@ mod os;
 pub mod proven;
 #[cfg(feature = "remote")]
 pub mod remote;
+#[cfg(feature = "sessions")]
+pub mod session;
 #[cfg(feature = "sessions")]
 pub mod store;
 pub mod testing;

@@ -10,4 +10,6 @@ mod layer;
 #[cfg(feature = "remote")]
 mod remote;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod stores;
