@@ -115,6 +115,7 @@ pub mod proven;
 pub mod remote;
 #[cfg(feature = "sessions")]
 pub mod session;
+mod step_up;
 #[cfg(feature = "sessions")]
 pub mod store;
 pub mod testing;
@@ -123,6 +124,7 @@ pub use admit::{CSRF_HEADER, Carried, Half, Rules, admit};
 pub use error::Refusal;
 pub use identity::{Claims, Identity};
 pub use layer::{Guard, Guarded, Require, Required};
+pub use step_up::StepUp;
 // The types of `remote::Settings` and `follow::Settings` that an application has to name.
 pub use symbolon_core::{client::ClientId, secret::SecretText, token::TokenType};
 
