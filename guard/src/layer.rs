@@ -281,10 +281,9 @@ impl Require {
             Need::Scope(scope) => {
                 (identity.has_scope(scope), Refusal::InsufficientScope((&**scope).into()))
             }
-            Need::StepUp(needed) => (
-                needed.is_met_by(identity, now()),
-                Refusal::InsufficientAuthentication(*needed),
-            ),
+            Need::StepUp(needed) => {
+                (needed.is_met_by(identity, now()), Refusal::InsufficientAuthentication(*needed))
+            }
         };
         if met { Ok(()) } else { Err(refusal) }
     }

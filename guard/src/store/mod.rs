@@ -3,6 +3,8 @@
 //! | store | feature | for |
 //! |---|---|---|
 //! | [`memory::Memory`] | `sessions` | one process; everything is gone with it |
+//! | `sql::Sql` | `sqlite` | processes of one machine |
+//! | `sql::Sql` | `postgres` | several nodes |
 //!
 //! A store of your own implements [`SessionStore`]; [`conformance`] says whether it keeps the promises.
 //!
@@ -28,6 +30,8 @@ use symbolon_core::{data::DataVersion, id::SessionId, time::Time};
 pub mod conformance;
 pub mod memory;
 mod record;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub mod sql;
 mod values;
 
 pub use record::{

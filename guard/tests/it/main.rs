@@ -7,6 +7,8 @@ mod dpop;
 #[cfg(test)]
 mod layer;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 #[cfg(feature = "remote")]
 mod remote;
 #[cfg(test)]
