@@ -11,14 +11,14 @@ use symbolon_guard::store::{
 
 use crate::postgres::{Folder, Postgres};
 
-/// How often each race is run.
+/// How often each race is run, unless the caller says so.
 #[expect(clippy::disallowed_methods, reason = "how long the tests may take is the caller's choice")]
-fn rounds() -> usize {
-    std::env::var("SYMBOLON_TEST_RACES").ok().and_then(|text| text.parse().ok()).unwrap_or(500)
+fn rounds(usual: usize) -> usize {
+    std::env::var("SYMBOLON_TEST_RACES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-async fn conforms(store: impl SessionStore) {
-    match conformance::run(store, rounds()).await {
+async fn conforms(store: impl SessionStore, usual: usize) {
+    match conformance::run(store, rounds(usual)).await {
         Ok(report) => println!("{report}"),
         Err(failures) => panic!("\n{failures}"),
     }
@@ -26,7 +26,7 @@ async fn conforms(store: impl SessionStore) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn memory_conforms() {
-    conforms(Memory::with_events(100_000, 100_000)).await;
+    conforms(Memory::with_events(100_000, 100_000), 500).await;
 }
 
 fn sqlite_options(folder: &Folder) -> SqliteConnectOptions {
@@ -45,13 +45,13 @@ async fn sqlite(folder: &Folder) -> Sql {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sqlite_conforms() {
     let folder = Folder::new();
-    conforms(sqlite(&folder).await).await;
+    conforms(sqlite(&folder).await, 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn postgres_conforms() {
     let Some(server) = Postgres::start(&["fsync=off"]) else { return };
-    conforms(Sql::connect(&server.url()).await.unwrap().with_events()).await;
+    conforms(Sql::connect(&server.url()).await.unwrap().with_events(), 50).await;
 }
 
 fn opening(n: u8, user: Option<&str>) -> Opening {
@@ -75,7 +75,7 @@ const NOW: Time = Time::from_secs(1);
 /// Garbage in a row is no session, and tells so; its user can log in at once, and everybody else is served.
 async fn garbage_is_no_session(store: &Sql, spoil: impl AsyncFn(String)) {
     let spoilt = ["data = ''", "data = 'garbage'", "data = 'ffffffff00'"]
-        .map(|set| format!("UPDATE symbolon_session_data SET {set}"));
+        .map(|set| format!("UPDATE symbolon_session SET {set}"));
     let rows = ["user_name = 'ff'", "idle_ms = -1", "version = -5", "label = 'c328'"];
     let rows = rows.map(|set| format!("UPDATE symbolon_session SET {set}"));
     for (n, statement) in spoilt[1..].iter().chain(&rows).enumerate() {

@@ -8,17 +8,17 @@ use super::engine::Row;
 use crate::store::{Event, EventId, Reason, Record, Unreadable, Values, What};
 
 /// The tables, for SQLite. `due_at`: when something has to be done about the row: it has run out, or can be forgotten.
-/// Texts are bytes, so that every name is one and no collation takes one for another.
-pub(super) const SQLITE: [&str; 6] = [
+/// Texts are bytes, so that every name is one and no collation takes one for another. The data stands last and is read
+/// only when it is asked for; what is large both engines keep elsewhere by themselves.
+pub(super) const SQLITE: [&str; 5] = [
     "CREATE TABLE IF NOT EXISTS symbolon_session (\
         id BLOB PRIMARY KEY, user_name BLOB, label BLOB, remembered BIGINT NOT NULL, \
         opened_at BIGINT NOT NULL, seen_at BIGINT NOT NULL, idle_ms BIGINT NOT NULL, \
         ends_at BIGINT NOT NULL, version BIGINT NOT NULL, due_at BIGINT NOT NULL, \
-        ended_at BIGINT, reason BLOB) WITHOUT ROWID",
+        ended_at BIGINT, reason BLOB, data BLOB)",
     "CREATE INDEX IF NOT EXISTS symbolon_session_due ON symbolon_session (due_at)",
     "CREATE INDEX IF NOT EXISTS symbolon_session_user ON symbolon_session (user_name) \
         WHERE ended_at IS NULL AND user_name IS NOT NULL",
-    "CREATE TABLE IF NOT EXISTS symbolon_session_data (id BLOB PRIMARY KEY, data BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS symbolon_session_user_ended (\
         user_name BLOB PRIMARY KEY, ended_at BIGINT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS symbolon_session_event (\
@@ -27,16 +27,15 @@ pub(super) const SQLITE: [&str; 6] = [
 ];
 
 /// The same tables, for PostgreSQL.
-pub(super) const POSTGRES: [&str; 6] = [
+pub(super) const POSTGRES: [&str; 5] = [
     "CREATE TABLE IF NOT EXISTS symbolon_session (\
         id BYTEA PRIMARY KEY, user_name BYTEA, label BYTEA, remembered BIGINT NOT NULL, \
         opened_at BIGINT NOT NULL, seen_at BIGINT NOT NULL, idle_ms BIGINT NOT NULL, \
         ends_at BIGINT NOT NULL, version BIGINT NOT NULL, due_at BIGINT NOT NULL, \
-        ended_at BIGINT, reason BYTEA)",
+        ended_at BIGINT, reason BYTEA, data BYTEA)",
     "CREATE INDEX IF NOT EXISTS symbolon_session_due ON symbolon_session (due_at)",
     "CREATE INDEX IF NOT EXISTS symbolon_session_user ON symbolon_session (user_name) \
         WHERE ended_at IS NULL AND user_name IS NOT NULL",
-    "CREATE TABLE IF NOT EXISTS symbolon_session_data (id BYTEA PRIMARY KEY, data BYTEA NOT NULL)",
     "CREATE TABLE IF NOT EXISTS symbolon_session_user_ended (\
         user_name BYTEA PRIMARY KEY, ended_at BIGINT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS symbolon_session_event (\
@@ -71,7 +70,7 @@ pub(super) fn session(row: &Row) -> Result<Read, Unreadable> {
     }))
 }
 
-/// The data in this column; none where there is no row of it.
+/// The data in this column.
 pub(super) fn values(row: &Row, column: usize) -> Result<Values, Unreadable> {
     Values::from_bytes(row.bytes(column).map_err(unreadable)?.unwrap_or_default())
 }
