@@ -3,6 +3,7 @@
 //! | store | feature | for |
 //! |---|---|---|
 //! | [`memory::Memory`] | `sessions` | one process; everything is gone with it |
+//! | [`redis::Redis`](crate::store::redis) | `redis` | many processes that share a Redis or Valkey server |
 //!
 //! A store of your own implements [`SessionStore`]; [`conformance`] says whether it keeps the promises.
 //!
@@ -28,6 +29,8 @@ use symbolon_core::{data::DataVersion, id::SessionId, time::Time};
 pub mod conformance;
 pub mod memory;
 mod record;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod values;
 
 pub use record::{

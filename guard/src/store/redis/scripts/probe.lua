@@ -1,0 +1,18 @@
+-- Tries whatever the other scripts do, on a key of its own that is gone afterwards.
+
+local probe = TAG .. 'probe'
+redis.call('SET', probe, '', 'PX', 1000)
+redis.call('SET', probe, 'x', 'KEEPTTL')
+redis.call('SETRANGE', probe, 0, redis.call('GETRANGE', probe, 0, 0) .. redis.call('GET', probe))
+redis.call('PEXPIRE', probe, redis.call('PTTL', probe) + redis.call('EXISTS', probe))
+redis.call('DEL', probe)
+redis.call('ZADD', probe, 1, 'a')
+redis.call('ZRANGEBYSCORE', probe, 1, redis.call('ZCARD', probe), 'LIMIT', 0, 1)
+redis.call('ZREM', probe, redis.call('ZRANDMEMBER', probe, 1)[1])
+if EVENTS_MAX > 0 then
+  local id = redis.call('XADD', probe, '*', 'e', '')
+  redis.call('XRANGE', probe, '-', '+', 'COUNT', 1)
+  redis.call('XDEL', probe, id)
+end
+redis.call('DEL', probe)
+return { 'done' }
