@@ -7,6 +7,9 @@ mod dpop;
 #[cfg(test)]
 mod layer;
 #[cfg(test)]
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(test)]
 #[cfg(feature = "remote")]
 mod remote;
 #[cfg(test)]

@@ -4,11 +4,11 @@ use symbolon_guard::store::{SessionStore, conformance, memory::Memory};
 
 /// How often each race is run.
 #[expect(clippy::disallowed_methods, reason = "how long the tests may take is the caller's choice")]
-fn rounds() -> usize {
+pub(crate) fn rounds() -> usize {
     std::env::var("SYMBOLON_TEST_RACES").ok().and_then(|text| text.parse().ok()).unwrap_or(500)
 }
 
-async fn conforms(store: impl SessionStore) {
+pub(crate) async fn conforms(store: impl SessionStore) {
     match conformance::run(store, rounds()).await {
         Ok(report) => println!("{report}"),
         Err(failures) => panic!("\n{failures}"),

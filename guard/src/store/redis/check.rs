@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use redis::{InfoDict, cmd};
+use redis::{Cmd, FromRedisValue, InfoDict, cmd};
 use symbolon_core::time::Time;
 
 use super::{Redis, trouble::Trouble};
@@ -11,11 +11,11 @@ use super::{Redis, trouble::Trouble};
 impl Redis {
     /// Tries what every script does, on a key of its own.
     pub(super) async fn check_rights(&self) -> Result<(), Trouble> {
-        let replication = self.info("replication").await.unwrap_or_default();
+        let replication = self.info("replication").await?;
         if replication.get("role").is_some_and(|role| role == "slave") {
             return Err(Trouble::ReadOnly("role:slave".to_owned()));
         }
-        let server = self.info("server").await.unwrap_or_default();
+        let server = self.info("server").await?;
         if let Some(version) = server.get("redis_version")
             && is_too_old(version)
         {
@@ -40,26 +40,16 @@ impl Redis {
         Ok(())
     }
 
-    /// What the server tells of itself. A cluster is asked at one of its nodes: they should not differ.
+    /// What the server tells of itself.
     async fn settings(&self) -> Result<HashMap<String, String>, Trouble> {
         let mut found = HashMap::new();
         for section in ["persistence", "memory", "replication"] {
-            found.extend(self.info(section).await.unwrap_or_default());
+            found.extend(self.info(section).await?);
         }
-        for name in ["appendfsync", "min-replicas-to-write", "save"] {
-            let ask = self.0.link.ask(async |connection| {
-                let mut get = cmd("CONFIG");
-                get.arg("GET").arg(name);
-                if connection.is_cluster() {
-                    return Ok(HashMap::new());
-                }
-                get.query_async::<HashMap<String, String>>(connection).await
-            });
-            match ask.await {
-                Ok(settings) => found.extend(settings),
-                Err(Trouble::Forbidden(_) | Trouble::Unexpected(_)) => {}
-                Err(trouble) => return Err(trouble),
-            }
+        for name in ["appendfsync", "min-replicas-to-write"] {
+            let mut get = cmd("CONFIG");
+            get.arg("GET").arg(name);
+            found.extend(self.tells::<HashMap<String, String>>(get).await?.unwrap_or_default());
         }
         Ok(found)
     }
@@ -67,26 +57,30 @@ impl Redis {
     async fn info(&self, section: &str) -> Result<HashMap<String, String>, Trouble> {
         let mut info = cmd("INFO");
         info.arg(section);
-        let ask = self.0.link.ask(async |connection| {
-            if connection.is_cluster() {
-                return Ok(HashMap::new());
-            }
-            let info: InfoDict = info.query_async(connection).await?;
-            let text = |name: &str| info.get::<String>(name).map(|value| (name.to_owned(), value));
-            Ok(ASKED.iter().filter_map(|name| text(name)).collect())
-        });
-        ask.await
+        let Some(info) = self.tells::<InfoDict>(info).await? else { return Ok(HashMap::new()) };
+        let value = |name: &&str| Some(((*name).to_owned(), info.get::<String>(name)?));
+        Ok(ASKED.iter().filter_map(value).collect())
+    }
+
+    /// What the server answers, if we may ask; many that others run do not let us.
+    async fn tells<T: FromRedisValue>(&self, command: Cmd) -> Result<Option<T>, Trouble> {
+        let tag = &self.0.tag;
+        let ask = self.0.link.ask(async |connection| connection.ask_owner(command, tag).await);
+        match ask.await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Trouble::Forbidden(_) | Trouble::Unexpected(_)) => Ok(None),
+            Err(trouble) => Err(trouble),
+        }
     }
 }
 
-const ASKED: [&str; 7] = [
+const ASKED: [&str; 6] = [
     "role",
     "redis_version",
     "aof_enabled",
     "maxmemory",
     "maxmemory_policy",
     "connected_slaves",
-    "cluster_enabled",
 ];
 
 fn is_too_old(version: &str) -> bool {

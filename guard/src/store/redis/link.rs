@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, Pipeline, PushInfo, PushKind, RedisFuture, RedisResult,
-    Value,
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, PushInfo, PushKind, RedisFuture,
+    RedisResult, Value,
     aio::{AsyncPushSender, ConnectionLike, MultiplexedConnection, SendError},
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
+    cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -184,8 +185,21 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    pub(super) fn is_cluster(&self) -> bool {
-        matches!(self, Self::Cluster(_))
+    /// Asks the very server that has this key.
+    pub(super) async fn ask_owner<T: FromRedisValue>(
+        &mut self,
+        command: Cmd,
+        key: &str,
+    ) -> RedisResult<T> {
+        let answer = match self {
+            Self::One(connection) => connection.req_packed_command(&command).await?,
+            Self::Cluster(connection) => {
+                let owner = Route::with_key(key.as_bytes(), SlotAddr::Master);
+                let owner = SingleNodeRoutingInfo::SpecificNode(owner);
+                connection.route_command(command, RoutingInfo::SingleNode(owner)).await?
+            }
+        };
+        Ok(redis::from_redis_value(answer)?)
     }
 }
 

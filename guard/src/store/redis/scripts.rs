@@ -7,8 +7,6 @@ use super::{
     WHOLE_BYTES_MAX, codec,
 };
 
-/// How many sorted sets the users' sessions are spread over. Up to 128 entries such a set is one small piece of memory.
-const BUCKETS: u32 = 16_384;
 /// With events a session stays this much longer than it may live, so that what runs out can still say whose it was when
 /// nobody sweeps for a while.
 const UNSWEPT_MS: u64 = 24 * 60 * 60 * 1000;
@@ -61,7 +59,7 @@ fn constants() -> String {
     let reasons: String =
         reasons.map(|(name, reason)| format!("local {name} = {}\n", codec::code(reason))).concat();
     format!(
-        "local BUCKETS, TOMBSTONE_MS = {BUCKETS}, {tombstone_ms}\n\
-         local UNSWEPT_MS, WHOLE_BYTES_MAX = {UNSWEPT_MS}, {WHOLE_BYTES_MAX}\n{reasons}"
+        "local TOMBSTONE_MS, UNSWEPT_MS = {tombstone_ms}, {UNSWEPT_MS}\n\
+         local WHOLE_BYTES_MAX = {WHOLE_BYTES_MAX}\n{reasons}"
     )
 }

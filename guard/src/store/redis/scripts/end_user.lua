@@ -18,7 +18,7 @@ for _, id in ipairs(ids) do
       finish(id, user, reason)
       ended = ended + 1
     elseif not session and not gone then
-      redis.call('ZREM', bucket, id)
+      redis.call('HDEL', bucket, id)
     end
   end
 end

@@ -2,7 +2,7 @@
 
 local found, dead, bucket = of_user(ARGV[3])
 for _, id in ipairs(dead) do
-  redis.call('ZREM', bucket, id)
+  redis.call('HDEL', bucket, id)
 end
 local listed = { 'done' }
 for at = #found, math.max(#found - tonumber(ARGV[4]), 0) + 1, -1 do

@@ -64,7 +64,7 @@ if user and at_most > 0 then
   end
 elseif user then
   bucket = place(user)
-  redis.call('ZCARD', bucket)
+  redis.call('HLEN', bucket)
 end
 if EVENTS_MAX > 0 then
   redis.call('ZCARD', QUEUE)
@@ -86,20 +86,20 @@ if KEYS[2] then
   redis.call('DEL', KEYS[2])
 end
 if user then
-  local _, score = place(user)
-  redis.call('ZADD', bucket, score, id)
+  local _, number = place(user)
+  redis.call('HSET', bucket, id, number)
   local needed = math.max(opening.ends - NOW, 0) + KEPT_MS
   if redis.call('PTTL', bucket) < needed then
     redis.call('PEXPIRE', bucket, needed)
   end
-  -- The set cleans itself: what ran out unnoticed leaves faster than it comes.
-  for _, other in ipairs(redis.call('ZRANDMEMBER', bucket, 3)) do
+  -- The hash cleans itself: what ran out unnoticed leaves faster than it comes.
+  for _, other in ipairs(redis.call('HRANDFIELD', bucket, 3)) do
     if redis.call('EXISTS', key(other)) == 0 then
       dead[#dead + 1] = other
     end
   end
   for _, other in ipairs(dead) do
-    redis.call('ZREM', bucket, other)
+    redis.call('HDEL', bucket, other)
   end
 end
 if EVENTS_MAX > 0 then

@@ -5,7 +5,7 @@
 -- ARGV[2]  the time of whoever asks, in milliseconds
 --
 --   {tag}s<id>      a session: head, user, label, data; or the two bytes of a tombstone
---   {tag}u<bucket>  a sorted set of ids of sessions that have a user, their score drawn from the user's name
+--   {tag}u<bucket>  a hash of the ids of sessions that have a user, with a number drawn from the user's name
 --   {tag}e<user>    when all sessions of this user were ended
 --   {tag}q          with events: a sorted set of all sessions by when they may have run out
 --   {tag}o          with events: the stream of those that nobody has settled
@@ -26,12 +26,11 @@ local function key(id)
   return TAG .. 's' .. id
 end
 
--- The sorted set in which the sessions of a user are found, and their score there. Users share the sets: one of its own
--- for each would cost more than the session.
+-- The hash in which the sessions of a user are found, and the user's number there. Users share the hashes: a key for
+-- each user would cost more than a session, and a small hash is one piece of memory.
 local function place(user)
   local digest = redis.sha1hex(user)
-  local bucket = tonumber(digest:sub(1, 4), 16) % BUCKETS
-  return TAG .. 'u' .. string.format('%04x', bucket), tonumber(digest:sub(5, 10), 16) - 8388608
+  return TAG .. 'u' .. digest:sub(1, 3), string.format('%d', tonumber(digest:sub(4, 9), 16) - 8388608)
 end
 
 -- The fixed part of a live session; nil for anything else.
@@ -93,7 +92,7 @@ local function bury(id, user, reason)
   end
   if user then
     -- What cannot be removed is dead all the same.
-    redis.pcall('ZREM', place(user), id)
+    redis.pcall('HDEL', (place(user)), id)
   end
 end
 

@@ -1,9 +1,15 @@
 -- The sessions of a user.
 
--- The ids of the user's sessions, and perhaps of another's whose name has the same score; and the key of their set.
+-- The ids of the user's sessions, and perhaps of another's whose name gives the same number; and the key of their hash.
 local function members(user)
-  local bucket, score = place(user)
-  return redis.call('ZRANGEBYSCORE', bucket, score, score), bucket
+  local bucket, number = place(user)
+  local all, ids = redis.call('HGETALL', bucket), {}
+  for at = 1, #all, 2 do
+    if all[at + 1] == number then
+      ids[#ids + 1] = all[at]
+    end
+  end
+  return ids, bucket
 end
 
 -- In the order in which they were opened. Strings are not compared: that would depend on the server's locale.
