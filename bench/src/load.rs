@@ -16,16 +16,80 @@ use tokio::{
 
 use crate::harness::{Result, Rounds, clock, pin};
 
-/// What to send. Every request has a connection of its own, on which it is repeated.
+/// What to send. Every walk has a connection of its own, on which it is repeated.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) address: SocketAddr,
     pub(crate) for_ms: u64,
-    /// How long a connection rests between two requests.
+    /// How long a connection rests between two walks.
     pub(crate) pause_ms: u64,
-    pub(crate) requests: Vec<String>,
-    /// In every request, this is replaced by the `refresh_token` of the last answer.
-    pub(crate) refresh: Option<Vec<String>>,
+    pub(crate) walks: Vec<Walk>,
+    /// The process whose CPU time counts, if it is not the one that measures.
+    pub(crate) process: Option<u32>,
+}
+
+/// Requests one after the other, of which each may need something from the answer before it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Walk {
+    pub(crate) steps: Vec<Step>,
+    /// What was taken from the last answer.
+    pub(crate) taken: String,
+}
+
+/// One request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Step {
+    /// The request line and the headers, each with its end of line; the length of the body is added.
+    pub(crate) head: String,
+    /// In it, `{}` is replaced by what was taken.
+    pub(crate) body: String,
+    /// What stands before the text that is taken from the answer. The text ends where a value of JSON or of a query ends.
+    pub(crate) take_after: Option<String>,
+}
+
+impl Step {
+    /// A request without a body.
+    pub(crate) const fn get(head: String) -> Self {
+        Self { head, body: String::new(), take_after: None }
+    }
+
+    /// A form.
+    pub(crate) fn form(path: &str, headers: &str, body: &str) -> Self {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost:8080\r\n\
+             content-type: application/x-www-form-urlencoded\r\n{headers}"
+        );
+        Self { head, body: body.to_owned(), take_after: None }
+    }
+
+    /// From its answer, the text after this is taken.
+    pub(crate) fn taking(self, after: &str) -> Self {
+        Self { take_after: Some(after.to_owned()), ..self }
+    }
+
+    fn write(&self, taken: &str) -> String {
+        let body = self.body.replacen("{}", taken, 1);
+        let length = body.len();
+        // What carries no body says nothing of its length.
+        let length =
+            if length > 0 { format!("content-length: {length}\r\n") } else { String::new() };
+        format!("{}{length}\r\n{body}", self.head)
+    }
+
+    fn take(&self, answer: &[u8], taken: &mut String) -> Result<()> {
+        let Some(after) = &self.take_after else { return Ok(()) };
+        let answer = std::str::from_utf8(answer)?;
+        let (_, rest) = answer.split_once(after).ok_or_else(|| format!("no {after}: {answer}"))?;
+        let end = rest.find(['"', '&', '\r']).ok_or("no end")?;
+        rest[..end].clone_into(taken);
+        Ok(())
+    }
+}
+
+impl From<Step> for Walk {
+    fn from(step: Step) -> Self {
+        Self { steps: vec![step], taken: String::new() }
+    }
 }
 
 /// What came of it.
@@ -35,8 +99,8 @@ pub(crate) struct Done {
     pub(crate) secs: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
-    /// The refresh tokens to go on with.
-    pub(crate) tokens: Vec<String>,
+    /// What was taken from the last answer of each walk, to go on with.
+    pub(crate) taken: Vec<String>,
 }
 
 /// The process.
@@ -103,13 +167,10 @@ async fn stay_awake() -> std::convert::Infallible {
 
 async fn run(job: &Job) -> Result<Done> {
     let mut connections = Vec::new();
-    for (number, request) in job.requests.iter().enumerate() {
+    for walk in &job.walks {
         let stream = TcpStream::connect(job.address).await?;
         stream.set_nodelay(true)?;
-        let token = job.refresh.as_ref().and_then(|tokens| tokens.get(number)).cloned();
-        let connection =
-            Connection { stream, request: request.clone(), token, bytes: vec![0; 16 << 10] };
-        connections.push(connection);
+        connections.push(Connection { stream, walk: walk.clone(), bytes: vec![0; 16 << 10] });
     }
     let begin = clock();
     let (until, pause) =
@@ -121,22 +182,22 @@ async fn run(job: &Job) -> Result<Done> {
                 let mut micros = Vec::new();
                 while clock() < until {
                     let asked = clock();
-                    connection.exchange().await?;
+                    connection.walk().await?;
                     micros.push(asked.elapsed().as_secs_f64() * 1e6);
                     if !pause.is_zero() {
                         tokio::time::sleep(pause).await;
                     }
                 }
-                Result::Ok((micros, connection.token))
+                Result::Ok((micros, connection.walk.taken))
             })
         })
         .collect();
     let (mut done, mut latencies) = (Done::default(), Rounds::default());
     for task in tasks {
-        let (micros, token) = task.await??;
+        let (micros, taken) = task.await??;
         done.answers += micros.len() as u64;
         micros.into_iter().for_each(|one| latencies.push(one));
-        done.tokens.extend(token);
+        done.taken.push(taken);
     }
     done.secs = begin.elapsed().as_secs_f64();
     (done.p50_us, done.p99_us) = (latencies.at(0.5), latencies.at(0.99));
@@ -145,57 +206,50 @@ async fn run(job: &Job) -> Result<Done> {
 
 struct Connection {
     stream: TcpStream,
-    request: String,
-    token: Option<String>,
+    walk: Walk,
     bytes: Vec<u8>,
 }
 
 impl Connection {
-    async fn exchange(&mut self) -> Result<()> {
-        match &self.token {
-            None => self.stream.write_all(self.request.as_bytes()).await?,
-            Some(token) => {
-                let body = format!(r#"{{"refresh_token":"{token}"}}"#);
-                let length = body.len();
-                let request = format!("{}content-length: {length}\r\n\r\n{body}", self.request);
-                self.stream.write_all(request.as_bytes()).await?;
-            }
+    async fn walk(&mut self) -> Result<()> {
+        for step in &self.walk.steps {
+            let request = step.write(&self.walk.taken);
+            self.stream.write_all(request.as_bytes()).await?;
+            let length = read(&mut self.stream, &mut self.bytes).await?;
+            step.take(&self.bytes[..length], &mut self.walk.taken)?;
         }
-        let mut filled = 0;
-        loop {
-            let read = self.stream.read(&mut self.bytes[filled..]).await?;
-            if read == 0 {
-                return Err("the server closed the connection".into());
-            }
-            filled += read;
-            if let Some(body) = body(&self.bytes[..filled])? {
-                if self.token.is_some() {
-                    self.token = Some(next_token(body)?);
-                }
-                return Ok(());
-            }
+        Ok(())
+    }
+}
+
+/// Reads one answer. Returns how long it is.
+async fn read(stream: &mut TcpStream, bytes: &mut [u8]) -> Result<usize> {
+    let mut filled = 0;
+    loop {
+        let read = stream.read(&mut bytes[filled..]).await?;
+        if read == 0 {
+            return Err("the server closed the connection".into());
+        }
+        filled += read;
+        if body(&bytes[..filled])?.is_some() {
+            return Ok(filled);
         }
     }
 }
 
-/// The body of an answer, when all of it is there. Anything but 200 is an error.
+/// The body of an answer, when all of it is there. Anything but success is an error.
 pub(crate) fn body(bytes: &[u8]) -> Result<Option<&[u8]>> {
+    const LENGTH: &str = "content-length: ";
     let Some(head) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Ok(None);
     };
     let (head, body) = (std::str::from_utf8(&bytes[..head])?, &bytes[head + 4..]);
-    if !head.starts_with("HTTP/1.1 200") {
+    if !head.starts_with("HTTP/1.1 200") && !head.starts_with("HTTP/1.1 303") {
         return Err(format!("{head}\n{}", String::from_utf8_lossy(body)).into());
     }
-    let length = head.split("\r\n").find_map(|line| line.strip_prefix("content-length: "));
-    let length: usize = length.ok_or("no content-length")?.parse()?;
-    Ok(body.get(..length))
-}
-
-fn next_token(body: &[u8]) -> Result<String> {
-    #[derive(Deserialize)]
-    struct Answer {
-        refresh_token: String,
-    }
-    Ok(serde_json::from_slice::<Answer>(body)?.refresh_token)
+    let named = |line: &&str| {
+        line.get(..LENGTH.len()).is_some_and(|name| name.eq_ignore_ascii_case(LENGTH))
+    };
+    let length = head.split("\r\n").find(named).ok_or("no content-length")?;
+    Ok(body.get(..length[LENGTH.len()..].parse()?))
 }

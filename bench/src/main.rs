@@ -11,6 +11,7 @@ mod harness;
 mod load;
 mod memory;
 mod process;
+mod provider;
 mod revocation;
 mod table;
 mod traffic;
@@ -31,6 +32,10 @@ const FIGURES: &[(&str, Figure)] = &[
     ("guarded", following::guarded),
     ("introspection", traffic::introspection),
     ("refresh", traffic::refresh),
+    ("machines", provider::machines),
+    ("codes", provider::codes),
+    ("rotations", provider::rotations),
+    ("lookups", provider::lookups),
     ("login", traffic::login),
     ("memory", memory::all),
     ("revocation", revocation::revocation),

@@ -16,8 +16,8 @@ use symbolon::http::authority::InProcess;
 use symbolon_guard::{Guard, Identity, Rules};
 
 use crate::{
-    harness::{Result, Rounds, clock, process_cpu, thread_cpu},
-    load::{Done, Job, Load},
+    harness::{Result, Rounds, clock, cpu_of, process_cpu, thread_cpu},
+    load::{Done, Job, Load, Step, Walk},
     table::{Row, Table},
     world::{ORIGIN, World, bare, bare_with, basic, login as log_in},
 };
@@ -33,8 +33,8 @@ pub(crate) const SESSION: &str = "/api/v1/session";
 /// What a job came to, round by round.
 #[derive(Default)]
 pub(crate) struct Measured {
-    per_sec: Rounds,
-    cpu_us: Rounds,
+    pub(crate) per_sec: Rounds,
+    pub(crate) cpu_us: Rounds,
 }
 
 impl Measured {
@@ -60,10 +60,11 @@ pub(crate) fn alternate<const N: usize>(
     let mut all = [(); N].map(|()| Measured::default());
     for round in 0..=ROUNDS {
         for (job, measured) in jobs.iter_mut().zip(&mut all) {
-            let before = process_cpu();
-            let Done { answers, secs, tokens, .. } = load.run(job)?;
-            let cpu = process_cpu().saturating_sub(before);
-            job.refresh = job.refresh.as_ref().map(|_| tokens);
+            let cpu = || job.process.map_or_else(|| Ok(process_cpu()), cpu_of);
+            let before = cpu()?;
+            let Done { answers, secs, taken, .. } = load.run(job)?;
+            let cpu = cpu()?.saturating_sub(before);
+            job.walks.iter_mut().zip(taken).for_each(|(walk, taken)| walk.taken = taken);
             if round > 0 {
                 measured.per_sec.push(answers as f64 / secs);
                 measured.cpu_us.push(cpu.as_secs_f64() * 1e6 / answers as f64);
@@ -74,13 +75,23 @@ pub(crate) fn alternate<const N: usize>(
 }
 
 pub(crate) fn job(address: SocketAddr, requests: Vec<String>) -> Job {
-    Job { address, for_ms: ROUND_MS, pause_ms: 0, requests, refresh: None }
+    let walks = requests.into_iter().map(|head| Step::get(head).into()).collect();
+    Job { address, for_ms: ROUND_MS, pause_ms: 0, walks, process: None }
+}
+
+/// The same request on every connection.
+pub(crate) fn repeat(address: SocketAddr, step: Step) -> Job {
+    Job {
+        address,
+        for_ms: ROUND_MS,
+        pause_ms: 0,
+        walks: vec![step.into(); CONNECTIONS],
+        process: None,
+    }
 }
 
 pub(crate) fn get_session(header: &str) -> String {
-    format!(
-        "GET {SESSION} HTTP/1.1\r\nhost: localhost:8080\r\nuser-agent: bench\r\n{header}\r\n\r\n"
-    )
+    format!("GET {SESSION} HTTP/1.1\r\nhost: localhost:8080\r\nuser-agent: bench\r\n{header}\r\n")
 }
 
 /// The requests of some sessions, by cookie.
@@ -182,14 +193,9 @@ pub(crate) fn introspection(table: &mut Table) -> Result<()> {
         if answer["active"] != true {
             return Err("the token is not active".into());
         }
-        let request = format!(
-            "POST {PATH} HTTP/1.1\r\nhost: localhost:8080\r\nauthorization: {basic}\r\n\
-             content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
-            form.len()
-        );
-        let requests = vec![request; CONNECTIONS];
+        let step = Step::form(PATH, &format!("authorization: {basic}\r\n"), &form);
         let jobs =
-            [job(world.serve_axum(bare(PATH, answer))?, requests.clone()), job(node, requests)];
+            [repeat(world.serve_axum(bare(PATH, answer))?, step.clone()), repeat(node, step)];
         let [bare, node] = alternate(&mut load, jobs)?;
         table.row(&Row {
             figure,
@@ -210,10 +216,15 @@ pub(crate) fn refresh(table: &mut Table) -> Result<()> {
     let node = world.serve()?;
     let bare = world.serve_axum(bare(SESSION, serde_json::json!({ "ok": true })))?;
     let head = "POST /api/v1/refresh HTTP/1.1\r\nhost: localhost:8080\r\ncontent-type: application/json\r\n";
+    let body = r#"{"refresh_token":"{}"}"#.to_owned();
+    let step = Step { body, ..Step::get(head.to_owned()).taking(r#""refresh_token":""#) };
+    let walk = |token: &String| Walk { steps: vec![step.clone()], taken: token.clone() };
     let with = |tokens: &[String]| Job {
+        address: node,
         for_ms: 500,
-        refresh: Some(tokens.to_vec()),
-        ..job(node, vec![head.to_owned(); tokens.len()])
+        pause_ms: 0,
+        walks: tokens.iter().map(walk).collect(),
+        process: None,
     };
     let mut load = Load::start()?;
     let (one, many) = tokens.split_at(1);

@@ -36,7 +36,12 @@ const PASSWORD: &str = "correct horse battery staple";
 
 /// The `Authorization` header of that client.
 pub(crate) fn basic(secret: &str) -> String {
-    format!("Basic {}", STANDARD.encode(format!("{CLIENT}:{secret}")))
+    basic_of(CLIENT, secret)
+}
+
+/// The `Authorization` header of any client.
+pub(crate) fn basic_of(client: &str, secret: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{client}:{secret}")))
 }
 
 /// A folder beside the executable (not in /tmp, which may be memory) that goes away with its value.
@@ -130,7 +135,11 @@ impl World {
 
     /// Adds an API's client, which may introspect and follow. Returns its secret.
     pub(crate) fn add_resource_server(&self) -> Result<String> {
-        let client = json!({ "id": CLIENT, "kind": "resource", "audiences": [ORIGIN] });
+        self.add_client(&json!({ "id": CLIENT, "kind": "resource", "audiences": [ORIGIN] }))
+    }
+
+    /// Adds a client. Returns its secret.
+    pub(crate) fn add_client(&self, client: &Value) -> Result<String> {
         let request = Request::post("/clients").header(header::CONTENT_TYPE, "application/json");
         let local = http::local::router(Arc::clone(&self.app));
         let answered = answer(&local, request.body(client.to_string().into())?);

@@ -7,7 +7,7 @@ use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 
 use crate::{
-    id::{EntryId, Text, UserId},
+    id::{EntryId, SessionId, Text, UserId},
     keys::Algorithm,
     logout_uri::{LogoutUri, PostLogoutUri},
     oauth::{
@@ -17,8 +17,9 @@ use crate::{
     },
     scope::{self, Scope},
     secret::{SecretBytes, SecretText, sha256},
+    subject::{SectorUri, SubjectType},
     time::Time,
-    token::TokenType,
+    token::{TokenFormat, TokenType},
 };
 
 /// A client's name, the `client_id` of OAuth: 1 to 64 of `a-z 0-9 . _ -`, beginning with a letter or digit. It never
@@ -44,13 +45,24 @@ impl ClientId {
     /// The client as the revocation log knows it: the first 16 bytes of SHA-256 over its name, so that whoever sees a
     /// `client_id` claim can compute it.
     pub fn entry(&self) -> EntryId {
-        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        hash.update(b"symbolon client\0");
-        hash.update(self.0.as_bytes());
-        let mut id = [0; 16];
-        id.copy_from_slice(&hash.finish().as_ref()[..16]);
-        EntryId::from_bytes(id)
+        EntryId::from_bytes(digest(&[b"symbolon client\0", self.0.as_bytes()]))
     }
+
+    /// The id of the visitor's session that this client opens under a name of its own: the first 16 bytes of SHA-256
+    /// over both, so that every process of the client computes it. No client chooses an id: one that it had chosen could
+    /// be that of something else in the revocation log.
+    pub fn session_named(&self, name: &str) -> SessionId {
+        let parts = [b"symbolon session\0", self.0.as_bytes(), b"\0", name.as_bytes()];
+        SessionId::from_bytes(digest(&parts))
+    }
+}
+
+fn digest(parts: &[&[u8]]) -> [u8; 16] {
+    let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    parts.iter().for_each(|part| hash.update(part));
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash.finish().as_ref()[..16]);
+    id
 }
 
 impl FromStr for ClientId {
@@ -297,6 +309,15 @@ pub struct Client {
     /// The `typ` of its access tokens.
     #[serde(default)]
     pub token_type: TokenType,
+    /// Whether its access tokens can be read by whoever holds them.
+    #[serde(default)]
+    pub access_token_format: TokenFormat,
+    /// Under which id it knows users (OpenID Connect Core, section 8).
+    #[serde(default)]
+    pub subject_type: SubjectType,
+    /// Whose host is the sector of its pairwise subjects, where its redirect URIs have not one in common (section 8.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sector_identifier_uri: Option<SectorUri>,
     /// The public keys that it proves itself with (`private_key_jwt`), instead of a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<ClientJwks>,
@@ -394,7 +415,8 @@ impl Client {
     /// How what it gets is signed: its access tokens, its userinfo answers, and its ID tokens where it sends users here. Keys for these are
     /// published as soon as it is known, because verifiers that keep a copy of the key set look again only now and then.
     pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
-        let access = (self.kind != ClientKind::Resource).then_some(self.algorithm);
+        let signed = self.access_token_format == TokenFormat::Jwt;
+        let access = (signed && self.kind != ClientKind::Resource).then_some(self.algorithm);
         let id = (!self.redirect_uris.is_empty()).then_some(self.id_token_algorithm);
         access.into_iter().chain(id).chain(self.userinfo_algorithm)
     }

@@ -568,6 +568,7 @@ mod tests {
             key: KEY,
             binding: crate::family::Binding::Client,
             issued: crate::family::Issued {
+                auth_time: None,
                 key: None,
                 at: NOW,
                 expires_at: NOW + HOUR,

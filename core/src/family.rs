@@ -77,6 +77,9 @@ pub struct Issued {
     pub scope: Box<str>,
     /// `roles`.
     pub roles: Vec<Role>,
+    /// `auth_time`: when the user had proven who they are. A machine has none.
+    #[serde(default)]
+    pub auth_time: Option<Time>,
     /// `cnf.jkt`: the key that the access token is bound to.
     #[serde(default)]
     pub key: Option<Thumbprint>,
@@ -250,6 +253,7 @@ mod tests {
                 audience: "".into(),
                 scope: "".into(),
                 roles: vec![],
+                auth_time: None,
                 key: None,
             },
             whence: Whence::new([127, 0, 0, 1].into(), ""),

@@ -25,6 +25,7 @@ use crate::{
     id::{HandleId, KeyId, SessionId},
     secret::{SecretBytes, SecretText},
     time::Time,
+    token::SealingKey,
 };
 
 const VERSION: u8 = 1;
@@ -134,6 +135,7 @@ pub struct HandleKey {
     proof: hmac::Key,
     tag: hmac::Key,
     stamp: hmac::Key,
+    sealing: SealingKey,
 }
 
 impl fmt::Debug for HandleKey {
@@ -154,12 +156,18 @@ impl HandleKey {
             proof: derive(b"symbolon handle proof\x01"),
             tag: derive(b"symbolon handle tag\x01"),
             stamp: derive(b"symbolon request stamp\x01"),
+            sealing: SealingKey::new(id, derive),
         }
     }
 
     /// The key's id.
     pub const fn id(&self) -> KeyId {
         self.id
+    }
+
+    /// What seals access tokens that nobody else can read.
+    pub const fn sealing(&self) -> &SealingKey {
+        &self.sealing
     }
 
     /// The four bytes that name this key in a handle. The ring draws key ids until they are unique.

@@ -42,6 +42,7 @@ pub mod revocation;
 pub mod scope;
 pub mod secret;
 pub mod session;
+pub mod subject;
 pub mod time;
 pub mod token;
 pub mod user;

@@ -254,6 +254,7 @@ mod tests {
             audience: "a".into(),
             scope: "".into(),
             roles: vec![],
+            auth_time: None,
             key: None,
         }
     }

@@ -319,6 +319,20 @@ impl Session {
         session
     }
 
+    /// A visitor's session that an application's own cookie stands for: its client opens it under a name
+    /// ([`ClientId::session_named`]), and no browser gets the session cookie, which tells it from a machine's.
+    pub fn visitor_named(
+        name: &str,
+        opening: Opening,
+        cookie: KeyId,
+        lifetimes: &Lifetimes,
+        now: Time,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
+        let id = opening.client.session_named(name);
+        Self { id, ..Self::visitor(opening, cookie, lifetimes, now, rng) }
+    }
+
     /// A session for a user who has just proven who they are. It always has a new id.
     pub fn authenticated(
         opening: Opening,

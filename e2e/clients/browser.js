@@ -9,6 +9,13 @@ const NAVIGATES = { accept: "text/html,*/*;q=0.8", "sec-fetch-mode": "navigate",
 export class Browser {
   #cookies = new Map();
 
+  // Somebody else with the same cookies.
+  copy() {
+    const copy = new Browser();
+    for (const [host, jar] of this.#cookies) copy.#cookies.set(host, new Map(jar));
+    return copy;
+  }
+
   // Goes to a URL and on, wherever it is sent. Gives where it ended: `url`, `status`, `text`, `headers`.
   async goto(url, request = {}) {
     const way = [];
@@ -19,6 +26,8 @@ export class Browser {
       const { location } = answer.headers;
       if (!location || answer.status < 300 || answer.status > 399) return { url, way, ...answer };
       next = { url: new URL(location, url).href };
+      // The system hands it to an app.
+      if (!next.url.startsWith("http")) return { ...answer, ...next, way };
       if ([307, 308].includes(answer.status)) Object.assign(next, options);
     }
     throw new Error(`it is sent round for ever:\n${way.join("\n")}`);

@@ -1,20 +1,15 @@
 // The walk through an application that runs in the browser: Chromium presses its buttons.
 
 import assert from "node:assert/strict";
+import { launch } from "../examples/chromium.js";
 import { AUDIENCE } from "./world.js";
-
-const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"].concat(
-  ["background-networking", "component-update", "sync"].map((what) => `--disable-${what}`),
-);
 
 export class PageWalk {
   #log = "";
 
   static async start(world, name, client, { api, program }) {
-    const { chromium } = await import("playwright-core");
-  
     const walk = Object.assign(new PageWalk(), { world, name, api, program, url: program.url });
-    walk.browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGUMENTS });
+    walk.browser = await launch();
     walk.page = await (await walk.browser.newContext()).newPage();
     walk.page.setDefaultTimeout(10_000);
     walk.page.on("console", (message) => (walk.#log += `${message.text()}\n`));

@@ -37,6 +37,7 @@ export class World {
 
   async #meet() {
     this.issuer = this.server.url;
+    this.dataDir = this.server.dataDir;
     this.user = this.server.users.find(({ username }) => username === "user");
     this.user.sub = this.cli("user", "show", this.user.username).sub;
     this.cli("user", "profile", this.user.username, "email=user@example.com", "email_verified=true");
@@ -45,7 +46,7 @@ export class World {
 
   // A verb of the command line, on the running server.
   cli(...args) {
-    const all = [...args, "--json", "--set", `data_dir=${this.server.dataDir}`];
+    const all = [...args, "--json", "--set", `data_dir=${this.dataDir}`];
     return JSON.parse(execFileSync(this.binary, all, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }));
   }
 
@@ -94,6 +95,7 @@ export class BackChannel {
   isOpen = false;
   // What the client answered, one status per logout token.
   answers = [];
+  bodies = [];
 
   static async before(to) {
     const channel = new BackChannel();
@@ -108,6 +110,7 @@ export class BackChannel {
     if (!this.isOpen) return response.writeHead(503).end();
     const headers = { "content-type": request.headers["content-type"] };
     const { status } = await fetch(to, { method: "POST", headers, body });
+    this.bodies.push(body.toString());
     this.answers.push(status);
     response.writeHead(status).end();
   }

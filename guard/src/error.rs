@@ -4,9 +4,11 @@ use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use symbolon_core::session::Assurance;
 
-use crate::dpop::{NONCE, Unproven};
+use crate::{
+    dpop::{NONCE, Unproven},
+    step_up::StepUp,
+};
 
 /// Why a request does not get in, told so that the right client knows what to do and the wrong one learns nothing:
 /// a credential that is malformed, forged, expired, ended or of the wrong kind is always [`Refusal::InvalidToken`].
@@ -48,9 +50,9 @@ pub enum Refusal {
     /// The subject lacks a role. Which one is not said.
     #[error("a role is missing")]
     Forbidden,
-    /// The login was not strong enough (RFC 9470). Step up.
-    #[error("a stronger login is needed")]
-    InsufficientAssurance(Assurance),
+    /// The login is not strong or not recent enough (RFC 9470). Step up.
+    #[error("a stronger or newer login is needed")]
+    InsufficientAuthentication(StepUp),
     /// It cannot be decided now. Nobody gets in.
     #[error("it cannot be decided now")]
     Unavailable {
@@ -74,7 +76,7 @@ impl Refusal {
             Self::InvalidCsrfToken,
             Self::InsufficientScope("".into()),
             Self::Forbidden,
-            Self::InsufficientAssurance(Assurance::Aal2),
+            Self::InsufficientAuthentication(StepUp::default()),
             Self::Unavailable { retry_after_secs: 1 },
         ]
     }
@@ -150,11 +152,12 @@ impl Refusal {
                 "This login may not do that",
                 "Ask an administrator for the role, or log in as somebody who has it.",
             ),
-            Self::InsufficientAssurance(_) => (
+            Self::InsufficientAuthentication(_) => (
                 StatusCode::UNAUTHORIZED,
                 "insufficient_user_authentication",
-                "A stronger login is needed",
-                "Log in again with a second factor.",
+                "A stronger or newer login is needed",
+                "Log in again: send the browser to the authorization endpoint with the acr_values and max_age that \
+                 WWW-Authenticate names.",
             ),
             Self::Unavailable { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -192,7 +195,7 @@ impl Refusal {
     }
 
     /// The `WWW-Authenticate` headers (RFC 6750, section 3; RFC 9449, section 7.1), one for each way to send a token: no
-    /// error when no credential was sent; the missing scope (RFC 6750) or assurance level (RFC 9470) otherwise. What is
+    /// error when no credential was sent; the missing scope (RFC 6750) or what the login must be (RFC 9470) otherwise. What is
     /// wrong with a proof is told for that way alone.
     pub fn challenges(&self) -> impl Iterator<Item = HeaderValue> {
         let error = match self {
@@ -204,10 +207,10 @@ impl Refusal {
                 let scope = scope.replace(|c| !matches!(c, '!' | '#'..='[' | ']'..='~'), "");
                 Some(format!(r#", error="insufficient_scope", scope="{scope}""#))
             }
-            Self::InsufficientAssurance(needed) => Some(format!(
-                r#", error="insufficient_user_authentication", acr_values="{}""#,
-                needed.as_str()
-            )),
+            Self::InsufficientAuthentication(needed) => {
+                let parameters = needed.parameters();
+                Some(format!(r#", error="insufficient_user_authentication"{parameters}"#))
+            }
             _ => None,
         };
         let schemes: &[&str] = match self {
@@ -237,22 +240,29 @@ impl Refusal {
 
     /// The answer, for any body that can be made from text.
     pub fn into_response<B: From<String>>(self) -> Response<B> {
-        let (status, code, title, fix) = self.row();
-        let body = serde_json::json!({
-            "type": format!("urn:symbolon:error:{code}"),
-            "title": title,
-            "status": status.as_u16(),
-            "code": code,
-            "fix": fix,
-        });
-        let mut response = Response::new(B::from(body.to_string()));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.extend(self.headers());
+        let mut response = problem(self.row());
+        response.headers_mut().extend(self.headers());
         response
     }
+}
+
+/// An answer as `application/problem+json`: the status, the stable code, what it is, and what to do about it.
+pub(crate) fn problem<B: From<String>>(
+    (status, code, title, fix): (StatusCode, &str, &str, &str),
+) -> Response<B> {
+    let body = serde_json::json!({
+        "type": format!("urn:symbolon:error:{code}"),
+        "title": title,
+        "status": status.as_u16(),
+        "code": code,
+        "fix": fix,
+    });
+    let mut response = Response::new(B::from(body.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 const BEARER: &str = r#"Bearer realm="symbolon""#;
@@ -271,7 +281,9 @@ impl From<Unproven> for Refusal {
 
 #[cfg(test)]
 mod tests {
-    use symbolon_core::oauth::jwk::SignatureAlgorithm;
+    use std::time::Duration;
+
+    use symbolon_core::{oauth::jwk::SignatureAlgorithm, session::Assurance};
 
     use super::*;
 
@@ -285,6 +297,8 @@ mod tests {
     fn answers() {
         const DPOP: &str = r#"DPoP realm="symbolon", algs="ES256 EdDSA RS256 PS256""#;
         let scope = |s: &str| Refusal::InsufficientScope(s.into());
+        let step_up =
+            |assurance, max_age| Refusal::InsufficientAuthentication(StepUp { assurance, max_age });
         // What is told for every way to send a token, and for proofs alone.
         let (every, dpop) = (Some(true), Some(false));
         for (refusal, status, told, error) in [
@@ -311,10 +325,22 @@ mod tests {
             (scope("a\"\\\r\nb"), 403, every, r#", error="insufficient_scope", scope="ab""#),
             (Refusal::Forbidden, 403, None, ""),
             (
-                Refusal::InsufficientAssurance(Assurance::Aal2),
+                step_up(Some(Assurance::Aal2), None),
                 401,
                 every,
                 r#", error="insufficient_user_authentication", acr_values="aal2""#,
+            ),
+            (
+                step_up(None, Some(Duration::from_secs(300))),
+                401,
+                every,
+                r#", error="insufficient_user_authentication", max_age="300""#,
+            ),
+            (
+                step_up(Some(Assurance::Aal1), Some(Duration::from_secs(5))),
+                401,
+                every,
+                r#", error="insufficient_user_authentication", acr_values="aal1", max_age="5""#,
             ),
             (Refusal::Unavailable { retry_after_secs: 2 }, 503, None, ""),
         ] {

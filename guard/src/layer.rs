@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{Extensions, Request, Response, header::AUTHORIZATION, request::Parts};
@@ -24,6 +25,7 @@ use crate::{
     error::Refusal,
     identity::Identity,
     os::now,
+    step_up::StepUp,
 };
 
 /// A guard has taken note of this proof.
@@ -232,7 +234,7 @@ enum Need {
     Login,
     Role(Arc<str>),
     Scope(Arc<str>),
-    Assurance(Assurance),
+    StepUp(StepUp),
 }
 
 impl Require {
@@ -253,7 +255,18 @@ impl Require {
 
     /// A login of at least this strength.
     pub const fn assurance(level: Assurance) -> Self {
-        Self(Need::Assurance(level))
+        Self::step_up(StepUp { assurance: Some(level), max_age: None })
+    }
+
+    /// A login that is at most so old. Leave it long enough for the way back from the login page, and for clocks that
+    /// differ: minutes.
+    pub const fn max_age(age: Duration) -> Self {
+        Self::step_up(StepUp { assurance: None, max_age: Some(age) })
+    }
+
+    /// A login of this strength and age. Who has none is told of both at once (RFC 9470).
+    pub const fn step_up(needed: StepUp) -> Self {
+        Self(Need::StepUp(needed))
     }
 
     /// Checks an identity, or its absence.
@@ -268,10 +281,9 @@ impl Require {
             Need::Scope(scope) => {
                 (identity.has_scope(scope), Refusal::InsufficientScope((&**scope).into()))
             }
-            Need::Assurance(level) => (
-                identity.assurance.is_some_and(|own| own >= *level),
-                Refusal::InsufficientAssurance(*level),
-            ),
+            Need::StepUp(needed) => {
+                (needed.is_met_by(identity, now()), Refusal::InsufficientAuthentication(*needed))
+            }
         };
         if met { Ok(()) } else { Err(refusal) }
     }

@@ -82,7 +82,8 @@
 //! | [`proven`] | what credentials have proven lately |
 //! | [`remote`] | strict mode: ask a server about every request |
 //! | [`follow`] | decide here, and hear of every end |
-//! | [`store`] | where sessions of the application's own rest (feature `sessions`) |
+//! | [`session`] | sessions of the application's own, without a server (feature `sessions`) |
+//! | [`store`] | where they rest (feature `sessions`) |
 //! | [`testing`] | identities for an application's own tests |
 
 // The examples are tests, too.
@@ -113,6 +114,9 @@ pub mod proven;
 #[cfg(feature = "remote")]
 pub mod remote;
 #[cfg(feature = "sessions")]
+pub mod session;
+mod step_up;
+#[cfg(feature = "sessions")]
 pub mod store;
 pub mod testing;
 
@@ -120,6 +124,7 @@ pub use admit::{CSRF_HEADER, Carried, Half, Rules, admit};
 pub use error::Refusal;
 pub use identity::{Claims, Identity};
 pub use layer::{Guard, Guarded, Require, Required};
+pub use step_up::StepUp;
 // The types of `remote::Settings` and `follow::Settings` that an application has to name.
 pub use symbolon_core::{client::ClientId, secret::SecretText, token::TokenType};
 

@@ -9,6 +9,7 @@ use symbolon_core::{
     oauth::jwk::Thumbprint,
     secret::SecretText,
     session::Assurance,
+    time::Time,
 };
 
 use crate::{Authority, Carried, Claims, Half, Identity, Refusal};
@@ -57,6 +58,13 @@ impl Sample {
     #[must_use]
     pub fn assurance(mut self, level: Assurance) -> Self {
         self.0.assurance = Some(level);
+        self
+    }
+
+    /// Logged in at this moment.
+    #[must_use]
+    pub const fn logged_in_at(mut self, at: Time) -> Self {
+        self.0.auth_time = Some(at);
         self
     }
 

@@ -11,12 +11,13 @@ use aws_lc_rs::hmac;
 use symbolon_core::{
     client::{Client, ClientId},
     handle::{Handle, InvalidHandle, Kind},
-    id::EntryId,
+    id::{EntryId, UserId},
     keys::{self, KeyRing, MasterKey},
     password::{self, Password},
     revocation,
     secret::{SecretBytes, SecretText},
     session::Assurance,
+    subject::SubjectKey,
     time::Time,
     token::{self, AccessToken, Rules, TokenType, Verifier},
     user::User,
@@ -135,6 +136,8 @@ pub struct App {
     pub assertions: ops::assertion::Used,
     /// Opens the keys at rest.
     pub master: Arc<MasterKey>,
+    /// Makes the ids under which pairwise clients know users.
+    subjects: SubjectKey,
     /// Whoever changes keys, or reads keys or clients anew, has the turn.
     pub key_turn: tokio::sync::Mutex<()>,
     keys: RwLock<Arc<Keys>>,
@@ -212,7 +215,8 @@ impl App {
             };
             Store::open(&config.data_dir, now - entry_life(&config), leasing).await?
         };
-        let master = master_key(&config.master_key_file)?;
+        let secret = master_key(&config.master_key_file)?;
+        let (master, subjects) = (MasterKey::new(&secret), SubjectKey::new(&secret));
         let verifier = Verifier::new(Rules::new(config.public_url.issuer(), []), []);
         let ring = KeyRing::open(&[], &master, &key_policy(&config)).map_err(key_error)?;
         let app = Arc::new(Self {
@@ -224,6 +228,7 @@ impl App {
             key_sets: KeySets::default(),
             assertions: ops::assertion::Used::new(now),
             master: Arc::new(master),
+            subjects,
             key_turn: tokio::sync::Mutex::default(),
             keys: RwLock::new(Arc::new(Keys::new(ring, verifier))),
             clients: RwLock::default(),
@@ -266,6 +271,11 @@ impl App {
             keys.ring.handle_key_by_short_id(short_id, now)
         })?;
         if handle.name().kind == kind { Ok(handle) } else { Err(InvalidHandle::Malformed) }
+    }
+
+    /// The `sub` under which a client knows a user.
+    pub fn subject(&self, client: &Client, user: UserId) -> UserId {
+        self.subjects.subject(client, user)
     }
 
     /// What a new password must be.
@@ -397,7 +407,7 @@ fn key_error(error: keys::OpenRingError) -> Unavailable {
 }
 
 /// Reads the master key, or makes it where there is none: 32 random bytes as hex, readable by its owner alone.
-fn master_key(path: &Path) -> Result<MasterKey, StartError> {
+fn master_key(path: &Path) -> Result<SecretBytes<32>, StartError> {
     let error = |cause: &dyn std::fmt::Display| StartError::MasterKey {
         path: path.into(),
         cause: cause.to_string(),
@@ -411,9 +421,7 @@ fn master_key(path: &Path) -> Result<MasterKey, StartError> {
         }
         Err(cause) => return Err(error(&cause)),
     };
-    let bytes =
-        unhex(text.expose().trim()).ok_or_else(|| error(&"it is not 64 hexadecimal digits"))?;
-    Ok(MasterKey::new(&bytes))
+    unhex(text.expose().trim()).ok_or_else(|| error(&"it is not 64 hexadecimal digits"))
 }
 
 fn write_private(path: &Path, text: &SecretText) -> std::io::Result<()> {

@@ -195,7 +195,7 @@ impl Request {
             id_token_hint: get("id_token_hint").map(Into::into),
             prompt: Prompt::read(get("prompt").unwrap_or_default())?,
             max_age: max_age.transpose()?,
-            assurance: assurance(get("claims"))?,
+            assurance: assurance(get("claims"))?.max(stepped_up(get("acr_values"))),
             first_party: client.first_party,
         })
     }
@@ -274,8 +274,15 @@ fn resource(client: &Client, asked: Option<&str>) -> Result<Option<Box<str>>, Fa
         .ok_or(fault("invalid_target", "resource is none of the client's audiences"))
 }
 
-/// The assurance that the `claims` parameter makes essential (OpenID Connect Core, section 5.5.1.1). What is merely
-/// preferred (`acr_values`) is answered by what there is, and the ID token says which.
+/// The assurance that `acr_values` asks for: the lowest of our levels in it, because an API may have refused less (RFC 9470,
+/// section 5). What others call their levels is a mere wish (OpenID Connect Core, section 3.1.2.1): it is answered by what
+/// there is, and the ID token says which.
+fn stepped_up(acr_values: Option<&str>) -> Option<Assurance> {
+    let listed = |level: &Assurance| acr_values?.split(' ').find(|value| *value == level.as_str());
+    Assurance::ALL.into_iter().find(|level| listed(level).is_some())
+}
+
+/// The assurance that the `claims` parameter makes essential (OpenID Connect Core, section 5.5.1.1).
 fn assurance(claims: Option<&str>) -> Result<Option<Assurance>, Fault> {
     let Some(claims) = claims else { return Ok(None) };
     let claims: Value = serde_json::from_str(claims)
@@ -293,8 +300,7 @@ fn assurance(claims: Option<&str>) -> Result<Option<Assurance>, Fault> {
     if acr["value"].is_null() && listed.is_empty() {
         return Ok(None);
     }
-    let levels = [Assurance::Aal1, Assurance::Aal2];
-    levels.into_iter().find(wanted).map(Some).ok_or(UNMET)
+    Assurance::ALL.into_iter().find(wanted).map(Some).ok_or(UNMET)
 }
 
 const UNMET: Fault = fault(
@@ -307,6 +313,8 @@ const UNMET: Fault = fault(
 pub struct Seen<'a> {
     /// The login of the browser session.
     pub login: Option<&'a Login>,
+    /// The same person, as the client knows them: `sub`.
+    pub subject: Option<UserId>,
     /// Who the client thinks it is, by an ID token of ours.
     pub hinted: Option<UserId>,
     /// When this very request was seen first, if this server marked it then: a login after that moment is an answer to it.
@@ -322,11 +330,19 @@ pub struct Seen<'a> {
 impl Seen<'_> {
     /// A browser in which nobody is logged in.
     pub const fn nobody(now: Time) -> Self {
-        Self { login: None, hinted: None, asked_at: None, allowed: None, approved: false, now }
+        Self {
+            login: None,
+            subject: None,
+            hinted: None,
+            asked_at: None,
+            allowed: None,
+            approved: false,
+            now,
+        }
     }
 
     fn is_who_was_meant(&self) -> bool {
-        self.login.zip(self.hinted).is_none_or(|(login, hinted)| login.user == hinted)
+        self.subject.zip(self.hinted).is_none_or(|(subject, hinted)| subject == hinted)
     }
 }
 
@@ -496,7 +512,7 @@ mod tests {
         let new = login(NOW);
         let (openid, more) = ("openid", "openid cart");
         let nobody = Seen::nobody(NOW);
-        let somebody = Seen { login: Some(&old), ..nobody };
+        let somebody = Seen { login: Some(&old), subject: Some(old.user), ..nobody };
         let asked = Seen { asked_at: Some(NOW - Duration::from_secs(1)), ..somebody };
         let other = Some(UserId::from_bytes([8; 16]));
         for (client, prompt, seen, interactive, none) in [
@@ -569,6 +585,17 @@ mod tests {
         ] {
             let request = read(&ours, &[("claims", claims)]).unwrap();
             assert_eq!(next(&request, &seen), expected, "{claims}");
+        }
+        // An API may have refused less than one of these. What is no level of ours is a wish.
+        for (acr_values, expected) in [
+            ("1 2", "code"),
+            ("aal1", "code"),
+            ("aal2 aal1", "code"),
+            ("aal2", "unmet_authentication_requirements"),
+            ("aal3 aal2", "unmet_authentication_requirements"),
+        ] {
+            let request = read(&ours, &[("acr_values", acr_values)]).unwrap();
+            assert_eq!(next(&request, &seen), expected, "{acr_values}");
         }
     }
 }

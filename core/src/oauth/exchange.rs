@@ -9,6 +9,7 @@
 //! | `jti` | of the same era: a change of the password ends it, too |
 //! | `exp` | not after that of the presented token |
 //! | `scope` | no more than the presented token has, and no more than the service may have |
+//! | `auth_time` | that of the presented token, however often the user has logged in since |
 //! | `roles` | those of the presented token that the user still has |
 //! | `aud` | one of the service's audiences, and never the server itself |
 //! | `act` | the service, and before it who had exchanged the presented token |
@@ -93,7 +94,8 @@ pub fn exchange(
     now: Time,
 ) -> Result<(Issued, Actor), Refused> {
     let of_user = session.login.as_ref().is_some_and(|login| login.user == user.id);
-    if !of_user || subject.user != Some(user.id) || subject.sid != session.id {
+    // Whose token it is follows from its session: its `sub` may be one that only a client knows.
+    if !of_user || subject.user.is_none() || subject.sid != session.id {
         return Err(Refused::Subject);
     }
     if !session.is_of_era(subject.jti) {
@@ -119,7 +121,8 @@ pub fn exchange(
     if expires_at < now + Duration::from_secs(1) {
         return Err(Refused::Subject);
     }
-    Ok((Issued { at: now, expires_at, audience, scope, roles, key: asked.key }, act))
+    let (auth_time, key) = (subject.auth_time, asked.key);
+    Ok((Issued { at: now, expires_at, audience, scope, roles, auth_time, key }, act))
 }
 
 /// `None`: more was asked for, or nothing is left. A token without a scope is not for nothing, but for nothing in

@@ -27,6 +27,7 @@ use crate::{client::ClientId, id::SessionId, keys::VerifyingKey};
 /// let token = IdToken {
 ///     issuer: "https://auth.example",
 ///     client: &"shop".parse()?,
+///     subject: login.user,
 ///     login: &login,
 ///     session: SessionId::from_bytes([3; 16]),
 ///     issued_at: now,

@@ -24,7 +24,9 @@ pub struct IdToken<'a> {
     pub issuer: &'a str,
     /// Whom it is for: the `aud` and `azp` claims.
     pub client: &'a ClientId,
-    /// Who logged in, when and how: `sub`, `auth_time`, `acr`, `amr`.
+    /// Who logged in, as the client knows them: the `sub` claim.
+    pub subject: UserId,
+    /// When and how they logged in: `auth_time`, `acr`, `amr`.
     pub login: &'a Login,
     /// The app's session: what a logout names.
     pub session: SessionId,
@@ -64,7 +66,7 @@ impl IdToken<'_> {
         }
         let written = Written {
             iss: self.issuer,
-            sub: self.login.user,
+            sub: self.subject,
             aud: self.client,
             exp: self.expires_at.secs(),
             iat: self.issued_at.secs(),

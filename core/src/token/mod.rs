@@ -57,6 +57,7 @@ mod id_token;
 mod issue;
 pub(crate) mod json;
 mod logout_token;
+pub mod opaque;
 mod userinfo;
 mod verify;
 
@@ -65,6 +66,7 @@ pub use hint::Hint;
 pub use id_token::IdToken;
 pub use issue::CannotIssue;
 pub use logout_token::LogoutToken;
+pub use opaque::{SealingKey, open};
 pub use userinfo::UserInfo;
 pub use verify::{AccessToken, Header, InvalidToken, Rules, Verifier};
 
@@ -83,6 +85,19 @@ pub enum TokenType {
     /// `JWT`, for clients that refuse the other.
     #[serde(rename = "JWT")]
     Jwt,
+}
+
+/// What an access token is to those who hold it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenFormat {
+    /// A JWT (RFC 9068): whoever holds it can read it, and whoever has the public keys can verify it.
+    #[default]
+    Jwt,
+    /// [Sealed](Claims::seal): only the server that gave it can read it. All others ask (RFC 7662).
+    Opaque,
 }
 
 impl TokenType {

@@ -86,6 +86,20 @@ impl Rules {
         }
     }
 
+    /// Whether a token of this issuer says this to one of the audiences, and is valid now.
+    ///
+    /// # Errors
+    /// The first reason against it; [`InvalidToken::Expired`] only when there is no other.
+    pub fn check(&self, claims: &Claims, now: Time) -> Result<(), InvalidToken> {
+        if claims.iss != self.issuer {
+            return Err(InvalidToken::Issuer);
+        }
+        if !self.audiences.iter().any(|ours| claims.aud.contains(ours)) {
+            return Err(InvalidToken::Audience);
+        }
+        self.check_times(claims, now)
+    }
+
     /// Whether a token of these times is valid now. A verified token that is used again is checked with this, not anew.
     pub fn check_times(&self, claims: &Claims, now: Time) -> Result<(), InvalidToken> {
         if claims.exp <= claims.iat || claims.exp.since(claims.iat) > self.lifetime_max {
@@ -108,9 +122,9 @@ impl Rules {
 pub struct AccessToken {
     /// What it says.
     pub claims: Claims,
-    /// Its type.
-    pub typ: TokenType,
-    /// The key that signed it.
+    /// Its type; `None` for an opaque one.
+    pub typ: Option<TokenType>,
+    /// The key that signed or sealed it.
     pub key: KeyId,
 }
 
@@ -189,14 +203,8 @@ impl Verifier {
         }
 
         let claims: Claims = serde_json::from_slice(&payload).map_err(|_| InvalidToken::Claims)?;
-        if claims.iss != self.rules.issuer {
-            return Err(InvalidToken::Issuer);
-        }
-        if !self.rules.audiences.iter().any(|ours| claims.aud.contains(ours)) {
-            return Err(InvalidToken::Audience);
-        }
-        self.rules.check_times(&claims, now)?;
-        Ok(AccessToken { claims, typ, key: kid })
+        self.rules.check(&claims, now)?;
+        Ok(AccessToken { claims, typ: Some(typ), key: kid })
     }
 }
 

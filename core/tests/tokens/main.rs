@@ -6,6 +6,8 @@ mod forge;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod opaque;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod properties;

@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | [`memory::Memory`] | `sessions` | one process; everything is gone with it |
 //! | [`redis::Redis`](crate::store::redis) | `redis` | many processes that share a Redis or Valkey server |
+//! | `sql::Sql` | `sqlite` | processes of one machine |
+//! | `sql::Sql` | `postgres` | several nodes |
 //!
 //! A store of your own implements [`SessionStore`]; [`conformance`] says whether it keeps the promises.
 //!
@@ -31,6 +33,8 @@ pub mod memory;
 mod record;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub mod sql;
 mod values;
 
 pub use record::{

@@ -1,6 +1,6 @@
 //! The layers and extractors on a router.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -10,7 +10,7 @@ use axum::{
     routing::{get, post},
 };
 use http_body_util::BodyExt;
-use symbolon_core::session::Assurance;
+use symbolon_core::{session::Assurance, time::Time};
 use symbolon_guard::{
     Authority, Carried, Claims, Guard, Half, Identity, Refusal, Require, Rules,
     testing::{self, Known},
@@ -21,9 +21,13 @@ const COOKIE: (&str, &str) = ("cookie", "__Host-symbolon=syms_admin");
 const ENDED: (&str, &str) = ("cookie", "__Host-symbolon=syms_ended");
 const REPEATED: (&str, &str) = ("cookie", "__Host-symbolon=syms_a; __Host-symbolon=syms_b");
 const TOKEN: (&str, &str) = ("authorization", "Bearer user");
+const OLD: (&str, &str) = ("authorization", "Bearer old");
 const BAD_TOKEN: (&str, &str) = ("authorization", "Bearer nobody");
 
 const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
+
+/// Later than any moment at which this runs.
+const LATER: Time = Time::from_secs(32_503_680_000);
 
 fn rules() -> Rules {
     Rules::new("https://shop.example").unwrap()
@@ -31,7 +35,11 @@ fn rules() -> Rules {
 
 fn known() -> Known {
     Known::default()
-        .with("syms_admin", testing::claims().role("admin").assurance(Assurance::Aal2))
+        .with(
+            "syms_admin",
+            testing::claims().role("admin").assurance(Assurance::Aal2).logged_in_at(LATER),
+        )
+        .with("old", testing::claims().logged_in_at(Time::from_secs(1_000_000_000)))
         .with("user", testing::claims().scope("cart:read"))
         .with("machine", testing::claims().role("admin").without_user())
 }
@@ -111,6 +119,7 @@ async fn what_more_is_asked() {
         .route("/role", get(who).layer(Require::role("admin")))
         .route("/scope", get(who).layer(Require::scope("cart:read")))
         .route("/aal2", get(who).layer(Require::assurance(Assurance::Aal2)))
+        .route("/minutes", get(who).layer(Require::max_age(Duration::from_mins(5))))
         .route("/both", get(who).layer((Require::login(), Require::role("admin"))))
         .layer(Guard::optional(rules(), known()));
     let machine = ("authorization", "Bearer machine");
@@ -126,6 +135,11 @@ async fn what_more_is_asked() {
         ("/aal2", COOKIE, "SessionCookie"),
         ("/aal2", TOKEN, "insufficient_user_authentication"),
         ("/aal2", machine, "insufficient_user_authentication"),
+        ("/minutes", COOKIE, "SessionCookie"),
+        // Nobody knows when.
+        ("/minutes", TOKEN, "insufficient_user_authentication"),
+        ("/minutes", OLD, "insufficient_user_authentication"),
+        ("/minutes", machine, "insufficient_user_authentication"),
         ("/both", COOKIE, "SessionCookie"),
         ("/both", machine, "unauthenticated"),
         ("/both", ("accept", "*/*"), "unauthenticated"),

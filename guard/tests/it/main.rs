@@ -7,10 +7,14 @@ mod dpop;
 #[cfg(test)]
 mod layer;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(test)]
 #[cfg(feature = "remote")]
 mod remote;
+#[cfg(test)]
+mod sessions;
 #[cfg(test)]
 mod stores;

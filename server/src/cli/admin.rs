@@ -315,6 +315,15 @@ pub(super) struct NewClient {
     /// The `typ` of its access tokens: at+jwt or JWT
     #[arg(long, default_value = "at+jwt")]
     token_type: String,
+    /// Whether whoever holds an access token can read it: jwt, or opaque
+    #[arg(long, default_value = "jwt")]
+    access_token_format: String,
+    /// Whether other clients know a user by the same id: public, or pairwise
+    #[arg(long, default_value = "public")]
+    subject_type: String,
+    /// For pairwise: the URL of a list of its redirect URIs, if they are of several hosts
+    #[arg(long)]
+    sector_identifier_uri: Option<String>,
     /// A key of its session data that a browser reaches, as KEY=read or KEY=write (repeat for more)
     #[arg(long = "browser", value_parser = super::key_value)]
     #[serde(serialize_with = "as_map")]

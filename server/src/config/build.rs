@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use symbolon_core::{
     client::{Client, ClientId, ClientKind, SecretDigest},
     oauth::uri::ApplicationType,
+    subject::{self, SubjectType},
     time::Time,
+    token::TokenFormat,
 };
 
 use super::{
@@ -256,6 +258,7 @@ fn client(
         // A token for the server itself does what its user can do here: none for others' applications.
         Some(url)
             if settings.audiences.is_empty()
+                && settings.subject_type == SubjectType::Public
                 && (settings.first_party || settings.redirect_uris.is_empty()) =>
         {
             vec![url.issuer().to_owned()]
@@ -286,6 +289,9 @@ fn client(
         id_token_algorithm: settings.id_token_algorithm,
         userinfo_algorithm: settings.userinfo_algorithm,
         token_type: settings.token_type,
+        access_token_format: settings.access_token_format,
+        subject_type: settings.subject_type,
+        sector_identifier_uri: settings.sector_identifier_uri,
         jwks: settings.jwks,
         jwks_uri: settings.jwks_uri,
         token_endpoint_audience: settings.token_endpoint_audience,
@@ -299,6 +305,12 @@ fn client(
         let cause = "it has not the scheme, host and port of one of the redirect_uris";
         let fix = "Give a URI of the application's own pages.";
         reader.refuse(&join(&at, "frontchannel_logout_uri"), cause, fix);
+        return None;
+    }
+    let issuer = public_url.map_or("", PublicUrl::issuer);
+    if let Err(why) = subject::check(&client, issuer) {
+        let fix = "Change that, or give it subject_type = \"public\".";
+        reader.refuse(&join(&at, "subject_type"), why.to_string(), fix);
         return None;
     }
     Some(client)
@@ -415,6 +427,9 @@ fn default_client(id: ClientId, public_url: &PublicUrl) -> Client {
         id_token_algorithm: symbolon_core::keys::Algorithm::Rs256,
         userinfo_algorithm: None,
         token_type: symbolon_core::token::TokenType::default(),
+        access_token_format: TokenFormat::Jwt,
+        subject_type: SubjectType::Public,
+        sector_identifier_uri: None,
         jwks: None,
         jwks_uri: None,
         token_endpoint_audience: false,

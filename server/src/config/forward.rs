@@ -113,6 +113,8 @@ section! {
         scope: Option<String>;
         /// The assurance level that is needed, too.
         assurance: Option<Assurance>;
+        /// How long ago the login may be, at most: a browser logs in once more, others hear `max_age` (RFC 9470).
+        max_age: Option<Duration>;
         /// How fresh the decision is, instead of `server.dial`.
         dial: Option<Dial>;
     }
@@ -126,6 +128,9 @@ table! {
     Rule at ["rule", "#"];
     Log at ["log"];
 }
+
+/// The shortest `max_age` of a rule: below it, a browser would be sent to log in again and again.
+const MAX_AGE_MIN: Duration = Duration::from_secs(30);
 
 /// Which headers tell of the original request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -374,7 +379,14 @@ fn rule(reader: &mut Reader<'_>, name: &str, origins: &[String]) -> Option<Rule>
     if !rule.host.as_ref().is_none_or(known) {
         refuse("host", "no origin has this host", "Write it as in origins, with its port.");
     }
-    let asks = rule.role.is_some() || rule.scope.is_some() || rule.assurance.is_some();
+    let asks = rule.role.is_some()
+        || rule.scope.is_some()
+        || rule.assurance.is_some()
+        || rule.max_age.is_some();
+    if rule.max_age.is_some_and(|age| age < MAX_AGE_MIN) {
+        let fix = "Give it 30 seconds or more.";
+        refuse("max_age", "nobody is back from the login page so soon", fix);
+    }
     if asks && rule.access == Access::Public {
         let fix = "Leave access away, or what is asked of everybody.";
         refuse("access", "everybody gets in, and yet something is asked of them", fix);

@@ -9,7 +9,8 @@ use symbolon_core::{
     logout_uri::{LogoutUri, PostLogoutUri},
     oauth::{grant::GrantType, uri::ApplicationType},
     scope::Scope,
-    token::TokenType,
+    subject::{SectorUri, SubjectType},
+    token::{TokenFormat, TokenType},
 };
 
 use super::{
@@ -230,6 +231,15 @@ section! {
         userinfo_algorithm: Option<Algorithm>;
         /// The `typ` of its access tokens (RFC 9068); `JWT` for libraries that refuse the other.
         token_type: TokenType = r#""at+jwt""#;
+        /// `jwt`: whoever holds an access token of it can read what it says. `opaque`: only this server can, and resource
+        /// servers ask it (introspection, as the guard does by itself).
+        access_token_format: TokenFormat = r#""jwt""#;
+        /// `public`: it knows a user by the same id as every other client. `pairwise`: by one that clients of other hosts
+        /// do not know. Changing it makes every user somebody new for the client.
+        subject_type: SubjectType = r#""public""#;
+        /// For pairwise ids, if its `redirect_uris` are of several hosts: the URL of a JSON list of them all, whose host
+        /// is what counts. Clients with the same host know users by the same ids.
+        sector_identifier_uri: Option<SectorUri>;
         /// The public keys that it proves itself with instead of a secret (`private_key_jwt`), as a JWK set.
         jwks: Option<ClientJwks>;
         /// Where its public keys are, instead of `jwks`. They are fetched when they are needed, and again after ten

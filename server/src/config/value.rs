@@ -12,7 +12,8 @@ use symbolon_core::{
     oauth::{grant::GrantType, jwk::InvalidKeys, uri::ApplicationType},
     scope::Scope,
     session::Assurance,
-    token::TokenType,
+    subject::{InvalidSectorUri, SectorUri, SubjectType},
+    token::{TokenFormat, TokenType},
 };
 use symbolon_guard::follow::{Dial, Without};
 use toml::Value;
@@ -166,6 +167,8 @@ named! {
     ApplicationType: "web" | "native";
     Algorithm: "ES256" | "EdDSA" | "RS256";
     TokenType: "at+jwt" | "JWT";
+    TokenFormat: "jwt" | "opaque";
+    SubjectType: "public" | "pairwise";
     Headers: "x-original" | "x-forwarded" | "request";
     GrantType: "authorization_code" | "refresh_token" | "client_credentials"
         | "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -348,6 +351,15 @@ impl FromValue for JwksUri {
 
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, Self::NAME)?.parse().map_err(|why: InvalidJwksUri| why.to_string())
+    }
+}
+
+impl FromValue for SectorUri {
+    const NAME: &'static str = "a URL";
+    const EXAMPLE: &'static str = "https://shop.example/redirect_uris.json";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, Self::NAME)?.parse().map_err(|why: InvalidSectorUri| why.to_string())
     }
 }
 

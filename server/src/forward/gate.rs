@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{Method, header::AUTHORIZATION, request::Parts};
 use symbolon_guard::{
-    Authority, Guard, Identity, Refusal, Require, cookie::InvalidPublicUrl, follow::Dial,
+    Authority, Guard, Identity, Refusal, Require, StepUp, cookie::InvalidPublicUrl, follow::Dial,
 };
 
 use super::original::{Original, Site, Unclear};
@@ -113,8 +113,9 @@ fn needs(rule: &Rule) -> Vec<Require> {
     let login = (rule.access == Access::Login).then(Require::login);
     let role = rule.role.as_deref().map(Require::role);
     let scope = rule.scope.as_deref().map(Require::scope);
-    let assurance = rule.assurance.map(Require::assurance);
-    [login, role, scope, assurance].into_iter().flatten().collect()
+    let needed = StepUp { assurance: rule.assurance, max_age: rule.max_age };
+    let step_up = (needed != StepUp::default()).then(|| Require::step_up(needed));
+    [login, role, scope, step_up].into_iter().flatten().collect()
 }
 
 impl<A: Authority> Route<A> {

@@ -122,12 +122,12 @@ impl Attempt {
         set_cookie(secure, self.slot, &value, ATTEMPT_SECS)
     }
 
-    /// The way to the server's login.
+    /// The way to the server's login, which shall be at most `max_age_secs` old then.
     pub fn leave(
         &self,
-        issuer: &str,
-        client: &ClientId,
+        (issuer, client): (&str, &ClientId),
         origin: &str,
+        max_age_secs: Option<u32>,
         secure: bool,
     ) -> Option<Response> {
         let challenge = digest::digest(&digest::SHA256, self.verifier.expose().as_bytes());
@@ -139,7 +139,8 @@ impl Attempt {
             ("code_challenge", &URL_SAFE_NO_PAD.encode(challenge)),
             ("code_challenge_method", "S256"),
         ]);
-        let mut response = see_other(&format!("{issuer}/oauth2/authorize?{}", query.ok()?))?;
+        let age = max_age_secs.map_or_else(String::new, |age| format!("&max_age={age}"));
+        let mut response = see_other(&format!("{issuer}/oauth2/authorize?{}{age}", query.ok()?))?;
         response.headers_mut().append(SET_COOKIE, self.cookie(secure)?);
         Some(response)
     }

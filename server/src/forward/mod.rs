@@ -158,11 +158,14 @@ impl<A> Forward<A> {
     fn login_url(&self, refused: &Refused, target: &str) -> Option<String> {
         let site = self.sites().get(refused.original.as_ref()?.site)?;
         let next = login::local(target);
+        let max_age = refused.why.max_age();
         if !self.shares_host(site) {
-            return Some(format!("{}{}", site.origin, login::again(&next)));
+            let age = max_age.map_or_else(String::new, |age| format!("&max_age={}", age.as_secs()));
+            return Some(format!("{}{}{age}", site.origin, login::again(&next)));
         }
         let query = serde_urlencoded::to_string([("next", next)]).ok()?;
-        Some(format!("{}/login?{query}", self.config.issuer.issuer()))
+        let again = if max_age.is_some() { "&again=1" } else { "" };
+        Some(format!("{}/login?{query}{again}", self.config.issuer.issuer()))
     }
 
     fn sites(&self) -> &[Site] {
@@ -196,12 +199,14 @@ async fn log_in<A: Authority>(State(service): Service<A>, request: Request) -> R
         Ok(site) => site,
         Err(refused) => return refuse::answer(&refused, None),
     };
-    let next = login::next_in(request.uri.query().unwrap_or_default());
+    let query = request.uri.query().unwrap_or_default();
     let secure = site.rules.layout().origin().is_secure();
-    let attempt = Attempt::begin(&request.headers, secure, next);
+    let attempt = Attempt::begin(&request.headers, secure, login::next_in(query));
+    // Whoever makes up another one is asked for a login, or gets no further than before.
+    let max_age = parameter(query, "max_age").ok().flatten().and_then(|age| age.parse().ok());
     let config = &service.config;
-    let left =
-        attempt.leave(config.issuer.issuer(), &config.server.client_id, &site.origin, secure);
+    let server = (config.issuer.issuer(), &config.server.client_id);
+    let left = attempt.leave(server, &site.origin, max_age, secure);
     left.unwrap_or_else(|| FAILED.into_response())
 }
 

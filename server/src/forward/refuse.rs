@@ -6,11 +6,14 @@
 //! * 403 otherwise, also when the server cannot be asked: a 401 would make clients throw good credentials away. The
 //!   reason is then `unavailable`, and there is a `Retry-After`.
 
+use std::time::Duration;
+
 use axum::{body::Body, response::Response};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE},
 };
+use symbolon_core::session::Assurance;
 use symbolon_guard::Refusal;
 
 use super::{
@@ -66,10 +69,24 @@ impl Why {
         }
     }
 
-    /// Whether a new login by a person could mend it. More assurance comes from no login that the browser has already.
-    const fn login_helps(&self) -> bool {
-        use Refusal::{InvalidToken, LoginRequired, Renewed};
-        matches!(self, Self::Guard(LoginRequired | InvalidToken | Renewed))
+    /// Whether a new login by a person could mend it. There is no login of more assurance than every login has.
+    fn login_helps(&self) -> bool {
+        use Refusal::{InsufficientAuthentication, InvalidToken, LoginRequired, Renewed};
+        match self {
+            Self::Guard(LoginRequired | InvalidToken | Renewed) => true,
+            Self::Guard(InsufficientAuthentication(needed)) => {
+                needed.assurance.is_none_or(|level| level == Assurance::Aal1)
+            }
+            _ => false,
+        }
+    }
+
+    /// How old the login may be at most, where that is what was wrong.
+    pub const fn max_age(&self) -> Option<Duration> {
+        match self {
+            Self::Guard(Refusal::InsufficientAuthentication(needed)) => needed.max_age,
+            _ => None,
+        }
     }
 }
 

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Request, State},
-    http::{header, request::Parts},
+    body::Body,
+    extract::{FromRequest, Request, State},
+    http::{HeaderValue, Method, header, request::Parts},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use symbolon_core::{secret::SecretText, time::Time};
 use symbolon_guard::{Authority, Carried, Claims, Guard, Refusal};
 
-use super::Http;
+use super::{
+    Http, input,
+    oauth::parameters::{Parameters, Unreadable},
+};
 use crate::{
     app::{App, now},
     live::Known,
@@ -102,6 +106,40 @@ fn of_token(
     }
     Ok(Arc::clone(&verified.identity))
 }
+
+/// Puts a token that comes in a form where tokens stand (RFC 6750, section 2.2). A token comes in one way: one in two places
+/// is refused, and so is one in the query, which others see in logs and histories (RFC 9700, section 4.3.2).
+pub async fn token_in_form(State(http): State<Http>, request: Request, then: Next) -> Response {
+    let in_query = |query: &str| match Parameters::read(query) {
+        Ok(parameters) => parameters.get(ACCESS_TOKEN).is_some(),
+        Err(Unreadable::Twice(_)) => true,
+        Err(Unreadable::Form) => false,
+    };
+    if request.uri().query().is_some_and(in_query) {
+        return Refusal::InvalidRequest.into_response();
+    }
+    if request.method() != Method::POST || !input::is_form(request.headers()) {
+        return then.run(request).await;
+    }
+    let (mut parts, body) = request.into_parts();
+    let form = Request::from_parts(parts.clone(), body);
+    let form = match Parameters::from_request(form, &http).await {
+        Ok(form) => form,
+        Err(error) => return error.into_response(),
+    };
+    if let Some(token) = form.secret(ACCESS_TOKEN) {
+        let by_header = parts.headers.contains_key(header::AUTHORIZATION);
+        let value = HeaderValue::try_from(format!("Bearer {}", token.expose()));
+        let (Ok(mut value), false) = (value, by_header) else {
+            return Refusal::InvalidRequest.into_response();
+        };
+        value.set_sensitive(true);
+        parts.headers.insert(header::AUTHORIZATION, value);
+    }
+    then.run(Request::from_parts(parts, Body::empty())).await
+}
+
+const ACCESS_TOKEN: &str = "access_token";
 
 /// Lets requests alone that a client authenticates with HTTP Basic: that client is who asks. All others need a session.
 pub async fn unless_basic(State(http): State<Http>, request: Request, then: Next) -> Response {

@@ -30,15 +30,23 @@ impl<T: DeserializeOwned> FromRequest<Http> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &Http) -> Result<Self, Problem> {
-        let content_type =
-            request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = content_type.map(|text| text.split(';').next().unwrap_or_default().trim());
-        if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
+        if !is_of_type(request.headers(), "application/json") {
             return Err(problem::NOT_JSON.into());
         }
         let bytes = bytes(request, state).await?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| unreadable(&error))
     }
+}
+
+/// Whether the body is a form.
+pub fn is_form(headers: &HeaderMap) -> bool {
+    is_of_type(headers, "application/x-www-form-urlencoded")
+}
+
+fn is_of_type(headers: &HeaderMap, name: &str) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.map(|text| text.split(';').next().unwrap_or_default().trim());
+    essence.is_some_and(|essence| essence.eq_ignore_ascii_case(name))
 }
 
 async fn bytes(request: Request, state: &Http) -> Result<Bytes, Problem> {
@@ -73,9 +81,7 @@ impl<T: DeserializeOwned> FromRequest<Http> for Form<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &Http) -> Result<Self, Problem> {
-        let content_type =
-            request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        if !content_type.is_some_and(|text| text.starts_with("application/x-www-form-urlencoded")) {
+        if !is_form(request.headers()) {
             return Err(Problem::from(problem::MALFORMED).detail("send a form"));
         }
         let bytes = bytes(request, state).await?;

@@ -113,7 +113,10 @@ impl From<clients::Refused> for Problem {
             refused @ clients::Refused::NoSecret => {
                 Self::from(problem::CLIENT_KIND).detail(refused.to_string())
             }
-            refused @ (clients::Refused::Keys | clients::Refused::Frame) => {
+            refused @ (clients::Refused::Keys
+            | clients::Refused::Frame
+            | clients::Refused::Subject(_)
+            | clients::Refused::Sector(_)) => {
                 Self::from(problem::MALFORMED).detail(refused.to_string())
             }
             clients::Refused::Unavailable(error) => error.into(),

@@ -8,7 +8,7 @@ use symbolon_guard::{Guard, Require};
 
 use super::{
     Http, api,
-    authority::{AtUserinfo, InProcess, unless_basic},
+    authority::{AtUserinfo, InProcess, token_in_form, unless_basic},
     follow, health, oauth, openapi, pages,
 };
 
@@ -84,7 +84,7 @@ routes! {
     get    "/api/v1/sessions"                      Login           api::session::sessions;
     post   "/api/v1/sessions"                      Client          api::data::open_visitor;
     delete "/api/v1/sessions"                      Login           api::session::end_sessions;
-    delete "/api/v1/sessions/{sid}"                Login           api::session::end_session;
+    delete "/api/v1/sessions/{sid}"                ClientOrSession api::session::end_session;
     get    "/api/v1/sessions/{sid}/data"           ClientOrSession api::data::read;
     patch  "/api/v1/sessions/{sid}/data"           ClientOrSession api::data::merge;
     post   "/api/v1/refresh"                       Public          api::tokens::refresh;
@@ -130,9 +130,9 @@ fn enter(http: &Http, path: &str, access: Access, route: Method) -> Method {
         Access::Anyone => route.layer(optional()),
         Access::Session => route.layer(required()),
         Access::Login => route.layer::<_, Infallible>(Require::login()).layer(required()),
-        Access::Userinfo => {
-            route.layer(Guard::required(rules.clone(), AtUserinfo(http.app.clone())))
-        }
+        Access::Userinfo => route
+            .layer(Guard::required(rules.clone(), AtUserinfo(http.app.clone())))
+            .layer(from_fn_with_state(http.clone(), token_in_form)),
         Access::ClientOrSession => route.layer(from_fn_with_state(http.clone(), unless_basic)),
     };
     if pages::is_page(path) {

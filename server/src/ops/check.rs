@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use symbolon_core::{
-    handle::{InvalidHandle, Kind, Proven, Unchecked},
+    handle::{HandleKey, InvalidHandle, Kind, Proven, Unchecked},
     id::{KeyId, SessionId},
     secret::SecretText,
     session::{Lapse, Reason},
     time::Time,
-    token::InvalidToken,
+    token::{self, AccessToken, InvalidToken},
 };
 
 use super::Unavailable;
 use crate::{
-    app::{App, Verified},
+    app::{App, Keys, Verified},
     live::{Known, Live},
     store::Found,
 };
@@ -150,10 +150,19 @@ pub fn token(app: &App, text: &SecretText, now: Time) -> Result<Arc<Verified>, R
             verified
         }
         None => {
-            let verified = Arc::new(Verified::new(keys.verifier.verify(text.expose(), now)?));
+            let verified = Arc::new(Verified::new(verify(&keys, text.expose(), now)?));
             keys.verified.put(text, Arc::clone(&verified));
             verified
         }
     };
     if app.store.is_ended(&verified.entries) { Err(Refused::Revoked) } else { Ok(verified) }
+}
+
+/// A token that its holder can read, or one that nobody else can.
+fn verify(keys: &Keys, text: &str, now: Time) -> Result<AccessToken, InvalidToken> {
+    if !token::opaque::is_opaque(text) {
+        return keys.verifier.verify(text, now);
+    }
+    let named = |short| keys.ring.handle_key_by_short_id(short, now).map(HandleKey::sealing);
+    token::open(text, named, keys.verifier.rules(), now)
 }

@@ -5,6 +5,7 @@ use symbolon_core::{
     change::{Change, Write},
     client::{Client, ClientId, ClientKind, SecretDigest, new_secret},
     secret::SecretText,
+    subject::{self, NoSector},
     time::Time,
 };
 
@@ -40,9 +41,37 @@ pub enum Refused {
     /// It would prove itself in two ways, or keep a key though it is public.
     #[error("give jwks or jwks_uri, and to no public client")]
     Keys,
+    /// It cannot have pairwise subjects.
+    #[error(transparent)]
+    Subject(#[from] NoSector),
+    /// The list of its sector does not have all of its redirect URIs.
+    #[error("sector_identifier_uri is not of a list of all of its redirect_uris: {0}")]
+    Sector(Box<str>),
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+/// The longest list of the redirect URIs of a sector.
+const SECTOR_BYTES_MAX: usize = 64 * 1024;
+
+/// Whether the list of a client's sector has all of its redirect URIs (OpenID Connect Core, section 8.1): only who
+/// controls that host lets a client into its sector.
+///
+/// # Errors
+/// [`Refused::Sector`] says why not.
+pub async fn check_sector(app: &App, client: &Client) -> Result<(), Refused> {
+    let Some(uri) = &client.sector_identifier_uri else { return Ok(()) };
+    let refused = |why: &dyn std::fmt::Display| Refused::Sector(why.to_string().into());
+    let reply = app.reach.get(uri.as_str(), "application/json", SECTOR_BYTES_MAX).await;
+    let reply = reply.map_err(|error| refused(&error))?;
+    if reply.status != http::StatusCode::OK {
+        return Err(refused(&format_args!("the server answered {}", reply.status)));
+    }
+    let listed: Vec<String> =
+        serde_json::from_slice(&reply.body).map_err(|_| refused(&"it is no list of URIs"))?;
+    let missing = client.redirect_uris.iter().any(|uri| !listed.contains(uri));
+    if missing { Err(refused(&"one is missing")) } else { Ok(()) }
 }
 
 /// Adds a client. One that can keep a secret and brings no keys gets one, told this once.
@@ -61,6 +90,8 @@ pub async fn add(app: &App, mut client: Client, now: Time) -> Result<Option<Secr
     if !client.may_be_framed() {
         return Err(Refused::Frame);
     }
+    subject::check(&client, app.config.public_url.issuer())?;
+    check_sector(app, &client).await?;
     let id = client.id.clone();
     if app.store.is_ended(&[id.entry()]) {
         return Err(Refused::RemovedLately);

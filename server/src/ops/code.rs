@@ -136,8 +136,9 @@ pub async fn for_tokens(
             _ => rows.parent.limits.ends_at,
         };
         let (resource, scope) = (asked.resource.as_deref(), asked.scope.clone());
-        let issued =
-            issue::issued(app, client, resource, scope, (ends_at, &rows.user), bound_to, now)?;
+        let auth_time = rows.parent.login.as_ref().map(|login| login.at);
+        let whose = (ends_at, &rows.user, auth_time);
+        let issued = issue::issued(app, client, resource, scope, whose, bound_to, now)?;
         let whence = Whence::new(device.address, &device.user_agent);
         let new = NewFamily { client: client.id.clone(), key, binding: shown, issued, whence };
         Ok(if offline {

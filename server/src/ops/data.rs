@@ -40,7 +40,7 @@ pub enum Reader {
     Browser,
 }
 
-/// The session data of a client.
+/// The session data of a client. With `seen`, its user is there: the session is not silent.
 ///
 /// # Errors
 /// [`Refused`].
@@ -49,9 +49,10 @@ pub async fn read(
     session: SessionId,
     client: &Client,
     reader: Reader,
+    seen: bool,
     now: Time,
 ) -> Result<Document, Refused> {
-    live(app, session, now).await?;
+    live(app, session, seen, now).await?;
     let mut document = app.store.data(session, &client.id).await.map_err(Unavailable::from)?;
     if reader == Reader::Browser {
         document.values.retain(|key, _| client.browser.contains_key(key));
@@ -78,7 +79,7 @@ pub async fn merge(
             return Err(Refused::Undeclared(key.clone()));
         }
     }
-    live(app, session, now).await?;
+    live(app, session, false, now).await?;
     for _ in 0..TRIES_MAX {
         let document = app.store.data(session, &client.id).await.map_err(Unavailable::from)?;
         let document =
@@ -95,8 +96,17 @@ pub async fn merge(
     Err(Unavailable::contended().into())
 }
 
-async fn live(app: &App, session: SessionId, now: Time) -> Result<(), Refused> {
-    if app.live.get(session, now).is_some_and(|known| check::counts(app, &known, now)) {
+/// Refuses a session that does not count now.
+pub(super) async fn live(
+    app: &App,
+    session: SessionId,
+    seen: bool,
+    now: Time,
+) -> Result<(), Refused> {
+    if let Some(known) = app.live.get(session, now).filter(|it| check::counts(app, it, now)) {
+        if seen {
+            app.live.saw(&known, now);
+        }
         return Ok(());
     }
     let live = match check::load(app, session).await {
@@ -104,6 +114,11 @@ async fn live(app: &App, session: SessionId, now: Time) -> Result<(), Refused> {
         Err(check::Refused::Unavailable(unavailable)) => return Err(unavailable.into()),
         Err(_) => return Err(Refused::Gone),
     };
-    let ended = app.store.is_ended(&live.entries());
-    if ended || check::stands(&live, now).is_err() { Err(Refused::Gone) } else { Ok(()) }
+    if app.store.is_ended(&live.entries()) || check::stands(&live, now).is_err() {
+        return Err(Refused::Gone);
+    }
+    if seen && now.since(live.session.seen_at) >= live.session.limits.idle / 16 {
+        app.live.saw_elsewhere(&[session], now);
+    }
+    Ok(())
 }

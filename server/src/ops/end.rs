@@ -112,6 +112,24 @@ pub async fn by_child_cookie(app: &App, text: &SecretText, now: Time) -> Result<
     }
 }
 
+/// Ends a session that was opened for this client: a visitor's, or the one that an application has under a login.
+///
+/// # Errors
+/// [`Unavailable`].
+pub async fn session_of_client(
+    app: &App,
+    client: &Client,
+    id: SessionId,
+    now: Time,
+) -> Result<Ending, Unavailable> {
+    match app.store.session(id).await? {
+        Some(Found::Live(found, _)) if found.client == client.id => {
+            session(app, id, Reason::Logout, now).await
+        }
+        _ => Ok(Ending::Unknown),
+    }
+}
+
 async fn end_proven(
     app: &App,
     text: &SecretText,

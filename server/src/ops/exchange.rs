@@ -11,7 +11,7 @@ use symbolon_core::{
 
 use super::{
     Unavailable, check,
-    issue::{self, Tokens},
+    issue::{self, Tokens, Who},
 };
 use crate::app::App;
 
@@ -63,5 +63,6 @@ pub async fn tokens(
     };
     let whose = (&live.session, user);
     let (issued, act) = exchange::exchange(&verified.claims, whose, service, asked, limits, now)?;
-    Ok(issue::on_behalf(app, &live.session, &issued, (service, act), now).await?)
+    let who = Who { client: service, subject: verified.claims.user, act: Some(act) };
+    Ok(issue::on_behalf(app, &live.session, &issued, who, now).await?)
 }

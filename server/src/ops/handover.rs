@@ -92,8 +92,12 @@ pub async fn to_tokens(
         }
         let (mut session, user) =
             (live.session.clone(), live.user.as_ref().ok_or(Refused::NoLogin)?);
-        let ends_at = session.limits.ends_at;
-        let issued = issue::issued(app, client, audience, "".into(), (ends_at, user), None, now)?;
+        let auth_time = match ask {
+            Ask::SteppedUp(_) => Some(now),
+            Ask::Access | Ask::Bound => session.login.as_ref().map(|login| login.at),
+        };
+        let whose = (session.limits.ends_at, user, auth_time);
+        let issued = issue::issued(app, client, audience, "".into(), whose, None, now)?;
         let binding = match ask {
             Ask::Access => {
                 return Ok((issue::access_only(app, &session, &issued, client, now).await?, None));

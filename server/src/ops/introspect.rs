@@ -9,6 +9,7 @@ use symbolon_core::{
     oauth::jwk::Thumbprint,
     secret::SecretText,
     session::Assurance,
+    subject::SubjectType,
     time::Time,
     token::Actor,
 };
@@ -23,9 +24,9 @@ pub struct Active {
     pub session: SessionId,
     /// The session that authorised it.
     pub parent: Option<SessionId>,
-    /// The user; `None` for a visitor.
+    /// The user, as the asker or the token's client knows them; `None` for a visitor.
     pub user: Option<UserId>,
-    /// The user's login name, where the session's row was read.
+    /// The user's login name, where the session's row was read, and the asker may know more than a pairwise subject.
     pub username: Option<String>,
     /// The client that it belongs to.
     pub client: ClientId,
@@ -88,13 +89,15 @@ async fn cookie(
         return Ok(None);
     }
     let login = known.login.as_ref();
+    // A name is the same everywhere.
+    let pairwise = asker.subject_type == SubjectType::Pairwise;
     let mut revoked_by = known.entries().to_vec();
     revoked_by.dedup();
     Ok(Some(Active {
         session: known.session(),
         parent: known.parent,
-        user: login.map(|login| login.user),
-        username: login.map(|login| login.name.to_string()),
+        user: login.map(|login| app.subject(asker, login.user)),
+        username: login.filter(|_| !pairwise).map(|login| login.name.to_string()),
         client: known.client.clone(),
         roles: login.map(|login| Arc::clone(&login.roles)).unwrap_or_default(),
         scope: String::new(),

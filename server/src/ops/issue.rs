@@ -6,7 +6,7 @@ use symbolon_core::{
     client::Client,
     family::Issued,
     handle::{FamilyNumber, HandleKey, Name},
-    id::{KeyId, SessionId, TokenId},
+    id::{KeyId, SessionId, TokenId, UserId},
     keys::{Algorithm, SigningKey},
     notice::Notice,
     oauth::{grant::GrantType, jwk::Thumbprint},
@@ -14,7 +14,7 @@ use symbolon_core::{
     secret::SecretText,
     session::Session,
     time::Time,
-    token::{Actor, Audience, CannotIssue, Claims, IdToken, LogoutToken},
+    token::{Actor, Audience, CannotIssue, Claims, IdToken, LogoutToken, TokenFormat},
     user::User,
 };
 
@@ -53,8 +53,8 @@ pub enum NoToken {
     Unbound,
 }
 
-/// What an access token says that is issued to `client` for `user` at `now`, under a session that ends at `ends_at`;
-/// `key` is what it is bound to. The clock must have been read before the proof of life.
+/// What an access token says that is issued to `client` for `user` at `now`, who logged in at `auth_time`, under a session
+/// that ends at `ends_at`; `key` is what it is bound to. The clock must have been read before the proof of life.
 ///
 /// # Errors
 /// [`NoToken`].
@@ -63,7 +63,7 @@ pub fn issued(
     client: &Client,
     audience: Option<&str>,
     scope: Box<str>,
-    (ends_at, user): (Time, &User),
+    (ends_at, user, auth_time): (Time, &User, Option<Time>),
     key: Option<Thumbprint>,
     now: Time,
 ) -> Result<Issued, NoToken> {
@@ -81,7 +81,7 @@ pub fn issued(
     // No token outlives its session.
     let expires_at = (now + app.config.lifetimes.access_token).min(ends_at);
     let roles = user.roles.iter().cloned().collect();
-    Ok(Issued { at: now, expires_at, audience, scope, roles, key })
+    Ok(Issued { at: now, expires_at, audience, scope, roles, auth_time, key })
 }
 
 /// What an access token says that is issued to a machine for itself; without `audience` for its first one. Its session
@@ -102,7 +102,8 @@ pub fn issued_to_machine(
     }
     let audience = client.audience(audience).ok_or(NoToken::Audience)?.into();
     let expires_at = now + app.config.lifetimes.access_token;
-    Ok(Issued { at: now, expires_at, audience, scope, roles: Vec::new(), key })
+    let (roles, auth_time) = (Vec::new(), None);
+    Ok(Issued { at: now, expires_at, audience, scope, roles, auth_time, key })
 }
 
 /// The session cookie of a session that has one.
@@ -155,7 +156,8 @@ pub async fn family(
         None
     };
     let token = session.token_of(family);
-    let access = access(app, session, &family.issued, token, (client, None), now).await?;
+    let who = Who::of(app, session, client);
+    let access = access(app, session, &family.issued, token, who, now).await?;
     let id_token = id_token(app, session, &family.issued, &access, client, nonce, now).await?;
     Ok(Tokens { refresh, id_token, ..tokens(session, &family.issued, access, now) })
 }
@@ -172,8 +174,27 @@ pub async fn access_only(
     now: Time,
 ) -> Result<Tokens, Unavailable> {
     let token = session.token_alone(&mut crate::app::Os);
-    let access = access(app, session, issued, token, (client, None), now).await?;
+    let access = access(app, session, issued, token, Who::of(app, session, client), now).await?;
     Ok(tokens(session, issued, access, now))
+}
+
+/// Whom an access token speaks for, and who holds it.
+#[derive(Debug)]
+pub struct Who<'a> {
+    /// The client that gets it.
+    pub client: &'a Client,
+    /// The user, as the token names them; `None`: the client itself.
+    pub subject: Option<UserId>,
+    /// Who acts for the user, if it is not the client that they logged in to.
+    pub act: Option<Actor>,
+}
+
+impl<'a> Who<'a> {
+    /// The client itself, for the user of the session, as it knows them.
+    fn of(app: &App, session: &Session, client: &'a Client) -> Self {
+        let login = session.login.as_ref();
+        Self { client, subject: login.map(|login| app.subject(client, login.user)), act: None }
+    }
 }
 
 /// An access token with which a service acts for the user of a session.
@@ -184,11 +205,11 @@ pub async fn on_behalf(
     app: &App,
     session: &Session,
     issued: &Issued,
-    (service, act): (&Client, Actor),
+    who: Who<'_>,
     now: Time,
 ) -> Result<Tokens, Unavailable> {
     let token = session.token_alone(&mut crate::app::Os);
-    let access = access(app, session, issued, token, (service, Some(act)), now).await?;
+    let access = access(app, session, issued, token, who, now).await?;
     Ok(tokens(session, issued, access, now))
 }
 
@@ -210,14 +231,14 @@ async fn access(
     session: &Session,
     issued: &Issued,
     token: TokenId,
-    (client, act): (&Client, Option<Actor>),
+    Who { client, subject, act }: Who<'_>,
     now: Time,
 ) -> Result<SecretText, Unavailable> {
     let login = session.login.as_ref();
     let stronger = login.filter(|login| login.assurance > symbolon_core::session::Assurance::Aal1);
     let claims = Claims {
         iss: app.config.public_url.issuer().into(),
-        user: login.map(|login| login.user),
+        user: subject,
         aud: audience(app, issued)?,
         client_id: client.id.clone(),
         iat: issued.at,
@@ -227,14 +248,20 @@ async fn access(
         sid: session.id,
         scope: (!issued.scope.is_empty()).then(|| issued.scope.clone()),
         roles: issued.roles.iter().map(|role| role.as_str().into()).collect(),
+        // Who asks for a recent login must see it (RFC 9470, section 6.1).
+        auth_time: issued.auth_time,
         // One factor is what a token without `acr` means: it keeps the usual token small.
-        auth_time: stronger.map(|login| login.at),
         acr: stronger.map(|login| login.assurance.as_str().into()),
         amr: Vec::new(),
         act,
         key: issued.key,
     };
-    sign(app, client.algorithm, now, |key| claims.issue(client.token_type, key)).await
+    match client.access_token_format {
+        TokenFormat::Jwt => {
+            sign(app, client.algorithm, now, |key| claims.issue(client.token_type, key)).await
+        }
+        TokenFormat::Opaque => seal(app, &claims, now),
+    }
 }
 
 /// With the scope `openid` a token is good for [userinfo](userinfo), too. That is an audience of its own, and never the
@@ -268,13 +295,14 @@ async fn id_token(
     };
     // Whoever is told of a session hears of its end. The note comes first: no ID token leaves without it. Of a login that
     // is over the client has heard: what outlives it tells nothing new.
-    let told = session.told_as();
+    let (told, subject) = (session.told_as(), app.subject(client, login.user));
     if told == session.id || app.store.is_live(told).await? {
-        super::tell::note(app, told, client, &login.user.to_string(), now).await?;
+        super::tell::note(app, told, client, &subject.to_string(), now).await?;
     }
     let token = IdToken {
         issuer: app.config.public_url.issuer(),
         client: &client.id,
+        subject,
         login,
         session: told,
         issued_at: issued.at,
@@ -303,6 +331,13 @@ pub(super) async fn logout_token(
         issued_at: now,
     };
     sign(app, client.id_token_algorithm, now, |key| token.issue(key)).await
+}
+
+fn seal(app: &App, claims: &Claims, now: Time) -> Result<SecretText, Unavailable> {
+    let keys = app.keys();
+    let key = keys.ring.handle_key(now);
+    let key = key.ok_or_else(|| Unavailable::Key("no handle key is active".into()))?;
+    claims.seal(key.sealing()).map_err(|error| Unavailable::Key(error.to_string()))
 }
 
 /// Signs by an algorithm. A key that is slow to make is made when it is first needed.

@@ -243,7 +243,7 @@ fn new_session(
                 &attempt.client,
                 audience.as_deref(),
                 "".into(),
-                (session.limits.ends_at, user),
+                (session.limits.ends_at, user, Some(now)),
                 None,
                 now,
             )?;

@@ -113,8 +113,8 @@ fn decide(
     let user = live.user.as_ref().ok_or(check::Refused::Lapsed(Lapse::User))?;
     let audience = Some(used.resource.unwrap_or(&family.issued.audience));
     let scope = family.scope_of(used.scope).ok_or(Refused::Scope)?;
-    let ends_at = session.limits.ends_at;
-    let issued = issue::issued(app, used.client, audience, scope, (ends_at, user), used.key, now)?;
+    let whose = (session.limits.ends_at, user, session.login.as_ref().map(|login| login.at));
+    let issued = issue::issued(app, used.client, audience, scope, whose, used.key, now)?;
     let active = keys
         .ring
         .handle_key(now)

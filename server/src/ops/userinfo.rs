@@ -2,12 +2,17 @@
 
 use serde_json::{Map, Value, json};
 use symbolon_core::{
-    client::ClientId, id::UserId, profile::USERNAME, scope, secret::SecretText, time::Time,
+    client::ClientId,
+    id::{SessionId, UserId},
+    profile::USERNAME,
+    scope,
+    secret::SecretText,
+    time::Time,
     token::UserInfo,
 };
 
 use super::{Unavailable, issue};
-use crate::app::App;
+use crate::{app::App, store::Found};
 
 /// What is told.
 #[derive(Debug)]
@@ -18,21 +23,24 @@ pub enum Told {
     Signed(SecretText),
 }
 
-/// What a token of this client and scope tells about the user, as it is now. `None` if there is no such user or client
-/// any more.
+/// What an access token tells about the user, as it is now: `sub` as the token says it, which names nobody to us. Who it
+/// is follows from the session. `None` if it or the client is no more.
 ///
 /// # Errors
 /// [`Unavailable`].
 pub async fn userinfo(
     app: &App,
-    user: UserId,
+    (session, sub): (SessionId, UserId),
     (client, scope): (&ClientId, &str),
     now: Time,
 ) -> Result<Option<Told>, Unavailable> {
-    let user = app.store.user(user).await?.filter(|user| user.disabled_at.is_none());
+    let user = match app.store.session(session).await? {
+        Some(Found::Live(_, user)) => user.filter(|user| user.disabled_at.is_none()),
+        _ => None,
+    };
     let Some((user, client)) = user.zip(app.client(client)) else { return Ok(None) };
     let mut claims = Map::new();
-    claims.insert("sub".into(), json!(user.id));
+    claims.insert("sub".into(), json!(sub));
     if scope::has(scope, "profile") {
         claims.insert(USERNAME.into(), user.name.as_str().into());
     }

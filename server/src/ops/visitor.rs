@@ -4,14 +4,18 @@ use symbolon_core::{
     audit::{Act, Event},
     change::{Change, Write},
     client::Client,
+    id::{KeyId, SessionId},
     limit::Limited,
     secret::SecretText,
     session::{Device, Opening, Session},
     time::Time,
 };
 
-use super::{Unavailable, issue};
-use crate::app::{App, Os};
+use super::{Unavailable, data, issue};
+use crate::{
+    app::{App, Os},
+    store::Outcome,
+};
 
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +26,17 @@ pub enum Refused {
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+/// Why there is no session of a name.
+#[derive(Debug, thiserror::Error)]
+pub enum Named {
+    /// It cannot be opened.
+    #[error(transparent)]
+    Closed(#[from] Refused),
+    /// It ended, or nobody can tell now.
+    #[error(transparent)]
+    Gone(#[from] data::Refused),
 }
 
 /// Opens a visitor's session for a client and returns the cookie to relay.
@@ -35,8 +50,7 @@ pub async fn open(
     now: Time,
 ) -> Result<(Session, Option<SecretText>), Refused> {
     app.attempts.visitor(&client.id, device.address, now)?;
-    let key = app.keys().ring.handle_key(now).map(symbolon_core::handle::HandleKey::id);
-    let key = key.ok_or_else(|| Unavailable::Key("no handle key is active".into()))?;
+    let key = handle_key(app, now)?;
     let opening = Opening { client: client.id.clone(), parent: None, device };
     let session = Session::visitor(opening, key, &app.config.lifetimes.sessions(), now, &mut Os);
     let mut change = Change::at(now);
@@ -45,4 +59,49 @@ pub async fn open(
     app.store.commit(change).await.map_err(Unavailable::from)?;
     let cookie = issue::cookie(app, &session, now)?;
     Ok((session, cookie))
+}
+
+/// Opens the visitor's session of this name for a client, or finds it open: then the second is false.
+///
+/// # Errors
+/// [`data::Refused::Gone`] if it ended: an ended session stays ended.
+pub async fn open_named(
+    app: &App,
+    client: &Client,
+    name: &str,
+    device: Device,
+    now: Time,
+) -> Result<(SessionId, bool), Named> {
+    let id = client.id.session_named(name);
+    if app.store.session(id).await.map_err(unavailable)?.is_none() {
+        app.attempts.visitor(&client.id, device.address, now).map_err(Refused::from)?;
+        let opening = Opening { client: client.id.clone(), parent: None, device };
+        let lifetimes = app.config.lifetimes.sessions();
+        let session = Session::visitor_named(
+            name,
+            opening,
+            handle_key(app, now).map_err(unavailable)?,
+            &lifetimes,
+            now,
+            &mut Os,
+        );
+        let mut change = Change::at(now);
+        change.record(Event::of_session(Act::VisitorOpened, &session));
+        change.write(Write::OpenSession(Box::new(session)));
+        // Another process of the client may have been faster.
+        if let Outcome::Applied(_) = app.store.commit(change).await.map_err(unavailable)? {
+            return Ok((id, true));
+        }
+    }
+    data::live(app, id, true, now).await?;
+    Ok((id, false))
+}
+
+fn handle_key(app: &App, now: Time) -> Result<KeyId, Unavailable> {
+    let key = app.keys().ring.handle_key(now).map(symbolon_core::handle::HandleKey::id);
+    key.ok_or_else(|| Unavailable::Key("no handle key is active".into()))
+}
+
+fn unavailable(error: impl Into<Unavailable>) -> Named {
+    Named::Closed(Refused::Unavailable(error.into()))
 }

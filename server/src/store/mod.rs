@@ -1,12 +1,14 @@
 //! The store: some loads and one [`Store::commit`]. What may be written, and on what condition, is decided in core;
 //! here it is applied, whole or not at all, and acknowledged only when it is durable.
 
+mod engine;
 mod log;
 mod rows;
 mod schema;
 mod sweep;
 mod told;
 mod writer;
+mod writes;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -15,15 +17,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::TryStreamExt;
-use sqlx::{
-    Row, Sqlite, SqlitePool,
-    query::Query,
-    sqlite::{
-        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
-        SqliteSynchronous,
-    },
-};
 use symbolon_core::{
     change::Change,
     client::{Client, ClientId},
@@ -46,6 +39,8 @@ use symbolon_core::{
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::os::tick;
+
+use self::engine::{Connection, Readers, Row, Statement, sql};
 
 pub use self::log::{Log, Told};
 
@@ -136,7 +131,7 @@ pub struct Allowed {
 /// The embedded database of one data folder.
 #[derive(Debug)]
 pub struct Store {
-    readers: SqlitePool,
+    readers: Readers,
     writer: mpsc::Sender<writer::Job>,
     log: Arc<Log>,
     broken: watch::Receiver<Option<StoreError>>,
@@ -174,12 +169,9 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let lock = lock(folder)?;
         let path = folder.join("symbolon.db");
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(LOCK_WAIT_MAX);
-        let mut connection = schema::open(&path, options.clone().create_if_missing(true)).await?;
+        schema::make_private(&path)?;
+        let mut connection = engine::open_file(&path, LOCK_WAIT_MAX).await?;
+        schema::update(&mut connection).await?;
         let ended = load_ended(&mut connection, ended_since).await?;
         let (sequence, tag) = load_head(&mut connection).await?;
         let before = raise_lease(&mut connection, leasing.lease).await?;
@@ -187,10 +179,7 @@ impl Store {
         for client in load_trusting(&mut connection, ended_since).await? {
             log.trusts_expiry(&client);
         }
-        let readers = SqlitePoolOptions::new()
-            .max_connections(4)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_lazy_with(options.read_only(true));
+        let readers = engine::readers_of_file(&path, LOCK_WAIT_MAX);
         let (writer, jobs) = mpsc::channel(QUEUE_MAX);
         let (report, broken) = watch::channel(None);
         let due = Arc::new(Notify::new());
@@ -291,7 +280,7 @@ impl Store {
         let head = self.log.head();
         let query = "SELECT sequence, tag, entry FROM revocations WHERE sequence >= $1 AND sequence <= $2 \
                      ORDER BY sequence LIMIT $3";
-        let query = sqlx::query(query)
+        let query = sql(query)
             .bind(rows::int(cursor.sequence))
             .bind(rows::int(head.sequence))
             .bind(rows::int(ENTRIES_MAX as u64));
@@ -325,11 +314,8 @@ impl Store {
     }
 
     /// Every load goes through here: damage that is met while reading stops the server, too.
-    async fn read(
-        &self,
-        query: Query<'_, Sqlite, SqliteArguments>,
-    ) -> Result<Vec<SqliteRow>, StoreError> {
-        match query.fetch_all(&self.readers).await {
+    async fn read(&self, query: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+        match query.read(&self.readers).await {
             Ok(rows) => Ok(rows),
             Err(cause) => {
                 let error = StoreError::from(cause);
@@ -357,7 +343,7 @@ impl Store {
     pub async fn session(&self, id: SessionId) -> Result<Option<Found>, StoreError> {
         let query = "SELECT s.*, u.id AS u_id, u.version AS u_version, u.name, u.password, u.roles, u.profile, u.epoch AS u_epoch, \
                      u.disabled_at, u.added_at FROM sessions s LEFT JOIN users u ON u.id = s.user_id WHERE s.id = $1";
-        let rows = self.read(sqlx::query(query).bind(&id.as_bytes()[..])).await?;
+        let rows = self.read(sql(query).bind(&id.as_bytes()[..])).await?;
         rows.first().map(rows::found).transpose()
     }
 
@@ -367,7 +353,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn sessions_of(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
         let query = "SELECT * FROM sessions WHERE user_id = $1 AND ended_at IS NULL ORDER BY opened_at DESC LIMIT 1000";
-        let rows = self.read(sqlx::query(query).bind(&user.as_bytes()[..])).await?;
+        let rows = self.read(sql(query).bind(&user.as_bytes()[..])).await?;
         rows.iter().map(rows::session).collect()
     }
 
@@ -381,7 +367,7 @@ impl Store {
         client: &ClientId,
     ) -> Result<Option<Session>, StoreError> {
         let query = "SELECT * FROM sessions WHERE parent = $1 AND client = $2 AND ended_at IS NULL";
-        let query = sqlx::query(query).bind(&parent.as_bytes()[..]).bind(client.as_str());
+        let query = sql(query).bind(&parent.as_bytes()[..]).bind(client.as_str());
         self.read(query).await?.first().map(rows::session).transpose()
     }
 
@@ -390,7 +376,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn is_child(&self, id: SessionId, parent: SessionId) -> Result<bool, StoreError> {
-        let query = sqlx::query("SELECT 1 FROM sessions WHERE id = $1 AND parent = $2");
+        let query = sql("SELECT 1 FROM sessions WHERE id = $1 AND parent = $2");
         let query = query.bind(&id.as_bytes()[..]).bind(&parent.as_bytes()[..]);
         Ok(!self.read(query).await?.is_empty())
     }
@@ -400,7 +386,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn is_live(&self, session: SessionId) -> Result<bool, StoreError> {
-        let query = sqlx::query("SELECT 1 FROM sessions WHERE id = $1 AND ended_at IS NULL");
+        let query = sql("SELECT 1 FROM sessions WHERE id = $1 AND ended_at IS NULL");
         Ok(!self.read(query.bind(&session.as_bytes()[..])).await?.is_empty())
     }
 
@@ -410,7 +396,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn detached(&self, child: SessionId) -> Result<Option<Session>, StoreError> {
         let query = "SELECT * FROM sessions WHERE granted_by = $1 AND ended_at IS NULL";
-        let query = sqlx::query(query).bind(&child.as_bytes()[..]);
+        let query = sql(query).bind(&child.as_bytes()[..]);
         self.read(query).await?.first().map(rows::session).transpose()
     }
 
@@ -421,7 +407,7 @@ impl Store {
     pub async fn machine(&self, client: &ClientId) -> Result<Option<Session>, StoreError> {
         let query = "SELECT * FROM sessions WHERE client = $1 AND user_id IS NULL AND parent IS NULL \
                      AND cookie_generation IS NULL AND ended_at IS NULL";
-        let query = sqlx::query(query).bind(client.as_str());
+        let query = sql(query).bind(client.as_str());
         self.read(query).await?.first().map(rows::session).transpose()
     }
 
@@ -430,8 +416,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn code(&self, digest: &CodeDigest) -> Result<Option<Code>, StoreError> {
-        let query =
-            sqlx::query("SELECT * FROM codes WHERE digest = $1").bind(&digest.as_bytes()[..]);
+        let query = sql("SELECT * FROM codes WHERE digest = $1").bind(&digest.as_bytes()[..]);
         self.read(query).await?.first().map(rows::code).transpose()
     }
 
@@ -440,9 +425,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn device(&self, digest: &CodeDigest) -> Result<Option<Waiting>, StoreError> {
-        let query =
-            sqlx::query("SELECT * FROM devices WHERE digest = $1").bind(&digest.as_bytes()[..]);
-        query.fetch_optional(&self.readers).await?.map(|row| rows::device_waiting(&row)).transpose()
+        let query = sql("SELECT * FROM devices WHERE digest = $1").bind(&digest.as_bytes()[..]);
+        self.read(query).await?.first().map(rows::device_waiting).transpose()
     }
 
     /// The same by the code that it shows.
@@ -450,9 +434,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn device_of(&self, code: UserCodeDigest) -> Result<Option<Waiting>, StoreError> {
-        let query =
-            sqlx::query("SELECT * FROM devices WHERE user_code = $1").bind(&code.as_bytes()[..]);
-        query.fetch_optional(&self.readers).await?.map(|row| rows::device_waiting(&row)).transpose()
+        let query = sql("SELECT * FROM devices WHERE user_code = $1").bind(&code.as_bytes()[..]);
+        self.read(query).await?.first().map(rows::device_waiting).transpose()
     }
 
     /// The live sessions under a browser session, the oldest first, up to `most`.
@@ -461,7 +444,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn children(&self, parent: SessionId, most: u32) -> Result<Vec<Session>, StoreError> {
         let query = "SELECT * FROM sessions WHERE parent = $1 AND ended_at IS NULL ORDER BY opened_at LIMIT $2";
-        let query = sqlx::query(query).bind(&parent.as_bytes()[..]).bind(i64::from(most));
+        let query = sql(query).bind(&parent.as_bytes()[..]).bind(i64::from(most));
         self.read(query).await?.iter().map(rows::session).collect()
     }
 
@@ -471,7 +454,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn pushed(&self, digest: PushedDigest) -> Result<Option<Pushed>, StoreError> {
         let query = "SELECT client, form, expires_at FROM pushed WHERE digest = $1";
-        let rows = self.read(sqlx::query(query).bind(&digest.as_bytes()[..])).await?;
+        let rows = self.read(sql(query).bind(&digest.as_bytes()[..])).await?;
         rows.first().map(|row| rows::pushed(row, digest)).transpose()
     }
 
@@ -481,7 +464,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn allowed(&self, user: UserId) -> Result<Vec<Allowed>, StoreError> {
         let query = "SELECT client, scope, since FROM allowed WHERE user_id = $1 ORDER BY client";
-        let rows = self.read(sqlx::query(query).bind(&user.as_bytes()[..])).await?;
+        let rows = self.read(sql(query).bind(&user.as_bytes()[..])).await?;
         rows.iter().map(rows::allowed).collect()
     }
 
@@ -493,7 +476,7 @@ impl Store {
     pub async fn devices_of(&self, user: UserId, now: Time) -> Result<Vec<Device>, StoreError> {
         let query = "SELECT device FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND ends_at > $2 \
                      ORDER BY opened_at DESC LIMIT 16";
-        let query = sqlx::query(query).bind(&user.as_bytes()[..]).bind(now.millis());
+        let query = sql(query).bind(&user.as_bytes()[..]).bind(now.millis());
         self.read(query).await?.iter().map(rows::device).collect()
     }
 
@@ -507,7 +490,7 @@ impl Store {
             "id AS u_id, version AS u_version, name, password, roles, profile, epoch AS u_epoch, \
                      disabled_at, added_at FROM users WHERE id = $1"
         );
-        let rows = self.read(sqlx::query(query).bind(&id.as_bytes()[..])).await?;
+        let rows = self.read(sql(query).bind(&id.as_bytes()[..])).await?;
         rows.first().map(rows::user).transpose()
     }
 
@@ -518,7 +501,7 @@ impl Store {
     pub async fn user_by_name(&self, name: &Username) -> Result<Option<User>, StoreError> {
         let query = "SELECT id AS u_id, version AS u_version, name, password, roles, profile, epoch AS u_epoch, disabled_at, \
                      added_at FROM users WHERE name = $1";
-        let rows = self.read(sqlx::query(query).bind(name.as_str())).await?;
+        let rows = self.read(sql(query).bind(name.as_str())).await?;
         rows.first().map(rows::user).transpose()
     }
 
@@ -529,7 +512,7 @@ impl Store {
     pub async fn users(&self, after: &str, most: u32) -> Result<Vec<User>, StoreError> {
         let query = "SELECT id AS u_id, version AS u_version, name, password, roles, profile, epoch AS u_epoch, disabled_at, \
                      added_at FROM users WHERE name > $1 ORDER BY name LIMIT $2";
-        let rows = self.read(sqlx::query(query).bind(after).bind(i64::from(most))).await?;
+        let rows = self.read(sql(query).bind(after).bind(i64::from(most))).await?;
         rows.iter().map(rows::user).collect()
     }
 
@@ -543,7 +526,7 @@ impl Store {
         client: &ClientId,
     ) -> Result<Document, StoreError> {
         let query = "SELECT version, document FROM session_data WHERE session = $1 AND client = $2";
-        let query = sqlx::query(query).bind(&session.as_bytes()[..]).bind(client.as_str());
+        let query = sql(query).bind(&session.as_bytes()[..]).bind(client.as_str());
         let rows = self.read(query).await?;
         rows.first().map_or(Ok(Document::default()), rows::document)
     }
@@ -553,7 +536,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn clients(&self) -> Result<Vec<Client>, StoreError> {
-        let rows = self.read(sqlx::query("SELECT * FROM clients ORDER BY id")).await?;
+        let rows = self.read(sql("SELECT * FROM clients ORDER BY id")).await?;
         rows.iter().map(rows::client).collect()
     }
 
@@ -562,7 +545,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        let rows = self.read(sqlx::query("SELECT * FROM keys ORDER BY created_at")).await?;
+        let rows = self.read(sql("SELECT * FROM keys ORDER BY created_at")).await?;
         rows.iter().map(rows::key).collect()
     }
 
@@ -572,9 +555,11 @@ impl Store {
     /// [`StoreError`].
     pub async fn password_samples(&self) -> Result<Vec<SecretText>, StoreError> {
         // A PHC string is $argon2id$v=19$m=…,t=…,p=…$salt$hash: the parameters begin at character 16.
-        let query = "SELECT MIN(password) FROM users GROUP BY substr(password, 16, instr(substr(password, 16), '$'))";
-        let rows = self.read(sqlx::query(query)).await?;
-        rows.iter().map(|row| Ok(SecretText::new(row.try_get(0)?))).collect()
+        // The salt is what is left of it without what parameters are made of.
+        let query = "SELECT MIN(password) AS password FROM users GROUP BY replace(substr(password, 16), \
+                     ltrim(substr(password, 16), 'mtp=,0123456789'), '')";
+        let rows = self.read(sql(query)).await?;
+        rows.iter().map(|row| Ok(SecretText::new(row.try_get("password")?))).collect()
     }
 }
 
@@ -597,25 +582,21 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
     }
 }
 
-async fn load_ended(
-    connection: &mut sqlx::SqliteConnection,
-    since: Time,
-) -> Result<Ended, StoreError> {
-    let query =
-        sqlx::query("SELECT entry, at FROM revocations WHERE at >= $1").bind(since.millis());
+async fn load_ended(connection: &mut Connection, since: Time) -> Result<Ended, StoreError> {
+    let query = sql("SELECT entry, at FROM revocations WHERE at >= $1").bind(since.millis());
     let mut ended = Ended::default();
-    // One row at a time: a million of them at once take ten times what is kept.
-    let mut rows = query.fetch(connection);
-    while let Some(row) = rows.try_next().await? {
-        ended.insert(rows::id(&row, "entry")?, Time::from_millis(row.try_get("at")?));
-    }
+    let insert = |row: &Row| {
+        ended.insert(rows::id(row, "entry")?, Time::from_millis(row.try_get("at")?));
+        Ok::<_, StoreError>(())
+    };
+    query.for_each(connection, insert).await?;
     Ok(ended)
 }
 
 /// How far the log goes.
-async fn load_head(connection: &mut sqlx::SqliteConnection) -> Result<(u64, Tag), StoreError> {
+async fn load_head(connection: &mut Connection) -> Result<(u64, Tag), StoreError> {
     let query = "SELECT sequence, tag, entry FROM revocations ORDER BY sequence DESC LIMIT 1";
-    let Some(row) = sqlx::query(query).fetch_optional(connection).await? else {
+    let Some(row) = sql(query).fetch_optional(connection).await? else {
         return Ok((0, Tag::default()));
     };
     rows::entry(&row).map(|entry| (entry.sequence, entry.tag))
@@ -623,25 +604,23 @@ async fn load_head(connection: &mut sqlx::SqliteConnection) -> Result<(u64, Tag)
 
 /// Writes down how long leases will be, before the first is granted. Returns how long those of earlier processes were;
 /// zero if there was none.
-async fn raise_lease(
-    connection: &mut sqlx::SqliteConnection,
-    lease: Duration,
-) -> Result<Duration, StoreError> {
-    let row = sqlx::query("SELECT longest_ms FROM leases").fetch_optional(&mut *connection).await?;
-    let before = row.map(|row| row.try_get::<i64, _>("longest_ms")).transpose()?.unwrap_or(0);
+async fn raise_lease(connection: &mut Connection, lease: Duration) -> Result<Duration, StoreError> {
+    let row = sql("SELECT longest_ms FROM leases").fetch_optional(connection).await?;
+    let before = row.map(|row| row.try_get::<i64>("longest_ms")).transpose()?.unwrap_or(0);
     let millis = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
     let query = "INSERT INTO leases (id, longest_ms) VALUES (1, $1) \
-                 ON CONFLICT (id) DO UPDATE SET longest_ms = max(longest_ms, excluded.longest_ms)";
-    sqlx::query(query).bind(millis).execute(connection).await?;
+                 ON CONFLICT (id) DO UPDATE SET longest_ms = excluded.longest_ms \
+                 WHERE leases.longest_ms < excluded.longest_ms";
+    sql(query).bind(millis).execute(connection).await?;
     Ok(Duration::from_millis(u64::try_from(before).unwrap_or(0)))
 }
 
 /// The clients that trusted expiry at this time or later.
 async fn load_trusting(
-    connection: &mut sqlx::SqliteConnection,
+    connection: &mut Connection,
     since: Time,
 ) -> Result<Vec<String>, StoreError> {
-    let query = sqlx::query("SELECT client FROM trusting WHERE seen_at >= $1").bind(since.millis());
+    let query = sql("SELECT client FROM trusting WHERE seen_at >= $1").bind(since.millis());
     let rows = query.fetch_all(connection).await?;
     rows.iter().map(|row| Ok(row.try_get("client")?)).collect()
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::{Row, Sqlite, query::Query, sqlite::SqliteArguments, sqlite::SqliteRow};
 use symbolon_core::{
     client::{Client, SecretDigest},
     code::{Code, CodeDigest},
@@ -23,9 +22,10 @@ use symbolon_core::{
     user::{Epoch, User},
 };
 
-use super::{Allowed, Found, StoreError};
-
-type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
+use super::{
+    Allowed, Found, StoreError,
+    engine::{Row, Statement, sql},
+};
 
 fn damaged(table: &'static str, what: impl std::fmt::Display) -> StoreError {
     StoreError::Damaged { table, what: what.to_string() }
@@ -36,31 +36,31 @@ pub(super) fn int(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn count(row: &SqliteRow, column: &'static str) -> Result<u64, StoreError> {
-    u64::try_from(row.try_get::<i64, _>(column)?).map_err(|error| damaged(column, error))
+fn count(row: &Row, column: &'static str) -> Result<u64, StoreError> {
+    u64::try_from(row.try_get::<i64>(column)?).map_err(|error| damaged(column, error))
 }
 
 pub(super) fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn time(row: &SqliteRow, column: &'static str) -> Result<Time, StoreError> {
+fn time(row: &Row, column: &'static str) -> Result<Time, StoreError> {
     Ok(Time::from_millis(row.try_get(column)?))
 }
 
 /// An id column.
-pub(super) fn id<T>(row: &SqliteRow, column: &'static str) -> Result<T, StoreError>
+pub(super) fn id<T>(row: &Row, column: &'static str) -> Result<T, StoreError>
 where
     T: for<'a> TryFrom<&'a [u8], Error = InvalidId>,
 {
-    T::try_from(row.try_get::<&[u8], _>(column)?).map_err(|error| damaged(column, error))
+    T::try_from(row.try_get::<&[u8]>(column)?).map_err(|error| damaged(column, error))
 }
 
-fn optional_id<T>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, StoreError>
+fn optional_id<T>(row: &Row, column: &'static str) -> Result<Option<T>, StoreError>
 where
     T: for<'a> TryFrom<&'a [u8], Error = InvalidId>,
 {
-    let bytes = row.try_get::<Option<&[u8]>, _>(column)?;
+    let bytes = row.try_get::<Option<&[u8]>>(column)?;
     bytes.map(|bytes| T::try_from(bytes).map_err(|error| damaged(column, error))).transpose()
 }
 
@@ -69,23 +69,23 @@ pub(super) fn json(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| damaged("a value to write", error))
 }
 
-fn parse_json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, StoreError> {
+fn parse_json<T: DeserializeOwned>(row: &Row, column: &'static str) -> Result<T, StoreError> {
     serde_json::from_str(row.try_get(column)?).map_err(|error| damaged(column, error))
 }
 
-pub(super) fn found(row: &SqliteRow) -> Result<Found, StoreError> {
-    if let Some(reason) = row.try_get::<Option<&str>, _>("end_reason")? {
+pub(super) fn found(row: &Row) -> Result<Found, StoreError> {
+    if let Some(reason) = row.try_get::<Option<&str>>("end_reason")? {
         let reason = Reason::parse(reason).ok_or_else(|| damaged("sessions", reason))?;
         return Ok(Found::Ended(reason, optional_id(row, "user_id")?));
     }
-    let user = row.try_get::<Option<&[u8]>, _>("u_id")?.is_some();
+    let user = row.try_get::<Option<&[u8]>>("u_id")?.is_some();
     Ok(Found::Live(
         Box::new(session(row)?),
         if user { Some(Box::new(self::user(row)?)) } else { None },
     ))
 }
 
-pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
+pub(super) fn session(row: &Row) -> Result<Session, StoreError> {
     let salt: &[u8] = row.try_get("salt")?;
     let client: &str = row.try_get("client")?;
     let idle_ms = count(row, "idle_ms")?;
@@ -106,11 +106,11 @@ pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
     })
 }
 
-pub(super) fn device(row: &SqliteRow) -> Result<Device, StoreError> {
+pub(super) fn device(row: &Row) -> Result<Device, StoreError> {
     parse_json(row, "device")
 }
 
-fn login(row: &SqliteRow) -> Result<Option<Login>, StoreError> {
+fn login(row: &Row) -> Result<Option<Login>, StoreError> {
     let Some(user) = optional_id(row, "user_id")? else { return Ok(None) };
     let assurance = match row.try_get("assurance")? {
         "aal1" => Assurance::Aal1,
@@ -127,7 +127,7 @@ fn login(row: &SqliteRow) -> Result<Option<Login>, StoreError> {
     }))
 }
 
-fn cookie(row: &SqliteRow) -> Result<Option<Cookie>, StoreError> {
+fn cookie(row: &Row) -> Result<Option<Cookie>, StoreError> {
     let Some(key) = optional_id(row, "cookie_key")? else { return Ok(None) };
     let generation = u32::try_from(count(row, "cookie_generation")?)
         .map_err(|error| damaged("sessions", error))?;
@@ -143,7 +143,7 @@ pub(super) fn insert_session(session: &Session) -> Result<Statement<'_>, StoreEr
                  AND ($4 IS NULL OR EXISTS \
                  (SELECT 1 FROM users WHERE id = $4 AND epoch <= $5 AND disabled_at IS NULL))";
     let login = session.login.as_ref();
-    Ok(sqlx::query(query)
+    Ok(sql(query)
         .bind(&session.id.as_bytes()[..])
         .bind(session.parent.as_ref().map(|id| &id.as_bytes()[..]))
         .bind(session.client.as_str())
@@ -168,11 +168,11 @@ pub(super) fn insert_session(session: &Session) -> Result<Statement<'_>, StoreEr
 /// What can change of a live session. Its id, parent, client, user, limits and salt cannot.
 pub(super) fn update_session(session: &Session) -> Result<Statement<'_>, StoreError> {
     let query = "UPDATE sessions SET version = version + 1, epoch = $3, auth_at = $4, methods = $5, assurance = $6, \
-                 device = $7, seen_at = MAX(seen_at, $8), cookie_generation = $9, cookie_key = $10, families = $11, \
+                 device = $7, seen_at = CASE WHEN seen_at < $8 THEN $8 ELSE seen_at END, cookie_generation = $9, cookie_key = $10, families = $11, \
                  remembered = $12, idle_ms = $13, ends_at = $14 \
                  WHERE id = $1 AND version = $2 AND ended_at IS NULL";
     let login = session.login.as_ref();
-    Ok(sqlx::query(query)
+    Ok(sql(query)
         .bind(&session.id.as_bytes()[..])
         .bind(int(session.version.0))
         .bind(login.map(|login| int(login.epoch.0)))
@@ -189,7 +189,7 @@ pub(super) fn update_session(session: &Session) -> Result<Statement<'_>, StoreEr
         .bind(session.limits.ends_at.millis()))
 }
 
-pub(super) fn user(row: &SqliteRow) -> Result<User, StoreError> {
+pub(super) fn user(row: &Row) -> Result<User, StoreError> {
     let name: &str = row.try_get("name")?;
     Ok(User {
         id: id(row, "u_id")?,
@@ -199,7 +199,7 @@ pub(super) fn user(row: &SqliteRow) -> Result<User, StoreError> {
         roles: parse_json(row, "roles")?,
         profile: parse_json(row, "profile")?,
         epoch: Epoch(count(row, "u_epoch")?),
-        disabled_at: row.try_get::<Option<i64>, _>("disabled_at")?.map(Time::from_millis),
+        disabled_at: row.try_get::<Option<i64>>("disabled_at")?.map(Time::from_millis),
         added_at: time(row, "added_at")?,
     })
 }
@@ -207,7 +207,7 @@ pub(super) fn user(row: &SqliteRow) -> Result<User, StoreError> {
 pub(super) fn insert_user(user: &User) -> Result<Statement<'_>, StoreError> {
     let query = "INSERT INTO users (id, version, name, password, roles, epoch, disabled_at, added_at, profile) \
                  VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8)";
-    Ok(sqlx::query(query)
+    Ok(sql(query)
         .bind(&user.id.as_bytes()[..])
         .bind(user.name.as_str())
         .bind(user.password.expose())
@@ -218,15 +218,15 @@ pub(super) fn insert_user(user: &User) -> Result<Statement<'_>, StoreError> {
         .bind(json(&user.profile)?))
 }
 
-pub(super) fn document(row: &SqliteRow) -> Result<Document, StoreError> {
+pub(super) fn document(row: &Row) -> Result<Document, StoreError> {
     Ok(Document {
         version: DataVersion(count(row, "version")?),
         values: parse_json(row, "document")?,
     })
 }
 
-pub(super) fn client(row: &SqliteRow) -> Result<Client, StoreError> {
-    let secret = row.try_get::<Option<&[u8]>, _>("secret")?;
+pub(super) fn client(row: &Row) -> Result<Client, StoreError> {
+    let secret = row.try_get::<Option<&[u8]>>("secret")?;
     let digest = |bytes: &[u8]| {
         bytes.try_into().map(SecretDigest::from_bytes).map_err(|error| damaged("clients", error))
     };
@@ -246,10 +246,10 @@ fn client_statement<'q>(
     client: &'q Client,
 ) -> Result<Statement<'q>, StoreError> {
     let secret = client.secret.as_ref().map(|digest| &digest.as_bytes()[..]);
-    Ok(sqlx::query(query).bind(client.id.as_str()).bind(secret).bind(json(client)?))
+    Ok(sql(query).bind(client.id.as_str()).bind(secret).bind(json(client)?))
 }
 
-pub(super) fn code(row: &SqliteRow) -> Result<Code, StoreError> {
+pub(super) fn code(row: &Row) -> Result<Code, StoreError> {
     let client: &str = row.try_get("client")?;
     Ok(Code {
         digest: CodeDigest::from_bytes(digest(row, "digest")?),
@@ -262,8 +262,8 @@ pub(super) fn code(row: &SqliteRow) -> Result<Code, StoreError> {
     })
 }
 
-fn digest(row: &SqliteRow, column: &'static str) -> Result<[u8; 32], StoreError> {
-    let bytes = row.try_get::<&[u8], _>(column)?;
+fn digest(row: &Row, column: &'static str) -> Result<[u8; 32], StoreError> {
+    let bytes = row.try_get::<&[u8]>(column)?;
     bytes.try_into().map_err(|error| damaged(column, error))
 }
 
@@ -272,7 +272,7 @@ pub(super) fn insert_code(code: &Code, version: Version) -> Result<Statement<'_>
     let query = "INSERT INTO codes (digest, client, asked, session, epoch, expires_at) \
                  SELECT $1, $2, $3, $4, $5, $6 \
                  WHERE EXISTS (SELECT 1 FROM sessions WHERE id = $4 AND version = $7 AND ended_at IS NULL)";
-    Ok(sqlx::query(query)
+    Ok(sql(query)
         .bind(&code.digest.as_bytes()[..])
         .bind(code.client.as_str())
         .bind(json(&code.asked)?)
@@ -287,7 +287,7 @@ pub(super) fn insert_device(waiting: &Waiting, now: Time) -> Statement<'_> {
     let query = "INSERT INTO devices (digest, user_code, client, scope, resource, interval_ms, next_at, denied, expires_at) \
                  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 \
                  WHERE (SELECT COUNT(*) FROM devices WHERE client = $3 AND expires_at > $10) < $11";
-    sqlx::query(query)
+    sql(query)
         .bind(&waiting.digest.as_bytes()[..])
         .bind(&waiting.user_code.as_bytes()[..])
         .bind(waiting.client.as_str())
@@ -301,15 +301,15 @@ pub(super) fn insert_device(waiting: &Waiting, now: Time) -> Statement<'_> {
         .bind(i64::from(DEVICES_MAX))
 }
 
-pub(super) fn device_waiting(row: &SqliteRow) -> Result<Waiting, StoreError> {
+pub(super) fn device_waiting(row: &Row) -> Result<Waiting, StoreError> {
     let client: &str = row.try_get("client")?;
     let interval_ms = count(row, "interval_ms")?;
     Ok(Waiting {
         digest: CodeDigest::from_bytes(digest(row, "digest")?),
         user_code: UserCodeDigest::from_bytes(digest(row, "user_code")?),
         client: client.parse().map_err(|error| damaged("devices", error))?,
-        scope: row.try_get::<&str, _>("scope")?.into(),
-        resource: row.try_get::<Option<&str>, _>("resource")?.map(Into::into),
+        scope: row.try_get::<&str>("scope")?.into(),
+        resource: row.try_get::<Option<&str>>("resource")?.map(Into::into),
         expires_at: time(row, "expires_at")?,
         interval: Duration::from_millis(interval_ms),
         next_at: time(row, "next_at")?,
@@ -321,7 +321,7 @@ pub(super) fn device_waiting(row: &SqliteRow) -> Result<Waiting, StoreError> {
 pub(super) fn insert_pushed(pushed: &Pushed) -> Statement<'_> {
     let query = "INSERT INTO pushed (digest, client, form, expires_at) SELECT $1, $2, $3, $4 \
                  WHERE (SELECT COUNT(*) FROM pushed WHERE client = $2) < $5";
-    sqlx::query(query)
+    sql(query)
         .bind(&pushed.digest.as_bytes()[..])
         .bind(pushed.client.as_str())
         .bind(&*pushed.form)
@@ -329,41 +329,41 @@ pub(super) fn insert_pushed(pushed: &Pushed) -> Statement<'_> {
         .bind(i64::from(PUSHED_MAX))
 }
 
-pub(super) fn pushed(row: &SqliteRow, digest: PushedDigest) -> Result<Pushed, StoreError> {
+pub(super) fn pushed(row: &Row, digest: PushedDigest) -> Result<Pushed, StoreError> {
     let client: &str = row.try_get("client")?;
     Ok(Pushed {
         digest,
         client: client.parse().map_err(|error| damaged("pushed", error))?,
-        form: row.try_get::<&str, _>("form")?.into(),
+        form: row.try_get::<&str>("form")?.into(),
         expires_at: time(row, "expires_at")?,
     })
 }
 
-pub(super) fn allowed(row: &SqliteRow) -> Result<Allowed, StoreError> {
+pub(super) fn allowed(row: &Row) -> Result<Allowed, StoreError> {
     let client: &str = row.try_get("client")?;
     Ok(Allowed {
         client: client.parse().map_err(|error| damaged("allowed", error))?,
-        scope: row.try_get::<&str, _>("scope")?.into(),
+        scope: row.try_get::<&str>("scope")?.into(),
         since: time(row, "since")?,
     })
 }
 
-pub(super) fn key(row: &SqliteRow) -> Result<KeyRecord, StoreError> {
+pub(super) fn key(row: &Row) -> Result<KeyRecord, StoreError> {
     let usage: &str = row.try_get("usage")?;
     Ok(KeyRecord {
         id: id(row, "id")?,
         usage: usage.parse().map_err(|error| damaged("keys", error))?,
-        sealed: row.try_get::<Vec<u8>, _>("sealed")?.into(),
+        sealed: row.try_get::<Vec<u8>>("sealed")?.into(),
         created_at: time(row, "created_at")?,
         activates_at: time(row, "activates_at")?,
-        withdrawn_at: row.try_get::<Option<i64>, _>("withdrawn_at")?.map(Time::from_millis),
+        withdrawn_at: row.try_get::<Option<i64>>("withdrawn_at")?.map(Time::from_millis),
     })
 }
 
 pub(super) fn insert_key(key: &KeyRecord) -> Statement<'_> {
     let query = "INSERT INTO keys (id, usage, sealed, created_at, activates_at, withdrawn_at) \
                  VALUES ($1, $2, $3, $4, $5, $6)";
-    sqlx::query(query)
+    sql(query)
         .bind(&key.id.as_bytes()[..])
         .bind(key.usage.to_string())
         .bind(&key.sealed[..])
@@ -372,22 +372,22 @@ pub(super) fn insert_key(key: &KeyRecord) -> Statement<'_> {
         .bind(key.withdrawn_at.map(Time::millis))
 }
 
-pub(super) fn notice(row: &SqliteRow) -> Result<Notice, StoreError> {
+pub(super) fn notice(row: &Row) -> Result<Notice, StoreError> {
     let client: &str = row.try_get("client")?;
     Ok(Notice {
         session: id(row, "session")?,
         client: client.parse().map_err(|error| damaged("told", error))?,
-        subject: row.try_get::<&str, _>("subject")?.into(),
+        subject: row.try_get::<&str>("subject")?.into(),
         ended_at: time(row, "ended_at")?,
         tries: u32::try_from(count(row, "tries")?).unwrap_or(u32::MAX),
     })
 }
 
-pub(super) fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {
+pub(super) fn entry(row: &Row) -> Result<Entry, StoreError> {
     Ok(Entry {
         sequence: count(row, "sequence")?,
         tag: row
-            .try_get::<&[u8], _>("tag")?
+            .try_get::<&[u8]>("tag")?
             .try_into()
             .map_err(|_| damaged("revocations", "a tag has 8 bytes"))?,
         id: id(row, "entry")?,

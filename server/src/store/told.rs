@@ -1,6 +1,5 @@
 //! Which clients were told of which sessions, and have yet to hear of the end.
 
-use sqlx::SqliteConnection;
 use symbolon_core::{
     client::ClientId,
     id::{EntryId, SessionId},
@@ -8,7 +7,11 @@ use symbolon_core::{
     time::Time,
 };
 
-use super::{Store, StoreError, rows};
+use super::{
+    Store, StoreError,
+    engine::{Connection, sql},
+    rows,
+};
 
 impl Store {
     /// Whether it is noted that a client was told of a session.
@@ -17,7 +20,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn is_told(&self, session: SessionId, client: &ClientId) -> Result<bool, StoreError> {
         let query = "SELECT 1 FROM told WHERE session = $1 AND client = $2";
-        let query = sqlx::query(query).bind(&session.as_bytes()[..]).bind(client.as_str());
+        let query = sql(query).bind(&session.as_bytes()[..]).bind(client.as_str());
         Ok(!self.read(query).await?.is_empty())
     }
 
@@ -28,8 +31,8 @@ impl Store {
     /// [`StoreError`].
     pub async fn due(&self, now: Time, each: u32, most: u32) -> Result<Vec<Notice>, StoreError> {
         let query = "SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY client ORDER BY due_at) AS place \
-                     FROM told WHERE due_at <= $1) WHERE place <= $2 ORDER BY place, due_at LIMIT $3";
-        let query = sqlx::query(query).bind(now.millis());
+                     FROM told WHERE due_at <= $1) AS due WHERE place <= $2 ORDER BY place, due_at LIMIT $3";
+        let query = sql(query).bind(now.millis());
         let query = query.bind(i64::from(each)).bind(i64::from(most));
         self.read(query).await?.iter().map(rows::notice).collect()
     }
@@ -41,7 +44,7 @@ impl Store {
 }
 
 pub(super) async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     session: SessionId,
     client: &ClientId,
     subject: &str,
@@ -49,7 +52,7 @@ pub(super) async fn insert(
 ) -> Result<(), StoreError> {
     let query = "INSERT INTO told (session, client, subject, ended_at, due_at) \
                  VALUES ($1, $2, $3, $4, $4) ON CONFLICT DO NOTHING";
-    let query = sqlx::query(query).bind(&session.as_bytes()[..]).bind(client.as_str());
+    let query = sql(query).bind(&session.as_bytes()[..]).bind(client.as_str());
     query.bind(subject).bind(ended_at.map(Time::millis)).execute(connection).await?;
     Ok(())
 }
@@ -57,57 +60,57 @@ pub(super) async fn insert(
 /// Whoever was told of a session hears of its end. An id of anything else is none of a session. Says whether there is
 /// somebody.
 pub(super) async fn make_due(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     ended: EntryId,
     at: Time,
 ) -> Result<bool, StoreError> {
     let query =
         "UPDATE told SET ended_at = $2, due_at = $2 WHERE session = $1 AND ended_at IS NULL";
-    let query = sqlx::query(query).bind(&ended.as_bytes()[..]).bind(at.millis());
-    Ok(query.execute(connection).await?.rows_affected() > 0)
+    let query = sql(query).bind(&ended.as_bytes()[..]).bind(at.millis());
+    Ok(query.execute(connection).await? > 0)
 }
 
 pub(super) async fn remove(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     session: SessionId,
     client: &ClientId,
 ) -> Result<(), StoreError> {
-    let query = sqlx::query("DELETE FROM told WHERE session = $1 AND client = $2");
+    let query = sql("DELETE FROM told WHERE session = $1 AND client = $2");
     query.bind(&session.as_bytes()[..]).bind(client.as_str()).execute(connection).await?;
     Ok(())
 }
 
 /// Nobody is left to be told.
 pub(super) async fn remove_client(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     client: &ClientId,
 ) -> Result<(), StoreError> {
-    let query = sqlx::query("DELETE FROM told WHERE client = $1").bind(client.as_str());
+    let query = sql("DELETE FROM told WHERE client = $1").bind(client.as_str());
     query.execute(connection).await?;
     Ok(())
 }
 
 pub(super) async fn put_off(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     session: SessionId,
     client: &ClientId,
     tries: u32,
     later: Time,
 ) -> Result<(), StoreError> {
     let query = "UPDATE told SET due_at = $3, tries = $4 WHERE session = $1 AND client = $2";
-    let query = sqlx::query(query).bind(&session.as_bytes()[..]).bind(client.as_str());
+    let query = sql(query).bind(&session.as_bytes()[..]).bind(client.as_str());
     query.bind(later.millis()).bind(i64::from(tries)).execute(connection).await?;
     Ok(())
 }
 
 /// What is due to a client now is due later. What was put off already keeps its time.
 pub(super) async fn put_off_all(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     client: &ClientId,
     (now, later): (Time, Time),
 ) -> Result<(), StoreError> {
     let query = "UPDATE told SET due_at = $3, tries = tries + 1 WHERE client = $1 AND due_at <= $2";
-    let query = sqlx::query(query).bind(client.as_str()).bind(now.millis()).bind(later.millis());
+    let query = sql(query).bind(client.as_str()).bind(now.millis()).bind(later.millis());
     query.execute(connection).await?;
     Ok(())
 }

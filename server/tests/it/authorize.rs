@@ -10,12 +10,12 @@ use crate::world::{Answer, Ask, ORIGIN, PASSWORD, World, ask};
 const CALLBACK: &str = "https://theirs.example/in";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
-type Fields<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Fields<'a> = &'a [(&'a str, &'a str)];
 
 /// A world with a client of ours and one of others.
-struct Provider {
-    world: World,
-    ours: (String, String),
+pub(crate) struct Provider {
+    pub(crate) world: World,
+    pub(crate) ours: (String, String),
     theirs: (String, String),
 }
 
@@ -39,7 +39,7 @@ fn request(changes: Fields<'_>) -> String {
     serde_urlencoded::to_string(fields(&usual, changes)).unwrap()
 }
 
-fn said(answer: &Answer, name: &str) -> Option<String> {
+pub(crate) fn said(answer: &Answer, name: &str) -> Option<String> {
     let (_, query) = answer.location().split_once('?')?;
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap();
     pairs.into_iter().find(|(own, _)| own == name).map(|(_, value)| value)
@@ -54,7 +54,7 @@ fn hidden(answer: &Answer, name: &str) -> String {
 }
 
 impl Provider {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let world = World::new().await;
         let ours = json!({ "first_party": true, "redirect_uris": [CALLBACK] });
         let theirs =
@@ -69,7 +69,7 @@ impl Provider {
         self.world.send(page.header("accept", "text/html").cookie(cookie)).await
     }
 
-    async fn authorize(&self, cookie: &str, changes: Fields<'_>) -> Answer {
+    pub(crate) async fn authorize(&self, cookie: &str, changes: Fields<'_>) -> Answer {
         self.get(cookie, &request(changes)).await
     }
 
@@ -80,7 +80,7 @@ impl Provider {
         ask("POST", "/oauth2/consent").by_our_page().cookie(cookie).form(&form)
     }
 
-    async fn redeem(&self, client: &(String, String), code: &str) -> Answer {
+    pub(crate) async fn redeem(&self, client: &(String, String), code: &str) -> Answer {
         let form = [
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -91,7 +91,7 @@ impl Provider {
     }
 
     /// Logs in once more through the page, as somebody who was sent there.
-    async fn log_in_again(&self, cookie: &str, to_login: &Answer) -> (String, String) {
+    pub(crate) async fn log_in_again(&self, cookie: &str, to_login: &Answer) -> (String, String) {
         let login = to_login.location().to_owned();
         assert!(login.starts_with("/login?next=") && login.contains("again=1"), "{login}");
         let page = self.world.send(ask("GET", &login).cookie(cookie)).await.expect(200);

@@ -108,16 +108,10 @@ fn the_table_of_errors_is_the_codes() {
 
 /// Every document, by its path below the root.
 fn documents() -> Vec<(PathBuf, String)> {
-    let folders = [
-        "",
-        "docs",
-        "docs/adr",
-        "docs/guide",
-        "docs/model",
-        "docs/protocol",
-        "examples/follower-node",
-    ];
-    let entries = folders.iter().flat_map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let folders = ["", "docs", "docs/adr", "docs/guide", "docs/model", "docs/protocol"];
+    let examples = fs::read_dir(root().join("examples")).unwrap().map(|it| it.unwrap().path());
+    let folders = folders.iter().map(|folder| root().join(folder)).chain(examples);
+    let entries = folders.flat_map(|folder| fs::read_dir(folder).unwrap());
     let paths = entries.map(|entry| entry.unwrap().path());
     let pages = paths.filter(|path| path.extension().is_some_and(|kind| kind == "md"));
     pages.map(|path| (path.clone(), read(&path))).collect()
@@ -180,28 +174,30 @@ fn every_check_is_covered_or_said_not_to_be() {
     }
 }
 
-/// What the guide shows of a library is from the relying parties that run in `e2e/clients`: each piece between lines with
-/// an ellipsis stands in one of their files, line for line.
+/// What the guide shows of a library is from the programs that run in `e2e/clients` and `e2e/examples`: each piece between
+/// lines with an ellipsis stands in one of the files that the page links to, line for line.
 #[test]
 fn what_is_shown_of_libraries_is_what_was_tested() {
-    let clients = root().join("e2e/clients");
-    for page in ["applications.md", "applications.ko.md"] {
-        let text = read(&root().join("docs/guide").join(page));
-        let links = between(&text, "e2e/clients/", ')').filter(|link| clients.join(link).is_file());
-        let files: Vec<_> = links.map(|link| trimmed(&read(&clients.join(link)))).collect();
-        let mut pieces = 0;
-        for language in ["yaml", "js", "go", "python"] {
-            for block in text.split(&format!("```{language}\n")).skip(1) {
-                let block = block.split("```").next().unwrap();
-                for piece in trimmed(block).split(|line| line.contains('…')) {
-                    let stands =
-                        |file: &Vec<String>| file.windows(piece.len()).any(|it| it == piece);
-                    assert!(piece.is_empty() || files.iter().any(stands), "{page}: {piece:#?}");
-                    pieces += 1;
+    for (name, least) in [("applications", 15), ("forward-auth", 2), ("tokens", 4)] {
+        for page in [format!("{name}.md"), format!("{name}.ko.md")] {
+            let text = read(&root().join("docs/guide").join(&page));
+            let links = between(&text, "](../../", ')').map(|link| root().join(link));
+            let files: Vec<_> =
+                links.filter(|it| it.is_file()).map(|it| trimmed(&read(&it))).collect();
+            let mut pieces = 0;
+            for language in ["yaml", "js", "java", "go", "python"] {
+                for block in text.split(&format!("```{language}\n")).skip(1) {
+                    let block = block.split("```").next().unwrap().trim_end();
+                    for piece in trimmed(block).split(|line| line.contains('…')) {
+                        let stands =
+                            |file: &Vec<String>| file.windows(piece.len()).any(|it| it == piece);
+                        assert!(piece.is_empty() || files.iter().any(stands), "{page}: {piece:#?}");
+                        pieces += 1;
+                    }
                 }
             }
+            assert!(pieces >= least, "{page} shows only {pieces}");
         }
-        assert!(pieces >= 15, "{page} shows only {pieces}");
     }
 }
 

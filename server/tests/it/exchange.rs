@@ -64,12 +64,13 @@ async fn a_service_acts_for_the_user() {
     let given = answer.text_of("access_token");
     let (header, claims) = opened(world, &given).await;
     assert_eq!(header["typ"], "at+jwt");
+    assert!(had["auth_time"].is_i64());
     assert_eq!(
         claims,
         json!({
             "iss": ORIGIN, "sub": had["sub"], "sid": had["sid"], "aud": STOCK, "scope": "cart",
             "client_id": "orders", "act": { "sub": "orders" }, "jti": claims["jti"],
-            "iat": claims["iat"], "exp": claims["exp"],
+            "iat": claims["iat"], "exp": claims["exp"], "auth_time": had["auth_time"],
         })
     );
     assert_ne!(claims["jti"], had["jti"]);

@@ -46,6 +46,9 @@ assurance = "aal2"
 [[rule]]
 path = "/visit"
 access = "session"
+[[rule]]
+path = "/pay"
+max_age = "5m"
 "#;
 
 /// A service in front of `https://shop.example` and `https://other.example`, with the server at `server`.
@@ -216,6 +219,22 @@ async fn browsers_on_their_way_to_a_page_are_told_where_to_log_in() {
         (&same_host(), "GET", "/cart", &[PAGE, ("sec-fetch-mode", "cors")], String::new()),
         (&same_host(), "POST", "/cart", &[NAVIGATE], String::new()),
         (&same_host(), "GET", "/cart", &[NAVIGATE, ("authorization", "Basic x")], String::new()),
+        // It is logged in, too long ago.
+        (
+            &same_host(),
+            "GET",
+            "/pay?a=1",
+            &[NAVIGATE, ("cookie", COOKIE)],
+            format!("{same}%2Fpay%3Fa%3D1&again=1"),
+        ),
+        (
+            &elsewhere,
+            "GET",
+            "/pay",
+            &[NAVIGATE, ("cookie", COOKIE)],
+            format!("{other}%2Fpay&max_age=300"),
+        ),
+        (&elsewhere, "GET", "/pay", &[NAVIGATE], format!("{other}%2Fpay")),
         // It is logged in, and would come back at once.
         (&same_host(), "GET", "/admin", &[NAVIGATE, ("cookie", COOKIE)], String::new()),
     ] {

@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells clippy that these are tests throughout.
 #[cfg(test)]
+mod app_sessions;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod assertion;
@@ -48,6 +50,10 @@ mod oauth;
 #[cfg(test)]
 mod offline;
 #[cfg(test)]
+mod opaque;
+#[cfg(test)]
+mod pairwise;
+#[cfg(test)]
 mod prober;
 #[cfg(test)]
 mod process;
@@ -68,7 +74,11 @@ mod rp_logout;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod step_up;
+#[cfg(test)]
 mod store;
+#[cfg(test)]
+mod turning;
 #[cfg(test)]
 mod userinfo;
 #[cfg(test)]

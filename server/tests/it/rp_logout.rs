@@ -102,6 +102,7 @@ impl Shop {
         let token = IdToken {
             issuer,
             client: &client,
+            subject: login.user,
             login: &login,
             session: session.parse().unwrap(),
             issued_at,

@@ -1,7 +1,7 @@
 //! Userinfo, and the metadata that says where it is.
 
 use serde_json::{Value, json};
-use symbolon::http::routes::ROUTES;
+use symbolon::http::routes::{Access, ROUTES};
 
 use crate::{
     oauth::{CALLBACK, Provider, opened, refused},
@@ -81,6 +81,67 @@ async fn nothing_else_than_a_token_for_it_counts() {
     told(world, "GET", &token).await.expect(200);
     provider.log_out(&browser).await;
     told(world, "GET", &token).await.expect(401);
+}
+
+#[tokio::test]
+async fn a_token_comes_in_one_way() {
+    let provider = known().await;
+    let world = &provider.world;
+    let browser = world.cookie("user").await;
+    let token = provider.tokens(&browser).await.text_of("access_token");
+    for scheme in ["Bearer", "bearer", "BEARER", "beArer"] {
+        for method in ["GET", "POST"] {
+            let header = format!("{scheme} {token}");
+            world.send(ask(method, PATH).header("authorization", &header)).await.expect(200);
+        }
+    }
+    // In a form (RFC 6750, section 2.2), and only there.
+    let in_form = || ask("POST", PATH).form(&[("access_token", &token)]);
+    let told = world.send(in_form()).await.expect(200);
+    assert!(told.json()["sub"].is_string());
+    world.send(ask("POST", PATH).form(&[("access_token", "x")])).await.expect(401);
+    world.send(ask("POST", PATH).form(&[("another", &token)])).await.expect(401);
+    world.send(ask("GET", PATH).form(&[("access_token", &token)])).await.expect(401);
+    world.send(ask("POST", PATH).json(&json!({ "access_token": token }))).await.expect(401);
+    let beside = ask("POST", PATH).bearer(&token).form(&[("other", "x")]);
+    world.send(beside).await.expect(200);
+    // In two places.
+    let twice = ask("POST", PATH).form(&[("access_token", &token), ("access_token", &token)]);
+    let in_query = format!("{PATH}?access_token={token}");
+    for (two, code) in [
+        (in_form().bearer(&token), "code"),
+        (in_form().bearer("x"), "code"),
+        (ask("POST", PATH).bearer(&token).bearer(&token), "code"),
+        (twice, "error"),
+        (ask("GET", &in_query).bearer(&token), "code"),
+        (ask("POST", &in_query).form(&[("access_token", &token)]), "code"),
+    ] {
+        assert_eq!(world.send(two).await.expect(400).text_of(code), "invalid_request");
+    }
+}
+
+/// RFC 9700, section 4.3.2: whatever stands in a query proves nothing, anywhere.
+#[tokio::test]
+async fn access_token_in_a_query() {
+    let provider = known().await;
+    let world = &provider.world;
+    let browser = world.cookie("user").await;
+    let of_app = provider.tokens(&browser).await.text_of("access_token");
+    let own = world.tokens("user").await.access;
+    for route in ROUTES.iter().filter(|route| !matches!(route.access, Access::Public)) {
+        let path = route.path.replace("{sid}", "AAAAAAAAAAAAAAAAAAAAAA").replace("{client}", "web");
+        for token in [&of_app, &own] {
+            let with = |query: String| ask(&route.method.to_uppercase(), &format!("{path}{query}"));
+            let without = world.send(with(String::new())).await.status;
+            let answer = world.send(with(format!("?access_token={token}"))).await;
+            // As without it, or refused for it.
+            assert!(
+                answer.status == without || answer.status == 400 && path == PATH,
+                "{route:?}: {answer:?}"
+            );
+            assert!(!answer.text.contains("\"sub\""), "{route:?}: {answer:?}");
+        }
+    }
 }
 
 #[tokio::test]

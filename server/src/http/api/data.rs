@@ -41,6 +41,9 @@ pub struct DataQuery {
     /// The client whose declared keys a browser wants; clients that authenticate have their own.
     #[param(value_type = Option<String>)]
     client_id: Option<ClientId>,
+    /// From a client's server side: its user is there now, so the session is not silent.
+    #[serde(default)]
+    seen: bool,
 }
 
 /// Who asks for the data of which session: its client's server side, or a browser that holds the session.
@@ -77,8 +80,10 @@ pub async fn read(
     Query(query): Query<DataQuery>,
 ) -> Result<Response, Problem> {
     let session: SessionId = sid.parse().map_err(|_| problem::SESSION_GONE)?;
+    let seen = query.seen;
     let (client, reader) = reader(&http, &headers, identity.as_ref(), session, query)?;
-    let document = ops::data::read(&http.app, session, &client, reader, now()).await?;
+    let seen = seen && reader == Reader::Client;
+    let document = ops::data::read(&http.app, session, &client, reader, seen, now()).await?;
     Ok(output::json(etag(document.version), document.values))
 }
 
@@ -168,6 +173,8 @@ impl From<Refused> for Problem {
     }
 }
 
+const NAME_BYTES_MAX: usize = 256;
+
 /// A visitor to open a session for.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -177,6 +184,9 @@ pub struct VisitorRequest {
     pub address: Option<IpAddr>,
     /// The visitor's `User-Agent`.
     pub user_agent: Option<String>,
+    /// The client's own name for the session, which its own cookie stands for: 1 to 256 bytes that nobody guesses. The
+    /// session's id follows from it, and there is no cookie to relay.
+    pub name: Option<String>,
 }
 
 /// A visitor's session, and the cookie to relay to the browser.
@@ -185,14 +195,19 @@ pub struct VisitorAnswer {
     /// The session.
     sid: String,
     /// The whole `Set-Cookie` header to relay.
-    set_cookie: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set_cookie: Option<String>,
     /// The cookie's name.
-    cookie_name: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cookie_name: Option<&'static str>,
 }
 
 /// Opens a session for somebody who has not logged in, because there is a cart to keep. Only for clients that
-/// authenticate; they relay the cookie.
-#[utoipa::path(post, path = "/api/v1/sessions", tag = "data", request_body = VisitorRequest, responses((status = 201, body = VisitorAnswer)))]
+/// authenticate; they relay the cookie, or have one of their own and say its name.
+#[utoipa::path(post, path = "/api/v1/sessions", tag = "data", request_body = VisitorRequest, responses(
+    (status = 201, description = "Opened", body = VisitorAnswer),
+    (status = 200, description = "The session of this `name` is open already", body = VisitorAnswer),
+    (status = 404, description = "`session_gone`: the session of this `name` has ended, and stays ended")))]
 pub async fn open_visitor(
     State(http): State<Http>,
     Authenticated(client): Authenticated,
@@ -206,20 +221,41 @@ pub async fn open_visitor(
         caller.device = input::device_of(caller.device.address, agent);
     }
     let now = now();
+    if let Some(name) = &body.name {
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
+            return Err(Problem::from(problem::MALFORMED).detail("name has 1 to 256 bytes"));
+        }
+        let (id, opened) =
+            ops::visitor::open_named(&http.app, &client, name, caller.device, now).await?;
+        let answer = VisitorAnswer { sid: id.to_string(), set_cookie: None, cookie_name: None };
+        return Ok(answer.with(if opened { StatusCode::CREATED } else { StatusCode::OK }));
+    }
     let (session, cookie) = ops::visitor::open(&http.app, &client, caller.device, now).await?;
     let cookie = cookie.ok_or(problem::UNAVAILABLE)?;
     let mut set = HeaderMap::new();
     output::set_session(&http, &mut set, &session, &cookie, now)?;
-    let set_cookie = set
-        .get(header::SET_COOKIE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .to_owned();
-    let cookie_name = http.rules.layout().name(Cookie::Session);
+    let set_cookie = set.get(header::SET_COOKIE).and_then(|value| value.to_str().ok());
+    let set_cookie = set_cookie.map(str::to_owned);
+    let cookie_name = Some(http.rules.layout().name(Cookie::Session));
     let answer = VisitorAnswer { sid: session.id.to_string(), set_cookie, cookie_name };
-    let mut response = output::json(HeaderMap::new(), answer);
-    *response.status_mut() = StatusCode::CREATED;
-    Ok(response)
+    Ok(answer.with(StatusCode::CREATED))
+}
+
+impl VisitorAnswer {
+    fn with(self, status: StatusCode) -> Response {
+        let mut response = output::json(HeaderMap::new(), self);
+        *response.status_mut() = status;
+        response
+    }
+}
+
+impl From<ops::visitor::Named> for Problem {
+    fn from(refused: ops::visitor::Named) -> Self {
+        match refused {
+            ops::visitor::Named::Closed(refused) => refused.into(),
+            ops::visitor::Named::Gone(refused) => refused.into(),
+        }
+    }
 }
 
 impl From<ops::visitor::Refused> for Problem {

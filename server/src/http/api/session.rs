@@ -354,21 +354,27 @@ pub struct Ended {
     ended: usize,
 }
 
-/// Ends one session of the user, and everything under it.
+/// Ends one session of the user, and everything under it. A client that authenticates ends one that is its own: a
+/// visitor's that it opened, or its user's in this application.
 #[utoipa::path(delete, path = "/api/v1/sessions/{sid}", tag = "session", params(("sid" = String, Path), ConfirmQuery), responses(
     (status = 204, description = "Ended"),
     (status = 200, description = "With `confirm`: it is over everywhere", body = Confirmed),
     (status = 202, description = "With `confirm`: ended, but not everywhere yet", body = Confirmed),
-    (status = 404, description = "There is no such session of this user")))]
+    (status = 404, description = "There is no such session of this user or client")))]
 pub async fn end_session(
     confirm: Confirm,
     State(http): State<Http>,
-    identity: Identity,
+    headers: HeaderMap,
+    identity: Option<Identity>,
     Path(sid): Path<String>,
 ) -> Result<Response, Problem> {
-    let user = identity.subject.ok_or(problem::UNAUTHENTICATED)?;
-    let sid: SessionId = sid.parse().map_err(|_| problem::NOT_FOUND)?;
-    let ending = ops::end::session_of(&http.app, user, sid, Reason::EndedByUser, now()).await?;
+    let sid = sid.parse::<SessionId>().map_err(|_| problem::NOT_FOUND);
+    let ending = if let Some(client) = input::basic(&headers, &http)? {
+        ops::end::session_of_client(&http.app, &client, sid?, now()).await?
+    } else {
+        let user = identity.and_then(|it| it.subject).ok_or(problem::UNAUTHENTICATED)?;
+        ops::end::session_of(&http.app, user, sid?, Reason::EndedByUser, now()).await?
+    };
     if ending == Ending::Unknown {
         return Err(problem::NOT_FOUND.into());
     }

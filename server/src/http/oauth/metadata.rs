@@ -15,6 +15,7 @@ use symbolon_core::{
     },
     profile, scope,
     session::Assurance,
+    subject::SubjectType,
 };
 
 use super::{parameters, token};
@@ -37,8 +38,9 @@ pub async fn metadata(State(http): State<Http>) -> Response {
         "grant_types_supported": token::GRANTS,
         "code_challenge_methods_supported": ["S256"],
         "prompt_values_supported": PROMPTS,
-        "subject_types_supported": ["public"],
-        "acr_values_supported": Assurance::ALL.map(Assurance::as_str),
+        "subject_types_supported": SubjectType::ALL,
+        // Those that somebody can log in with.
+        "acr_values_supported": [Assurance::Aal1.as_str()],
         "id_token_signing_alg_values_supported": algorithms,
         "userinfo_signing_alg_values_supported": algorithms,
         "access_token_signing_alg_values_supported": algorithms,

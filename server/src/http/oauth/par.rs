@@ -9,11 +9,7 @@ use axum::{
 use serde_json::json;
 use symbolon_core::oauth::pushed::{LIFE, PUSHED_BYTES_MAX};
 
-use super::{
-    error::OauthError,
-    parameters::Parameters,
-    request::{self, Asked},
-};
+use super::{error::OauthError, parameters::Parameters, request::Asked};
 use crate::{
     app::now,
     http::Http,
@@ -28,16 +24,16 @@ const OF_THE_CLIENT: [&str; 4] =
 pub async fn push(
     State(http): State<Http>,
     headers: HeaderMap,
-    parameters: Parameters,
+    mut parameters: Parameters,
 ) -> Result<Response, OauthError> {
     let (client, _) = parameters.client(&headers, &http).await?;
-    let form = parameters.without(&OF_THE_CLIENT);
-    let read = request::Parameters::read(&form);
-    let read = read.map_err(|_| OauthError::invalid_request("the form cannot be read"))?;
-    if read.get("request_uri").is_some() {
+    for name in OF_THE_CLIENT {
+        parameters.take(name);
+    }
+    if parameters.get("request_uri").is_some() {
         return Err(OauthError::invalid_request("request_uri cannot be pushed"));
     }
-    let asked = Asked::of_client(&http, client.clone(), read, now()).await?;
+    let asked = Asked::of_client(&http, client.clone(), parameters, now()).await?;
     asked.request_of_push()?;
     let mut form = asked.to_form();
     // A proof says which key the code shall be bound to, as the parameter does (RFC 9449, section 10.1).

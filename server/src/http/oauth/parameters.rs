@@ -25,22 +25,56 @@ use crate::{
 pub const METHODS: [&str; 4] =
     ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
 
-/// Each parameter of a form once (RFC 6749, section 3.2). One without a value counts as absent.
-#[derive(Debug)]
+/// The most bytes of a query or a form: what a request can hold, an assertion and an object included.
+pub const FORM_BYTES_MAX: usize = 64 * 1024;
+
+/// More than any request has.
+const PARAMETERS_MAX: usize = 64;
+
+/// The parameters of a query or a form: each once (RFC 6749, sections 3.1 and 3.2). One without a value counts as
+/// absent. Any of them may be a secret, so none is printed.
+#[derive(Debug, Clone)]
 pub struct Parameters(Vec<(String, SecretText)>);
+
+/// Why there are no parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is no form, or there is too much of it.
+    Form,
+    /// This parameter stands twice.
+    Twice(String),
+}
+
+impl Unreadable {
+    /// The parameter to name to people, if it is one of these. Others are named by whoever sent them, and repeated to
+    /// nobody.
+    pub fn parameter(&self, named: &[&'static str]) -> &'static str {
+        let Self::Twice(name) = self else { return "?" };
+        named.iter().find(|named| **named == name).copied().unwrap_or("?")
+    }
+}
+
+impl From<Unreadable> for OauthError {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::Form => Self::invalid_request("the form cannot be read, or is too long"),
+            // The one parameter that may stand twice (RFC 8707, section 2); a token is for one resource server.
+            Unreadable::Twice(name) if name == "resource" => Self::TARGET,
+            Unreadable::Twice(_) => Self::invalid_request("a parameter stands twice"),
+        }
+    }
+}
 
 impl FromRequest<Http> for Parameters {
     type Rejection = OauthError;
 
     async fn from_request(request: Request, state: &Http) -> Result<Self, OauthError> {
-        let form = "application/x-www-form-urlencoded";
-        let kind = request.headers().get(header::CONTENT_TYPE);
-        if !kind.is_some_and(|kind| kind.as_bytes().starts_with(form.as_bytes())) {
+        if !input::is_form(request.headers()) {
             return Err(OauthError::invalid_request("send a form"));
         }
         let bytes = Bytes::from_request(request, state).await;
         let bytes = bytes.map_err(|_| OauthError::invalid_request("the body cannot be read"))?;
-        Self::read(&bytes)
+        Ok(Self::read(&bytes)?)
     }
 }
 
@@ -48,21 +82,27 @@ impl Parameters {
     /// Reads a form, or a query.
     ///
     /// # Errors
-    /// `invalid_request` where a parameter stands twice.
-    pub fn read(form: &[u8]) -> Result<Self, OauthError> {
-        let all: Vec<(String, SecretText)> = serde_urlencoded::from_bytes(form)
-            .map_err(|_| OauthError::invalid_request("the form cannot be read"))?;
-        let twice = |(at, (name, _)): (usize, &(String, SecretText))| {
-            all[..at].iter().any(|(before, _)| before == name)
-        };
-        // The one parameter that may stand twice (RFC 8707, section 2); a token is for one resource server.
-        if all.iter().filter(|(name, _)| name == "resource").count() > 1 {
-            return Err(OauthError::TARGET);
+    /// [`Unreadable`].
+    pub fn read(form: impl AsRef<[u8]>) -> Result<Self, Unreadable> {
+        let form = form.as_ref();
+        if form.len() > FORM_BYTES_MAX {
+            return Err(Unreadable::Form);
         }
-        if all.len() > PARAMETERS_MAX || all.iter().enumerate().any(twice) {
-            return Err(OauthError::invalid_request(
-                "a parameter stands twice, or there are too many",
-            ));
+        Self::of(serde_urlencoded::from_bytes(form).map_err(|_| Unreadable::Form)?)
+    }
+
+    /// Takes parameters that stood somewhere else.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn of(all: Vec<(String, SecretText)>) -> Result<Self, Unreadable> {
+        if all.len() > PARAMETERS_MAX {
+            return Err(Unreadable::Form);
+        }
+        for (at, (name, _)) in all.iter().enumerate() {
+            if all[..at].iter().any(|(before, _)| before == name) {
+                return Err(Unreadable::Twice(name.clone()));
+            }
         }
         Ok(Self(all))
     }
@@ -93,11 +133,16 @@ impl Parameters {
             && ["client_id", "client_secret", "client_assertion"].into_iter().all(silent)
     }
 
-    /// As a form again, without some.
-    pub fn without(&self, names: &[&str]) -> String {
-        let kept = self.0.iter().filter(|(name, _)| !names.contains(&name.as_str()));
-        let kept: Vec<_> = kept.map(|(name, value)| (name, value.expose())).collect();
-        serde_urlencoded::to_string(kept).unwrap_or_default()
+    /// Takes a parameter out.
+    pub fn take(&mut self, name: &str) -> Option<SecretText> {
+        let at = self.0.iter().position(|(own, _)| own == name)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// As a form again, in the same order.
+    pub fn to_form(&self) -> String {
+        let all: Vec<_> = self.0.iter().map(|(name, value)| (name, value.expose())).collect();
+        serde_urlencoded::to_string(all).unwrap_or_default()
     }
 
     /// The client that asks, and what it showed: its secret by HTTP Basic (`client_secret_basic`) or in the form
@@ -151,6 +196,3 @@ impl Parameters {
         }
     }
 }
-
-/// More than any request has.
-const PARAMETERS_MAX: usize = 64;

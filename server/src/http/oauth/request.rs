@@ -13,9 +13,11 @@ use symbolon_core::{
         authorization::{ASKED_MAX, Fault, Request, ResponseMode},
         pushed::PushedDigest,
     },
+    secret::SecretText,
     time::Time,
 };
 
+use super::parameters::Parameters;
 use crate::{
     http::{Http, next::Next},
     ops,
@@ -30,52 +32,6 @@ const STAMP: &str = "symbolon_asked";
 /// What of an answer's parameters are, by name.
 pub type Said<'a> = Vec<(&'a str, &'a str)>;
 
-/// More than any request has.
-const PARAMETERS_MAX: usize = 64;
-
-/// Each parameter once. One without a value counts as absent (RFC 6749, section 3.1).
-#[derive(Debug, Clone, Default)]
-pub struct Parameters(Vec<(String, String)>);
-
-impl Parameters {
-    /// Reads a query or a form.
-    ///
-    /// # Errors
-    /// The name of a parameter that stands twice; empty: it is no form, or there are too many.
-    pub fn read(form: &str) -> Result<Self, String> {
-        Self::of(serde_urlencoded::from_str(form).map_err(|_| String::new())?)
-    }
-
-    fn of(all: Vec<(String, String)>) -> Result<Self, String> {
-        if all.len() > PARAMETERS_MAX {
-            return Err(String::new());
-        }
-        for (at, (name, _)) in all.iter().enumerate() {
-            if all[..at].iter().any(|(before, _)| before == name) {
-                return Err(name.clone());
-            }
-        }
-        Ok(Self(all))
-    }
-
-    /// A parameter.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(own, _)| own == name);
-        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
-    }
-
-    /// Takes a parameter out.
-    pub fn take(&mut self, name: &str) -> Option<String> {
-        let at = self.0.iter().position(|(own, _)| own == name)?;
-        Some(self.0.remove(at).1)
-    }
-
-    /// As a form again, in the same order.
-    pub fn to_form(&self) -> String {
-        serde_urlencoded::to_string(&self.0).unwrap_or_default()
-    }
-}
-
 /// Why a request cannot be answered where it says: nobody hears it but who looks at the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unanswerable {
@@ -85,8 +41,8 @@ pub enum Unanswerable {
     Unavailable,
 }
 
-/// Parameters that a page names when they are wrong. Others are named by whoever sent them, and repeated to nobody.
-const NAMED: &[&str] = &[
+/// Parameters that a page names when they are wrong.
+pub const NAMED: &[&str] = &[
     "client_id",
     "redirect_uri",
     "request",
@@ -125,15 +81,13 @@ impl Asked {
     /// # Errors
     /// [`Unanswerable`].
     pub async fn read(http: &Http, query: &str, now: Time) -> Result<Self, Unanswerable> {
-        let mut parameters = Parameters::read(query).map_err(|name| {
-            let named = NAMED.iter().find(|named| **named == name);
-            Unanswerable::Parameter(named.copied().unwrap_or("?"))
-        })?;
+        let mut parameters = Parameters::read(query)
+            .map_err(|unreadable| Unanswerable::Parameter(unreadable.parameter(NAMED)))?;
         let stamp = parameters.take(STAMP);
         let came = parameters.to_form();
         let ring = || http.app.keys();
         let asked_at = stamp
-            .and_then(|stamp| ring().ring.stamped(&came, &stamp, now))
+            .and_then(|stamp| ring().ring.stamped(&came, stamp.expose(), now))
             .filter(|at| now.since(*at) < ASKED_MAX);
         let client = parameters.get("client_id").and_then(|id| http.app.client(&id.parse().ok()?));
         let client = client
@@ -172,7 +126,7 @@ impl Asked {
         })?;
         pushed
             .filter(|pushed| pushed.client == client.id)
-            .and_then(|pushed| Parameters::read(&pushed.form).ok())
+            .and_then(|pushed| Parameters::read(pushed.form.as_bytes()).ok())
             .ok_or(Unanswerable::Parameter("request_uri"))
     }
 
@@ -301,7 +255,8 @@ async fn signed(
         tracing::debug!(reason = %refused, "a request object says nothing");
         fault
     })?;
-    let all: Vec<_> = object.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let own = |(name, value): (&str, &str)| (name.to_owned(), SecretText::new(value.to_owned()));
+    let all = object.iter().map(own).collect();
     Parameters::of(all).map(Some).map_err(|_| fault)
 }
 

@@ -16,9 +16,9 @@ use crate::{
 
 /// `GET` and `POST /oauth2/userinfo`.
 pub async fn userinfo(State(http): State<Http>, identity: Identity) -> Result<Response, Problem> {
-    let Some(user) = identity.subject else { return Ok(Refusal::InvalidToken.into_response()) };
+    let Some(sub) = identity.subject else { return Ok(Refusal::InvalidToken.into_response()) };
     let what = (&identity.client, &*identity.scopes.join(" "));
-    Ok(match userinfo::userinfo(&http.app, user, what, now()).await? {
+    Ok(match userinfo::userinfo(&http.app, (identity.session, sub), what, now()).await? {
         None => Refusal::InvalidToken.into_response(),
         Some(Told::Plain(claims)) => output::json(HeaderMap::new(), claims),
         Some(Told::Signed(text)) => {

@@ -26,10 +26,10 @@ use symbolon_core::{
     time::Time,
 };
 
-use super::{Http, Next, View, consent, login_again_url, login_url, logout, see_other};
+use super::{Http, Next, View, again, consent, login_again_url, login_url, logout, see_other};
 use crate::{
     app::now,
-    http::oauth::request::{Asked, PATH, UNAVAILABLE, Unanswerable},
+    http::oauth::request::{Asked, NAMED, PATH, UNAVAILABLE, Unanswerable},
     ops::{self, Unavailable, code::Refused},
     ui,
 };
@@ -46,11 +46,7 @@ pub async fn authorize(
 /// `POST /oauth2/authorize`: the same by a form of the client's page. Other sites' forms carry no session cookie, so the
 /// browser comes once more by itself.
 pub async fn by_form(State(http): State<Http>, view: View, RawForm(form): RawForm) -> Response {
-    let form = String::from_utf8_lossy(&form);
-    match Next::parse(&http.path(&format!("{PATH}?{form}"))) {
-        Some(next) => see_other(next.as_str(), HeaderMap::new()),
-        None => view.refused(&http, 400, ui::Refusal::TooLarge, None),
-    }
+    again(&http, &view, (PATH, NAMED), &form)
 }
 
 /// Answers a request. `approved`: the person has just allowed exactly this, on our page.
@@ -92,6 +88,7 @@ async fn answer(
     let approved = decision == Some(consent::Decision::Allow);
     let seen = Seen {
         login: browser.login.as_ref(),
+        subject: browser.login.as_ref().map(|login| http.app.subject(&asked.client, login.user)),
         hinted: hinted.transpose()?,
         asked_at: asked.asked_at,
         allowed: browser.allowed.as_deref(),

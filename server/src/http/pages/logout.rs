@@ -20,7 +20,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{RawQuery, State},
+    extract::{RawForm, RawQuery, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::Response,
 };
@@ -34,12 +34,13 @@ use symbolon_core::{
 };
 use symbolon_guard::Identity;
 
-use super::{Http, View, entry::username, see_other};
+use super::{Http, View, again, entry::username, see_other};
 use crate::{
     app::now,
     http::{
         confirm::Confirm,
         input::Form,
+        oauth::parameters::Parameters,
         output,
         problem::{self, Problem},
     },
@@ -52,9 +53,6 @@ const PATH: &str = "/oauth2/logout";
 
 /// How long the frames have before the browser goes back, in seconds.
 const FRAMES_SECS: u32 = 2;
-
-/// The longest query.
-const QUERY_BYTES_MAX: usize = 16 * 1024;
 
 /// Parameters that a page names when they are wrong.
 const NAMED: &[&str] = &[
@@ -99,20 +97,9 @@ impl Asked {
     /// # Errors
     /// The parameter that is wrong.
     fn read(http: &Http, query: &str) -> Result<Self, &'static str> {
-        if query.len() > QUERY_BYTES_MAX {
-            return Err("?");
-        }
-        let parameters: Vec<(String, String)> =
-            serde_urlencoded::from_str(query).map_err(|_| "?")?;
-        for (at, (name, _)) in parameters.iter().enumerate() {
-            if parameters[..at].iter().any(|(before, _)| before == name) {
-                return Err(NAMED.iter().find(|named| *named == name).copied().unwrap_or("?"));
-            }
-        }
-        let get = |name: &str| {
-            let found = parameters.iter().find(|(own, _)| own == name);
-            found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
-        };
+        let parameters =
+            Parameters::read(query).map_err(|unreadable| unreadable.parameter(NAMED))?;
+        let get = |name| parameters.get(name);
         let hint = get("id_token_hint").map(|text| read_hint(http, text)).transpose()?.flatten();
         let named = get("client_id").or(hint.as_ref().map(|hint| hint.client.as_str()));
         let client = named.map(|id| client(http, id).ok_or("client_id")).transpose()?;
@@ -184,17 +171,8 @@ pub async fn logout(State(http): State<Http>, view: View, RawQuery(query): RawQu
 
 /// `POST /oauth2/logout`, from a page of the application. The session cookie does not come along with a form of another
 /// site, but with the `GET` that this leads to.
-pub async fn by_form(
-    State(http): State<Http>,
-    view: View,
-    Form(fields): Form<Vec<(String, String)>>,
-) -> Response {
-    match serde_urlencoded::to_string(fields) {
-        Ok(query) if query.len() <= QUERY_BYTES_MAX => {
-            see_other(&http.path(&format!("{PATH}?{query}")), HeaderMap::new())
-        }
-        _ => view.refused(&http, 413, ui::Refusal::TooLarge, None),
-    }
+pub async fn by_form(State(http): State<Http>, view: View, RawForm(form): RawForm) -> Response {
+    again(&http, &view, (PATH, NAMED), &form)
 }
 
 async fn question(http: &Http, view: &View, asked: &Asked, here: &Identity) -> Response {

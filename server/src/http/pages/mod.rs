@@ -26,6 +26,7 @@ use self::authorize::Onward;
 use super::{
     Http,
     next::Next,
+    oauth::parameters::{Parameters, Unreadable},
     problem::{self, Problem},
 };
 use crate::{
@@ -320,6 +321,30 @@ fn is_problem(response: &Response) -> bool {
 pub async fn not_found(State(http): State<Http>, view: View) -> Response {
     let problem = Problem::from(problem::NOT_FOUND);
     if view.is_person() { view.refuse(&http, &problem) } else { problem.into_response() }
+}
+
+/// The most bytes of a query that a browser is sent with.
+const QUERY_BYTES_MAX: usize = 16 * 1024;
+
+/// Lets the browser come once more by itself, with the parameters of a form in the query: the session cookie does not
+/// come along with a form of another site, but with the `GET` that this leads to. `named`: the parameters that a page
+/// names.
+fn again(
+    http: &Http,
+    view: &View,
+    (path, named): (&str, &[&'static str]),
+    form: &[u8],
+) -> Response {
+    match Parameters::read(form).map(|parameters| parameters.to_form()) {
+        Ok(query) if query.len() <= QUERY_BYTES_MAX => {
+            see_other(&http.path(&format!("{path}?{query}")), HeaderMap::new())
+        }
+        Err(twice @ Unreadable::Twice(_)) => {
+            let parameter = twice.parameter(named);
+            view.refused(http, 400, ui::Refusal::Authorization { parameter }, None)
+        }
+        Ok(_) | Err(Unreadable::Form) => view.refused(http, 413, ui::Refusal::TooLarge, None),
+    }
 }
 
 /// 303 to a path of ours, setting cookies.

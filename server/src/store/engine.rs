@@ -1,0 +1,188 @@
+//! One text of SQL for every engine: statements with `$1` placeholders, typed values, rows that are read by name.
+
+use std::{borrow::Cow, path::Path, time::Duration};
+
+use futures_util::TryStreamExt;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Decode, Executor, Row as _, Sqlite, SqliteConnection,
+    SqlitePool, Type,
+    query::Query,
+    sqlite::{
+        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
+        SqliteSynchronous,
+    },
+};
+
+/// A value on its way into a statement. What is not there still has a type: not every engine guesses it.
+#[derive(Debug)]
+pub(super) enum Value<'q> {
+    Int(Option<i64>),
+    Bool(Option<bool>),
+    Text(Option<Cow<'q, str>>),
+    Bytes(Option<&'q [u8]>),
+}
+
+/// `From` for a type and for its `Option`.
+macro_rules! values {
+    ($($type:ty => $variant:ident($convert:expr)),* $(,)?) => {$(
+        impl<'q> From<$type> for Value<'q> {
+            fn from(value: $type) -> Self {
+                Self::$variant(Some($convert(value)))
+            }
+        }
+
+        impl<'q> From<Option<$type>> for Value<'q> {
+            fn from(value: Option<$type>) -> Self {
+                Self::$variant(value.map($convert))
+            }
+        }
+    )*};
+}
+
+values! {
+    i64 => Int(i64::from),
+    bool => Bool(bool::from),
+    &'q str => Text(Cow::Borrowed),
+    String => Text(Cow::Owned),
+    &'q [u8] => Bytes(<&[u8]>::from),
+}
+
+/// A statement with its values.
+#[derive(Debug)]
+pub(super) struct Statement<'q> {
+    text: &'static str,
+    values: Vec<Value<'q>>,
+}
+
+/// A statement without values yet.
+pub(super) const fn sql<'q>(text: &'static str) -> Statement<'q> {
+    Statement { text, values: Vec::new() }
+}
+
+impl<'q> Statement<'q> {
+    /// The value of the next placeholder.
+    pub(super) fn bind(mut self, value: impl Into<Value<'q>>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    /// How many rows it wrote.
+    pub(super) async fn execute(self, connection: &mut Connection) -> Result<u64, sqlx::Error> {
+        let Connection::Sqlite(connection) = connection;
+        Ok(self.for_sqlite()?.execute(connection).await?.rows_affected())
+    }
+
+    /// All rows.
+    pub(super) async fn fetch_all(
+        self,
+        connection: &mut Connection,
+    ) -> Result<Vec<Row>, sqlx::Error> {
+        let Connection::Sqlite(connection) = connection;
+        Ok(self.for_sqlite()?.fetch_all(connection).await?.into_iter().map(Row::Sqlite).collect())
+    }
+
+    /// The first row, if there is one.
+    pub(super) async fn fetch_optional(
+        self,
+        connection: &mut Connection,
+    ) -> Result<Option<Row>, sqlx::Error> {
+        let Connection::Sqlite(connection) = connection;
+        Ok(self.for_sqlite()?.fetch_optional(connection).await?.map(Row::Sqlite))
+    }
+
+    /// One row after the other: many of them at once take ten times what is kept.
+    pub(super) async fn for_each<E: From<sqlx::Error>>(
+        self,
+        connection: &mut Connection,
+        mut take: impl FnMut(&Row) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Connection::Sqlite(connection) = connection;
+        let mut rows = self.for_sqlite()?.fetch(connection);
+        while let Some(row) = rows.try_next().await? {
+            take(&Row::Sqlite(row))?;
+        }
+        Ok(())
+    }
+
+    /// All rows, by a connection that only reads.
+    pub(super) async fn read(self, readers: &Readers) -> Result<Vec<Row>, sqlx::Error> {
+        let Readers::Sqlite(pool) = readers;
+        Ok(self.for_sqlite()?.fetch_all(pool).await?.into_iter().map(Row::Sqlite).collect())
+    }
+
+    fn for_sqlite(self) -> Result<Query<'static, Sqlite, SqliteArguments>, sqlx::Error> {
+        use sqlx::Arguments;
+        let mut arguments = SqliteArguments::default();
+        for value in self.values {
+            match value {
+                Value::Int(value) => arguments.add(value),
+                Value::Bool(value) => arguments.add(value),
+                Value::Text(value) => arguments.add(value.as_deref()),
+                Value::Bytes(value) => arguments.add(value),
+            }
+            .map_err(sqlx::Error::Encode)?;
+        }
+        Ok(sqlx::query_with(self.text, arguments))
+    }
+}
+
+/// A row of an answer.
+#[derive(Debug)]
+pub(super) enum Row {
+    Sqlite(SqliteRow),
+}
+
+impl Row {
+    /// The value of a column.
+    pub(super) fn try_get<'r, T>(&'r self, column: &str) -> Result<T, sqlx::Error>
+    where
+        T: Decode<'r, Sqlite> + Type<Sqlite>,
+    {
+        let Self::Sqlite(row) = self;
+        row.try_get(column)
+    }
+}
+
+/// A connection that writes.
+#[derive(Debug)]
+pub(super) enum Connection {
+    Sqlite(SqliteConnection),
+}
+
+impl Connection {
+    /// Runs statements without values.
+    pub(super) async fn run(&mut self, text: &'static str) -> Result<(), sqlx::Error> {
+        let Self::Sqlite(connection) = self;
+        connection.execute(AssertSqlSafe(text)).await.map(drop)
+    }
+}
+
+/// Connections that only read.
+#[derive(Debug)]
+pub(super) enum Readers {
+    Sqlite(SqlitePool),
+}
+
+/// How to open a database file.
+fn options(path: &Path, lock_wait: Duration) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(lock_wait)
+}
+
+/// Opens a database file, or makes it: the one connection that writes.
+pub(super) async fn open_file(path: &Path, lock_wait: Duration) -> Result<Connection, sqlx::Error> {
+    let options = options(path, lock_wait).create_if_missing(true);
+    Ok(Connection::Sqlite(options.connect().await?))
+}
+
+/// Those that read the same file. The first connects when it is asked.
+pub(super) fn readers_of_file(path: &Path, lock_wait: Duration) -> Readers {
+    let pool = SqlitePoolOptions::new()
+        .max_connections(4)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_lazy_with(options(path, lock_wait).read_only(true));
+    Readers::Sqlite(pool)
+}
