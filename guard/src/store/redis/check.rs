@@ -21,6 +21,10 @@ impl Redis {
         {
             return Err(Trouble::TooOld(version.clone()));
         }
+        let cluster = self.info("cluster").await?;
+        if !self.0.is_cluster && cluster.get("cluster_enabled").is_some_and(|on| on == "1") {
+            return Err(Trouble::Clustered);
+        }
         match self.run(&self.0.scripts.probe, Time::from_millis(0), |_| {}).await {
             // What is there can still be read and ended.
             Err(trouble @ (Trouble::Full(_) | Trouble::NoWrites(_))) => {
@@ -74,13 +78,14 @@ impl Redis {
     }
 }
 
-const ASKED: [&str; 6] = [
+const ASKED: [&str; 7] = [
     "role",
     "redis_version",
     "aof_enabled",
     "maxmemory",
     "maxmemory_policy",
     "connected_slaves",
+    "cluster_enabled",
 ];
 
 fn is_too_old(version: &str) -> bool {
@@ -92,9 +97,8 @@ fn is_too_old(version: &str) -> bool {
 fn warnings(settings: &HashMap<String, String>) -> Vec<&'static str> {
     let is = |name: &str, value: &str| settings.get(name).is_some_and(|is| is == value);
     let has = |name: &str| settings.contains_key(name);
-    let evicts = has("maxmemory_policy")
-        && !is("maxmemory_policy", "noeviction")
-        && !is("maxmemory", "0");
+    let evicts =
+        has("maxmemory_policy") && !is("maxmemory_policy", "noeviction") && !is("maxmemory", "0");
     let has_replicas = has("connected_slaves") && !is("connected_slaves", "0");
     let checks = [
         (

@@ -57,11 +57,8 @@ pub(super) fn reason(byte: u64) -> Reason {
 /// A record without data; `None` if its user or label is too long.
 pub(super) fn encode(record: &Record) -> Option<Vec<u8>> {
     let (user, label) = (record.user.as_deref(), record.label.as_deref());
-    let flags = [
-        (record.remembered, REMEMBERED),
-        (user.is_some(), HAS_USER),
-        (label.is_some(), HAS_LABEL),
-    ];
+    let flags =
+        [(record.remembered, REMEMBERED), (user.is_some(), HAS_USER), (label.is_some(), HAS_LABEL)];
     let (user, label) = (user.unwrap_or_default(), label.unwrap_or_default());
     if user.len() > USER_BYTES_MAX || label.len() > LABEL_BYTES_MAX {
         return None;

@@ -86,7 +86,8 @@ impl Link {
     async fn connection(&self) -> Result<(Connection, u64), Trouble> {
         let mut state = self.state.clone();
         let gone = |_| Trouble::Unreachable("the store was closed".to_owned());
-        let settled = state.wait_for(|state| !matches!(state, State::Trying)).await.map_err(gone)?;
+        let settled =
+            state.wait_for(|state| !matches!(state, State::Trying)).await.map_err(gone)?;
         match &*settled {
             State::Up(connection, number) => Ok((connection.clone(), *number)),
             State::Down(trouble) => Err(trouble.clone()),

@@ -55,6 +55,7 @@ use super::{
     Otherwise, Part, Reason, Record, SessionStore, Unavailable,
 };
 
+pub mod adopt;
 mod check;
 mod codec;
 mod link;
@@ -81,6 +82,7 @@ struct Shared {
     tag: String,
     /// Zero if no events are kept.
     events_max: u64,
+    is_cluster: bool,
 }
 
 impl fmt::Debug for Redis {
@@ -101,7 +103,8 @@ impl Redis {
         let link = Link::open(settings.place()?, settings.deadline).await?;
         let scripts = Scripts::new();
         let tag = format!("{{{}}}", settings.name);
-        let store = Self(Arc::new(Shared { link, scripts, tag, events_max: settings.events_max }));
+        let (events_max, is_cluster) = (settings.events_max, settings.is_cluster);
+        let store = Self(Arc::new(Shared { link, scripts, tag, events_max, is_cluster }));
         store.check_rights().await?;
         store.check_settings().await?;
         Ok(store)
@@ -240,9 +243,8 @@ impl Redis {
         let mut alien = Vec::new();
         let mut events = Vec::new();
         for (name, fields) in entries {
-            let event = event_id(&name)
-                .zip(fields.get(1))
-                .and_then(|(id, bytes)| codec::event(id, bytes));
+            let event =
+                event_id(&name).zip(fields.get(1)).and_then(|(id, bytes)| codec::event(id, bytes));
             match event {
                 Some(event) => events.push(event),
                 None => alien.push(name),

@@ -29,9 +29,8 @@ pub(super) struct Scripts {
 
 impl Scripts {
     pub(super) fn new() -> Self {
-        let script = |parts: &[&str]| {
-            Script::new(&[&[&*constants(), PRELUDE], parts].concat().join("\n"))
-        };
+        let script =
+            |parts: &[&str]| Script::new(&[&[&*constants(), PRELUDE], parts].concat().join("\n"));
         Self {
             open: script(&[USERS, DATA, include_str!("scripts/open.lua")]),
             load: script(&[include_str!("scripts/load.lua")]),

@@ -15,7 +15,7 @@ const NAME_BYTES_MAX: usize = 64;
 #[derive(Clone)]
 pub struct Settings {
     servers: Vec<ConnectionInfo>,
-    is_cluster: bool,
+    pub(super) is_cluster: bool,
     root_certificates: Option<Vec<u8>>,
     pub(super) name: String,
     pub(super) events_max: u64,

@@ -36,6 +36,9 @@ pub enum Trouble {
     /// In a cluster, keys that must rest in one place do not.
     #[error("these keys do not rest on one node of the cluster: {0}")]
     CrossSlot(String),
+    /// It is one of a cluster.
+    #[error("the server is part of a cluster; name some of its servers with Settings::cluster")]
+    Clustered,
     /// It is older than the oldest that we work with.
     #[error("the server is Redis {0}; the oldest that works is Redis 6.2, or any Valkey")]
     TooOld(String),
@@ -62,6 +65,9 @@ impl From<RedisError> for Trouble {
             (ErrorKind::Server(ServerErrorKind::NoPerm), _) => Self::Forbidden(text),
             (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => Self::ReadOnly(text),
             (ErrorKind::Server(ServerErrorKind::CrossSlot), _) => Self::CrossSlot(text),
+            (ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask), _) => {
+                Self::Clustered
+            }
             (_, Some("OOM")) => Self::Full(text),
             (_, Some("MISCONF" | "NOREPLICAS")) => Self::NoWrites(text),
             (_, Some("WRONGTYPE")) => Self::WrongType(text),

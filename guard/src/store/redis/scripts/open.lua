@@ -35,6 +35,9 @@ if user and not (old and old.user == user) then
   local ended_at = redis.pcall('GET', TAG .. 'e' .. user)
   ended_at = type(ended_at) == 'string' and tonumber(ended_at)
   if ended_at and tonumber(ARGV[7]) < ended_at then
+    if KEYS[2] then
+      redis.call('DEL', KEYS[2])
+    end
     return { 'stale' }
   end
 end
