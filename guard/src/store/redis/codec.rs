@@ -166,7 +166,8 @@ pub(super) fn event(id: EventId, bytes: &[u8]) -> Option<Event> {
     };
     let user = match user {
         [] => None,
-        [b'u', user @ ..] => Some(std::str::from_utf8(user).ok()?.into()),
+        // Of a session that could not be read the user may be no text.
+        [b'u', user @ ..] => std::str::from_utf8(user).ok().map(Into::into),
         _ => return None,
     };
     let at = Time::from_millis(i64::try_from(read(at)).ok()?);

@@ -27,7 +27,7 @@ const PATIENCE: u32 = 4;
 /// Where the server is.
 pub(super) enum Place {
     One(Client),
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 /// The way to the server. When it is dropped, the connection closes.
@@ -200,7 +200,7 @@ impl Connection {
                 connection.route_command(command, RoutingInfo::SingleNode(owner)).await?
             }
         };
-        Ok(redis::from_redis_value(answer)?)
+        Ok(redis::from_redis_value(answer.extract_error()?)?)
     }
 }
 

@@ -137,7 +137,7 @@ impl Settings {
             if let Some(certificates) = certificates {
                 builder = builder.certs(certificates);
             }
-            return Ok(Place::Cluster(builder.build()?));
+            return Ok(Place::Cluster(Box::new(builder.build()?)));
         }
         let [server] = &*self.servers else {
             return Err(Trouble::Unreachable("no server is named".to_owned()));
