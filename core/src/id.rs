@@ -107,6 +107,8 @@ ids! {
     HandleId
     /// One key of the ring: the `kid` header (RFC 7515, section 4.1.4).
     KeyId
+    /// One process of many that share a store.
+    NodeId
     /// One entry of the audit trail.
     AuditId
     /// One history of the revocation log. Another one means that history was lost or begun anew.

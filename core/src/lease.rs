@@ -141,6 +141,13 @@ impl Leases {
         }
     }
 
+    /// Begins anew with another log: nobody has acknowledged anything of it. Leases of before are over at
+    /// `earlier_until`.
+    pub fn restart(&mut self, earlier_until: Tick) {
+        self.rows.clear();
+        self.earlier_until = self.earlier_until.max(earlier_until);
+    }
+
     /// How long a lease is.
     pub const fn length(&self) -> Duration {
         self.length

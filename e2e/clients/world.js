@@ -11,7 +11,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { startServer } from "../browser/server.js";
 
-export const DEADLINE_MS = 30_000;
+export const DEADLINE_MS = 60_000;
 export const AUDIENCE = "https://api.example";
 const here = fileURLToPath(new URL(".", import.meta.url));
 

@@ -5,6 +5,9 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { CHROMIUM } from "./chromium.js";
 
+/** The server: SYMBOLON names another one. */
+export const binary = fileURLToPath(new URL(process.env.SYMBOLON ?? "../../target/debug/symbolon", import.meta.url));
+
 /** The path of a file of the examples. */
 export const settled = (path) => fileURLToPath(new URL(`../../examples/${path}`, import.meta.url));
 

@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import { Browser } from "../clients/browser.js";
 import { BackChannel, World, cannot, freePort, until } from "../clients/world.js";
-import { lacks, settled } from "./examples.js";
+import { binary, lacks, settled } from "./examples.js";
 import { threeInstances } from "./shops.js";
 
 const lack = lacks.node("express");
@@ -19,7 +19,7 @@ describe("one instance with a store of its own", () => {
   let world, channel;
   before(async () => {
     if (lack) return;
-    world = await World.start(process.env.SYMBOLON);
+    world = await World.start(binary);
     const PORT = await freePort();
     const url = `http://localhost:${PORT}`;
     channel = await BackChannel.before(`${url}/backchannel`);

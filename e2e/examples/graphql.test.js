@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { World, cannot, freePort, until } from "../clients/world.js";
-import { lacks, settled } from "./examples.js";
+import { binary, lacks, settled } from "./examples.js";
 
 const lack = lacks.node("graphql");
 const POST = 'mutation { post(text: "hello") { text by } }';
@@ -15,7 +15,7 @@ let world, folder, url, origin;
 
 before(async () => {
   if (lack) return;
-  world = await World.start(process.env.SYMBOLON);
+  world = await World.start(binary);
   folder = await mkdtemp(join(tmpdir(), "symbolon-graphql-"));
   const [PORT, sidecar] = [await freePort(), await freePort()];
   origin = `http://localhost:${PORT}`;
@@ -28,7 +28,7 @@ before(async () => {
     .replace(/:(3000|8090)\b/g, (_, port) => `:${ports[port]}`)
     .replace('"secret"', JSON.stringify(join(folder, "secret")));
   await writeFile(join(folder, "forward-auth.toml"), text);
-  await world.run([process.env.SYMBOLON, "forward-auth", "--config", join(folder, "forward-auth.toml")], { PORT: sidecar });
+  await world.run([binary, "forward-auth", "--config", join(folder, "forward-auth.toml")], { PORT: sidecar });
   const SIDECAR = `http://127.0.0.1:${sidecar}`;
   await until(async () => (await fetch(`${SIDECAR}/readyz`)).ok, "the sidecar is ready");
   await world.run(["node", settled("graphql/server.js")], { PORT, SIDECAR });

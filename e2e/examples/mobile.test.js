@@ -5,9 +5,8 @@ import { execFileSync } from "node:child_process";
 import { after, before, test } from "node:test";
 import { startServer } from "../browser/server.js";
 import { Browser } from "../clients/browser.js";
-import { settled } from "./examples.js";
+import { binary, settled } from "./examples.js";
 
-const binary = process.env.SYMBOLON;
 let server, user, NativeApp;
 
 before(async () => {

@@ -9,14 +9,14 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Browser } from "../clients/browser.js";
 import { World, cannot, freePort, until } from "../clients/world.js";
-import { settled } from "./examples.js";
+import { binary, settled } from "./examples.js";
 
-const FILES = ["symbolon.toml", "forward-auth.toml", "nginx.conf"];
+const FILES = ["three-instances.toml", "forward-auth.toml", "nginx.conf"];
 
 export class Shops extends World {
   // `command` starts an instance.
   static async start(command, LOGIN = "oidc") {
-    const shops = Object.assign(new Shops(), { binary: process.env.SYMBOLON, LOGIN });
+    const shops = Object.assign(new Shops(), { binary, LOGIN });
     try {
       await shops.#begin(command);
       return shops;
@@ -39,7 +39,7 @@ export class Shops extends World {
     }
     const quick = ["password.memory_kib=8", "password.iterations=1"].flatMap((it) => ["--set", it]);
     const secret = ["--set", `client.shop.secret_file=${at("secret")}`];
-    const server = [this.binary, "dev", "--json", "--no-demo", "--data-dir", at("data"), "--config", at("symbolon.toml")];
+    const server = [this.binary, "dev", "--json", "--no-demo", "--data-dir", at("data"), "--config", at("three-instances.toml")];
     const [started] = await Promise.all([
       this.run([...server, ...secret, ...quick], { PORT: ports[8080] }),
       this.run(["nginx", "-p", this.folder, "-e", "stderr", "-c", at("nginx.conf")], { PORT: ports[8000] }),

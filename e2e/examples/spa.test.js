@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { World, cannot, freePort, until } from "../clients/world.js";
-import { lacks, settled } from "./examples.js";
+import { binary, lacks, settled } from "./examples.js";
 import { launch } from "./chromium.js";
 
 const lack = lacks.chromium();
@@ -11,7 +11,7 @@ let world, browser, url;
 
 before(async () => {
   if (lack) return;
-  world = await World.start(process.env.SYMBOLON);
+  world = await World.start(binary);
   const PORT = await freePort();
   url = `http://localhost:${PORT}`;
   const uris = { "redirect-uri": `${url}/callback`, "post-logout-redirect-uri": `${url}/` };

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { World, cannot } from "../clients/world.js";
-import { lacks, settled } from "./examples.js";
+import { binary, lacks, settled } from "./examples.js";
 
 const lack = lacks.node("express");
 let world, store, other, loginId;
@@ -12,7 +12,7 @@ before(async () => {
   if (lack) return;
   const { SymbolonStore, ...more } = await import(settled("express/symbolon-store.js"));
   loginId = more.loginId;
-  world = await World.start(process.env.SYMBOLON);
+  world = await World.start(binary);
   const clientSecret = world.register("shop", "confidential", { "first-party": true });
   const open = () => new SymbolonStore({ url: world.issuer, clientId: "shop", clientSecret });
   // Two instances.

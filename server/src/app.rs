@@ -31,14 +31,14 @@ use symbolon_guard::{
 pub use crate::os::{Os, now};
 use crate::{
     attempts::Attempts,
-    config::Config,
+    config::{Config, DatabaseUrl, StoreSettings},
     key_sets::KeySets,
     live::LiveSessions,
     machines::Machines,
     ops::{self, Unavailable},
     password::{Bounds, Busy, Passwords, PhcString, Verdict},
     reach::Reach,
-    store::{Leasing, Store, StoreError},
+    store::{Database, Leasing, Store, StoreError},
 };
 
 /// How far clocks may differ, in one place.
@@ -140,6 +140,8 @@ pub struct App {
     subjects: SubjectKey,
     /// Whoever changes keys, or reads keys or clients anew, has the turn.
     pub key_turn: tokio::sync::Mutex<()>,
+    /// Which settings of the store are loaded.
+    settings: tokio::sync::Mutex<u64>,
     keys: RwLock<Arc<Keys>>,
     clients: RwLock<Arc<HashMap<ClientId, Arc<Client>>>>,
 }
@@ -188,6 +190,14 @@ impl StartError {
             Self::Store(error) if error.is_full() => {
                 ("disk_full", "make room for the data folder, or raise the quota of its owner")
             }
+            Self::Store(error) if error.is_away() => (
+                "database_away",
+                "start the database, and see that store.url leads there; it must take writes",
+            ),
+            Self::Store(error) if error.sqlstate().is_some() => (
+                "database_refuses",
+                "let the user of store.url log in, create tables in its database and write to them",
+            ),
             Self::Store(StoreError::Database(_)) => (
                 "database_damaged",
                 "check the disk and restore a backup; the file was left as it is",
@@ -213,7 +223,16 @@ impl App {
                 lease: config.revocation.lease,
                 followers_max: config.revocation.followers_max,
             };
-            Store::open(&config.data_dir, now - entry_life(&config), leasing).await?
+            let (folder, ended_since) = (&config.data_dir, now - entry_life(&config));
+            let StoreSettings { url, connections_max, timeout, .. } = &config.store;
+            match url.clone() {
+                None => Store::open(folder, ended_since, leasing).await?,
+                Some(DatabaseUrl(url)) => {
+                    let (connections_max, timeout) = (*connections_max, *timeout);
+                    let database = Database { url, connections_max, timeout };
+                    Store::connect(&database, folder, ended_since, leasing).await?
+                }
+            }
         };
         let secret = master_key(&config.master_key_file)?;
         let (master, subjects) = (MasterKey::new(&secret), SubjectKey::new(&secret));
@@ -230,6 +249,7 @@ impl App {
             master: Arc::new(master),
             subjects,
             key_turn: tokio::sync::Mutex::default(),
+            settings: tokio::sync::Mutex::default(),
             keys: RwLock::new(Arc::new(Keys::new(ring, verifier))),
             clients: RwLock::default(),
             store,
@@ -239,6 +259,22 @@ impl App {
         ops::clients::apply_declared(&app, &app.config.clients, now).await?;
         ops::keys::rotate_due(&app, now).await?;
         Ok(app)
+    }
+
+    /// Waits until this process may decide by what it holds, with the clients and keys of when it learned that.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if the store does not answer.
+    pub async fn stand(&self) -> Result<(), Unavailable> {
+        self.store.stand().await?;
+        let mut loaded = self.settings.lock().await;
+        let settings = self.store.settings();
+        if *loaded != settings {
+            self.load_clients().await?;
+            self.live.forget_all();
+            *loaded = settings;
+        }
+        Ok(())
     }
 
     /// The keys as they are now.

@@ -16,6 +16,9 @@ use crate::{
 /// How much longer than its log entry a tombstone stays: longer than any request lives.
 const TOMBSTONE_EXTRA: Duration = Duration::from_secs(600);
 
+/// For how long a process tends the store that others share, unless it goes on.
+const TENDING: Duration = Duration::from_secs(30);
+
 /// Runs the jobs until the task is dropped.
 pub async fn run(app: Arc<App>) {
     tokio::join!(tend(&app), deliver::run(Arc::clone(&app)));
@@ -28,15 +31,23 @@ async fn tend(app: &App) {
     loop {
         second.tick().await;
         write_seen(app).await;
-        if ticks.is_multiple_of(10) {
+        if ticks.is_multiple_of(10) && is_ours(app).await {
             // One slice of the ids each time: all of them in some 43 minutes.
             sweep(app, (ticks / 10) as u8, now()).await;
         }
-        if ticks.is_multiple_of(600) {
+        if ticks.is_multiple_of(600) && is_ours(app).await {
             rotate_keys(app).await;
         }
         ticks += 1;
     }
+}
+
+/// Whether this process tends the store now. If two do, each does what is left.
+async fn is_ours(app: &App) -> bool {
+    app.store.claim("tend", now(), TENDING).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "who tends the store is not known now");
+        false
+    })
 }
 
 /// Writes when sessions were last seen.

@@ -35,6 +35,12 @@ impl TryRng for Os {
 
 impl TryCryptoRng for Os {}
 
+/// What this process calls itself among others: its host and its number.
+pub fn process_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}:{}", host.trim(), std::process::id())
+}
+
 /// The wall clock.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 pub fn now() -> Time {
@@ -51,6 +57,39 @@ pub fn tick() -> Tick {
     let secs = u64::try_from(now.tv_sec).unwrap_or_default();
     let nanos = u64::try_from(now.tv_nsec).unwrap_or_default();
     Tick::from_nanos(secs.saturating_mul(1_000_000_000).saturating_add(nanos))
+}
+
+/// A moment, for whoever holds a lease: its clock must neither stop in sleep nor be slewed, and the system has none such.
+/// Of two clocks of which each does one of these, the one that has counted more is right.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    raw: Tick,
+    boot: Tick,
+}
+
+impl Mark {
+    /// This moment.
+    pub fn now() -> Self {
+        Self { raw: tick(), boot: boot_tick() }
+    }
+
+    /// How much time has passed since, at least.
+    pub fn passed(self) -> std::time::Duration {
+        tick().since(self.raw).max(boot_tick().since(self.boot))
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn boot_tick() -> Tick {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let secs = u64::try_from(now.tv_sec).unwrap_or_default();
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or_default();
+    Tick::from_nanos(secs.saturating_mul(1_000_000_000).saturating_add(nanos))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn boot_tick() -> Tick {
+    tick()
 }
 
 /// The monotonic clock, for whoever waits out a lease.

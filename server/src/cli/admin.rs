@@ -437,6 +437,32 @@ impl KeyCommand {
     }
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum ClusterCommand {
+    /// Show each server, how far it has read the log of what has ended, and its lease
+    Status,
+}
+
+impl ClusterCommand {
+    pub(super) fn call(&self) -> Call {
+        match self {
+            Self::Status => Call::list(
+                "/cluster",
+                &[
+                    "name",
+                    "version",
+                    "seen_ms_ago",
+                    "behind",
+                    "lease_ms",
+                    "renewals",
+                    "followers",
+                    "this",
+                ],
+            ),
+        }
+    }
+}
+
 /// Makes the call and prints the answer.
 pub(super) fn run(arguments: &Arguments, call: &Call) -> Result<(), Exit> {
     let config = arguments.read_config(&[])?;

@@ -61,6 +61,9 @@ enum Command {
     /// Keys
     #[command(subcommand)]
     Key(admin::KeyCommand),
+    /// Servers that share one database
+    #[command(subcommand)]
+    Cluster(admin::ClusterCommand),
     /// Print shell completions
     Completions {
         /// The shell
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => admin::run(&arguments, &command.call()),
         Command::Client(command) => command.call().and_then(|call| admin::run(&arguments, &call)),
         Command::Key(command) => admin::run(&arguments, &command.call()),
+        Command::Cluster(command) => admin::run(&arguments, &command.call()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,13 +11,13 @@ use symbolon_core::{
 };
 
 use super::{
-    Config, ConfigError, Limits, Listen, Log, Origin, PasswordSettings, PublicUrl, ReadFile,
-    Timings,
+    Config, ConfigError, DatabaseUrl, Limits, Listen, Log, Origin, PasswordSettings, PublicUrl,
+    ReadFile, StoreSettings, Timings,
     reader::{Layers, Reader, written},
     secret_from,
     sections::{
         Brand as BrandSection, Client as ClientSection, Keys, Outbound, Password, Register,
-        Revocation, ScopeWords, Top,
+        Revocation, ScopeWords, StoreSection, Top,
     },
 };
 use crate::{
@@ -56,6 +56,7 @@ fn config<'n>(
     let password = password(reader);
     let limits = Limits::read(reader, &["limits"]);
     let revocation = Revocation::read(reader, &["revocation"]);
+    let store = store(reader, read);
     let outbound = Outbound::read(reader, &["outbound"]);
     let registration = Register::read(reader, &["registration"]);
     let (settings, brand) = brand(reader, &["brand"], None, read).unzip();
@@ -95,6 +96,7 @@ fn config<'n>(
         password: password?,
         limits: limits?,
         revocation: revocation?,
+        store: store?,
         outbound: outbound?,
         registration: registration?.mode,
         brand: brand?,
@@ -104,6 +106,33 @@ fn config<'n>(
         log: log?,
         shown: Vec::new(),
     })
+}
+
+fn store(reader: &mut Reader<'_>, read: ReadFile<'_>) -> Option<StoreSettings> {
+    let StoreSection { url, url_file, connections_max, timeout, fenced } =
+        StoreSection::read(reader, &["store"])?;
+    let at = &["store", "url_file"];
+    let url = match (url, url_file) {
+        (Some(_), Some(_)) => {
+            reader.refuse(at, "the URL is given twice", "Leave store.url or this away.");
+            return None;
+        }
+        (url, None) => url,
+        (None, Some(path)) => {
+            match secret_from(read, &path).map(|url| url.expose().parse::<DatabaseUrl>()) {
+                Ok(Ok(url)) => Some(url),
+                Ok(Err(why)) => {
+                    reader.refuse(at, why.to_string(), "Put nothing but the URL in it.");
+                    return None;
+                }
+                Err(why) => {
+                    reader.refuse(at, why.to_string(), "Name a file that this user can read.");
+                    return None;
+                }
+            }
+        }
+    };
+    Some(StoreSettings { url, connections_max, timeout, fenced })
 }
 
 fn listen(reader: &mut Reader<'_>) -> Option<Listen> {

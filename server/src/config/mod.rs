@@ -78,6 +78,8 @@ pub struct Config {
     pub limits: Limits,
     /// How soon everybody knows of an end.
     pub revocation: Revocation,
+    /// The PostgreSQL database, if there is one.
+    pub store: StoreSettings,
     /// How servers are asked that clients name.
     pub outbound: Outbound,
     /// Who may make an account.
@@ -272,6 +274,41 @@ impl FromStr for PublicUrl {
 impl fmt::Display for PublicUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
+    }
+}
+
+/// Where everything is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoreSettings {
+    /// The database; without one, a file in the data folder.
+    pub url: Option<DatabaseUrl>,
+    /// Connections that read, and as many that write.
+    pub connections_max: u32,
+    /// How long one act may take.
+    pub timeout: Duration,
+    /// Whether no commit is lost when another server takes over.
+    pub fenced: bool,
+}
+
+/// The URL of a PostgreSQL database. It may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(pub SecretText);
+
+/// The text is no URL of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the URL of a database begins with postgres:// and names a host")]
+pub struct InvalidDatabaseUrl;
+
+impl FromStr for DatabaseUrl {
+    type Err = InvalidDatabaseUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDatabaseUrl> {
+        let schemes = ["postgres://", "postgresql://"];
+        let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+        match rest {
+            Some(rest) if !rest.is_empty() => Ok(Self(SecretText::new(text.to_owned()))),
+            _ => Err(InvalidDatabaseUrl),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use symbolon_core::{
 };
 
 use super::{
-    Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256,
+    DatabaseUrl, Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256,
     reader::Reader,
     section::{Section, Setting, optional, section, table},
     value::{ExactOrigin, FromValue, RedirectUri},
@@ -142,6 +142,24 @@ section! {
         lease: Duration = r#""1s""#, in r#""100ms""# ..= r#""30s""#;
         /// Followers at a time, each a process; more are answered 503. One takes about 10 KiB.
         followers_max: usize = "10000", in "1" ..= "1000000";
+    }
+
+    /// Where everything is kept.
+    pub struct StoreSection {
+        /// A PostgreSQL database, which many servers may share: `postgres://user@host/name?sslmode=verify-full`. By
+        /// default a file in `data_dir`, which one server uses. It may hold a password, so it is best given as
+        /// `SYMBOLON_STORE__URL`, or by `url_file`.
+        url: Option<DatabaseUrl>, secret true;
+        /// The file that the URL is read from at start, instead of `url`: for secrets that are mounted.
+        url_file: Option<PathBuf>;
+        /// Connections to PostgreSQL that read at a time, and as many that write.
+        connections_max: u32 = "10", in "1" ..= "1000";
+        /// How long PostgreSQL may take for one act, with all tries; after that the answer is 503.
+        timeout: Duration = r#""5s""#, in r#""100ms""# ..= r#""1m""#;
+        /// Whether no commit is lost when another PostgreSQL server takes over: there is none, or it has every commit
+        /// (synchronous replication) and the one before it is kept from answering. Where this is `false`, nothing is
+        /// confirmed.
+        fenced: bool = "true";
     }
 
     /// Requests to servers that clients name: receivers of logout tokens, key sets.
@@ -286,6 +304,7 @@ table! {
     Password at ["password"];
     Limits at ["limits"];
     Revocation at ["revocation"];
+    StoreSection at ["store"];
     Outbound at ["outbound"];
     Register at ["registration"];
     Brand at ["brand"];

@@ -19,7 +19,7 @@ use symbolon_guard::follow::{Dial, Without};
 use toml::Value;
 
 use super::{
-    Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256,
+    DatabaseUrl, Forwarded, LogFormat, LogLevel, PublicUrl, Registration, SecretSha256,
     forward::{Access, Headers, HttpMethod, RulePath},
 };
 use crate::{
@@ -132,6 +132,7 @@ macro_rules! parsed {
 parsed! {
     SocketAddr: "an IP address and a port", "127.0.0.1:8080";
     PublicUrl: "a URL", "https://auth.example";
+    DatabaseUrl: "the URL of a database", "postgres://symbolon@db.example/symbolon?sslmode=verify-full";
     Scope: "a scope", "cart:read";
     Network: "an IP address or a network", "10.0.0.0/8";
     ClientId: "a client id", "shop";

@@ -39,7 +39,7 @@ type Shared = State<Arc<App>>;
 
 /// The router of the local socket.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/users", get(list_users).post(add_user))
         .route("/users/{name}", get(show_user))
         .route("/users/{name}/disable", post(disable_user))
@@ -56,9 +56,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/clients/{id}/secret", post(rotate_secret))
         .route("/keys", get(list_keys).post(rotate_key))
         .route("/keys/{id}", delete(withdraw_key))
-        .fallback(async || Problem::from(problem::NOT_FOUND))
-        .layer(middleware::from_fn(to_its_end))
-        .with_state(app)
+        .route("/cluster", get(list_nodes))
+        .fallback(async || Problem::from(problem::NOT_FOUND));
+    super::standing(routes, &app).layer(middleware::from_fn(to_its_end)).with_state(app)
 }
 
 /// Whoever interrupts the command line does not stop an act halfway, when it is written and not yet in force here.
@@ -278,6 +278,21 @@ async fn remove_client(confirm: Confirm, State(app): Shared, Path(id): Path<Clie
 async fn rotate_secret(State(app): Shared, Path(id): Path<ClientId>) -> Answer {
     let secret = clients::rotate_secret(&app, &id, now()).await?;
     ok(json!({ "client_id": id, "client_secret": secret.expose() }))
+}
+
+async fn list_nodes(State(app): Shared) -> Answer {
+    let nodes = app.store.nodes().await.map_err(ops::Unavailable::from)?;
+    let now = now();
+    let rows = nodes.iter().map(|node| {
+        json!({
+            "id": node.id, "name": node.name, "version": node.version, "this": node.own,
+            "started_at": node.started_at.secs(), "behind": node.behind,
+            "seen_ms_ago": now.since(node.seen_at).as_millis() as u64,
+            "lease_ms": node.lease.as_millis() as u64, "renewals": node.renewals,
+            "followers": node.followers,
+        })
+    });
+    ok(rows.collect())
 }
 
 async fn list_keys(State(app): Shared) -> Answer {

@@ -20,7 +20,10 @@ use std::{ops::Deref, sync::Arc};
 
 use axum::{
     Router,
+    extract::{Request, State},
     http::{HeaderMap, Method, header},
+    middleware,
+    response::{IntoResponse, Response},
     routing::get,
 };
 use symbolon_core::{
@@ -144,9 +147,8 @@ pub fn router(app: Arc<App>, metrics: Option<Metrics>) -> Result<Router, Invalid
     let layers = (Observe(metrics), Edge(http.clone()));
     let routes = routes::build(&http)
         .fallback(pages::not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(layers.clone())
-        .with_state(http.clone());
+        .method_not_allowed_fallback(method_not_allowed);
+    let routes = standing(routes, &http.app).layer(layers.clone()).with_state(http.clone());
     if base.is_empty() {
         return Ok(routes);
     }
@@ -160,6 +162,27 @@ pub fn router(app: Arc<App>, metrics: Option<Metrics>) -> Result<Router, Invalid
         .layer(layers)
         .with_state(http);
     Ok(Router::new().nest(&base, routes).merge(outside))
+}
+
+/// Where many processes share a store, nobody is answered by one that may have missed an end.
+fn standing<S: Clone + Send + Sync + 'static>(routes: Router<S>, app: &Arc<App>) -> Router<S> {
+    if app.store.is_shared() {
+        routes.layer(middleware::from_fn_with_state(Arc::clone(app), stand))
+    } else {
+        routes
+    }
+}
+
+async fn stand(State(app): State<Arc<App>>, request: Request, then: middleware::Next) -> Response {
+    // What says nothing of any session.
+    let path = request.uri().path();
+    let fixed = ["/healthz", "/readyz", "/metrics"].contains(&path)
+        || path.starts_with("/assets/")
+        || path.starts_with("/.well-known/");
+    if !fixed && let Err(error) = app.stand().await {
+        return Problem::from(error).into_response();
+    }
+    then.run(request).await
 }
 
 /// Where the metadata is.

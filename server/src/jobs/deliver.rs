@@ -19,6 +19,9 @@ const AT_ONCE_MAX: usize = 64;
 /// and one client this many: one that hangs keeps nobody else waiting.
 const AT_ONCE_OF_ONE_MAX: u32 = 2;
 
+/// How much longer than it may take a delivery is its node's.
+const CLAIMED_EXTRA: Duration = Duration::from_secs(10);
+
 /// Delivers until the task is dropped. What was on its way then is due still.
 pub async fn run(app: Arc<App>) {
     let mut second = interval(Duration::from_secs(1));
@@ -65,6 +68,11 @@ async fn start(
         }
         let app = Arc::clone(app);
         on_the_way.spawn(async move {
+            // Another node may be faster, or may have begun.
+            let until = now() + app.config.outbound.timeout * 2 + CLAIMED_EXTRA;
+            if !app.store.claim_notice(&notice, now(), until).await.unwrap_or_default() {
+                return key;
+            }
             if let Err(error) = ops::tell::deliver(&app, &notice).await {
                 tracing::warn!(%error, "a logout token was not sent, or that it was heard was not written");
                 // It is due still: not at once, if the disk is full.

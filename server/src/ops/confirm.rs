@@ -7,7 +7,8 @@ use symbolon_core::time::Tick;
 use super::Unavailable;
 use crate::{
     app::{App, entry_life},
-    os::tick,
+    os::{now, tick},
+    store::Confirming,
 };
 
 /// How far an end has come.
@@ -25,6 +26,10 @@ pub struct Confirmed {
     /// confirmed before that.
     #[schema(value_type = Vec<String>)]
     pub except: Vec<Box<str>>,
+    /// Why nothing is ever confirmed here. Then the end is as durable as the database keeps it, and asking again is of no
+    /// use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<&'static str>,
     /// From the beginning of the request until now, in milliseconds.
     pub took_ms: f64,
 }
@@ -38,21 +43,34 @@ pub struct Confirmed {
 /// # Errors
 /// [`Unavailable`].
 pub async fn confirm(app: &App, began: Tick, within: Duration) -> Result<Confirmed, Unavailable> {
-    app.store.barrier().await?;
-    let log = app.store.log();
-    let (confirmed, confirmation) = log.confirm(began + within).await;
+    if !app.config.store.fenced {
+        let refused =
+            "store.fenced is false: a failover of the database may lose an end that was confirmed";
+        return Ok(Confirmed { refused: Some(refused), ..Confirmed::not_yet(tick().since(began)) });
+    }
+    let Confirming { confirmed, acknowledged, waited_out, waiting } =
+        app.store.confirm(began + within).await?;
     let took = tick().since(began);
     if confirmed {
         metrics::histogram!("revocation_confirmed_seconds").record(took);
     }
-    Ok(Confirmed {
-        confirmed,
-        acknowledged: confirmation.acknowledged,
-        waited_out: confirmation.waited_out,
-        waiting: confirmation.waiting(),
-        except: log.trusting_expiry(entry_life(&app.config)),
-        took_ms: millis(took),
-    })
+    let except = app.store.trusting_expiry(entry_life(&app.config), now()).await?;
+    let (took_ms, refused) = (millis(took), None);
+    Ok(Confirmed { confirmed, acknowledged, waited_out, waiting, except, refused, took_ms })
+}
+
+impl Confirmed {
+    fn not_yet(took: Duration) -> Self {
+        Self {
+            confirmed: false,
+            acknowledged: 0,
+            waited_out: 0,
+            waiting: 0,
+            except: Vec::new(),
+            refused: None,
+            took_ms: millis(took),
+        }
+    }
 }
 
 /// Milliseconds, to the microsecond.

@@ -87,12 +87,19 @@ async fn tell(app: &App, question: &Question, asked_at: Tick) -> Result<Page, Un
     let log = app.store.log();
     let start = Cursor::start(log.head().log);
     let mut cursor = question.cursor.unwrap_or(start);
+    let mut caught_up = false;
     loop {
         match log.tell(question.follower, &cursor, asked_at) {
             Told::All { entries, cursor, grant } => {
                 return Ok(Page { entries, cursor, grant, more: false });
             }
             Told::Restart => cursor = start,
+            // Another node has told it more, unless it is of a history that was lost.
+            Told::Ahead if !caught_up => {
+                app.store.barrier().await?;
+                caught_up = true;
+            }
+            Told::Ahead => cursor = start,
             Told::Older => match app.store.entries_after(&cursor).await? {
                 None => cursor = start,
                 // Nothing that is still needed lies between there and what is in memory.

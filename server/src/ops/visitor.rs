@@ -20,23 +20,15 @@ use crate::{
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
+    /// The session of this name has ended, and stays ended.
+    #[error("the session is gone")]
+    Gone,
     /// Too many from this address.
     #[error(transparent)]
     Limited(#[from] Limited),
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-}
-
-/// Why there is no session of a name.
-#[derive(Debug, thiserror::Error)]
-pub enum Named {
-    /// It cannot be opened.
-    #[error(transparent)]
-    Closed(#[from] Refused),
-    /// It ended, or nobody can tell now.
-    #[error(transparent)]
-    Gone(#[from] data::Refused),
 }
 
 /// Opens a visitor's session for a client and returns the cookie to relay.
@@ -64,44 +56,37 @@ pub async fn open(
 /// Opens the visitor's session of this name for a client, or finds it open: then the second is false.
 ///
 /// # Errors
-/// [`data::Refused::Gone`] if it ended: an ended session stays ended.
+/// [`Refused`].
 pub async fn open_named(
     app: &App,
     client: &Client,
     name: &str,
     device: Device,
     now: Time,
-) -> Result<(SessionId, bool), Named> {
+) -> Result<(SessionId, bool), Refused> {
     let id = client.id.session_named(name);
-    if app.store.session(id).await.map_err(unavailable)?.is_none() {
-        app.attempts.visitor(&client.id, device.address, now).map_err(Refused::from)?;
+    if app.store.session(id).await.map_err(Unavailable::from)?.is_none() {
+        app.attempts.visitor(&client.id, device.address, now)?;
+        let key = handle_key(app, now)?;
         let opening = Opening { client: client.id.clone(), parent: None, device };
         let lifetimes = app.config.lifetimes.sessions();
-        let session = Session::visitor_named(
-            name,
-            opening,
-            handle_key(app, now).map_err(unavailable)?,
-            &lifetimes,
-            now,
-            &mut Os,
-        );
+        let session = Session::visitor_named(name, opening, key, &lifetimes, now, &mut Os);
         let mut change = Change::at(now);
         change.record(Event::of_session(Act::VisitorOpened, &session));
         change.write(Write::OpenSession(Box::new(session)));
         // Another process of the client may have been faster.
-        if let Outcome::Applied(_) = app.store.commit(change).await.map_err(unavailable)? {
+        if let Outcome::Applied(_) = app.store.commit(change).await.map_err(Unavailable::from)? {
             return Ok((id, true));
         }
     }
-    data::live(app, id, true, now).await?;
-    Ok((id, false))
+    match data::live(app, id, true, now).await {
+        Ok(()) => Ok((id, false)),
+        Err(data::Refused::Unavailable(unavailable)) => Err(unavailable.into()),
+        Err(_) => Err(Refused::Gone),
+    }
 }
 
 fn handle_key(app: &App, now: Time) -> Result<KeyId, Unavailable> {
     let key = app.keys().ring.handle_key(now).map(symbolon_core::handle::HandleKey::id);
     key.ok_or_else(|| Unavailable::Key("no handle key is active".into()))
-}
-
-fn unavailable(error: impl Into<Unavailable>) -> Named {
-    Named::Closed(Refused::Unavailable(error.into()))
 }

@@ -4,14 +4,17 @@ use std::{borrow::Cow, path::Path, time::Duration};
 
 use futures_util::TryStreamExt;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Decode, Executor, Row as _, Sqlite, SqliteConnection,
+    AssertSqlSafe, ConnectOptions, Decode, Executor, Postgres, Row as _, Sqlite, SqliteConnection,
     SqlitePool, Type,
+    postgres::{PgArguments, PgRow},
     query::Query,
     sqlite::{
         SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
         SqliteSynchronous,
     },
 };
+
+use super::pool::{Lent, Pool};
 
 /// A value on its way into a statement. What is not there still has a type: not every engine guesses it.
 #[derive(Debug)]
@@ -67,58 +70,111 @@ impl<'q> Statement<'q> {
     }
 
     /// How many rows it wrote.
-    pub(super) async fn execute(self, connection: &mut Connection) -> Result<u64, sqlx::Error> {
-        let Connection::Sqlite(connection) = connection;
-        Ok(self.for_sqlite()?.execute(connection).await?.rows_affected())
+    pub(super) async fn execute(&self, connection: &mut Connection) -> Result<u64, sqlx::Error> {
+        Ok(match connection {
+            Connection::Sqlite(to) => self.for_sqlite()?.execute(to).await?.rows_affected(),
+            Connection::Postgres(to) => {
+                self.for_postgres()?.execute(to.connection()).await?.rows_affected()
+            }
+        })
     }
 
     /// All rows.
     pub(super) async fn fetch_all(
-        self,
+        &self,
         connection: &mut Connection,
     ) -> Result<Vec<Row>, sqlx::Error> {
-        let Connection::Sqlite(connection) = connection;
-        Ok(self.for_sqlite()?.fetch_all(connection).await?.into_iter().map(Row::Sqlite).collect())
+        Ok(match connection {
+            Connection::Sqlite(to) => {
+                self.for_sqlite()?.fetch_all(to).await?.into_iter().map(Row::Sqlite).collect()
+            }
+            Connection::Postgres(to) => {
+                let rows = self.for_postgres()?.fetch_all(to.connection()).await?;
+                rows.into_iter().map(Row::Postgres).collect()
+            }
+        })
     }
 
     /// The first row, if there is one.
     pub(super) async fn fetch_optional(
-        self,
+        &self,
         connection: &mut Connection,
     ) -> Result<Option<Row>, sqlx::Error> {
-        let Connection::Sqlite(connection) = connection;
-        Ok(self.for_sqlite()?.fetch_optional(connection).await?.map(Row::Sqlite))
+        Ok(match connection {
+            Connection::Sqlite(to) => self.for_sqlite()?.fetch_optional(to).await?.map(Row::Sqlite),
+            Connection::Postgres(to) => {
+                self.for_postgres()?.fetch_optional(to.connection()).await?.map(Row::Postgres)
+            }
+        })
     }
 
     /// One row after the other: many of them at once take ten times what is kept.
     pub(super) async fn for_each<E: From<sqlx::Error>>(
-        self,
+        &self,
         connection: &mut Connection,
         mut take: impl FnMut(&Row) -> Result<(), E>,
     ) -> Result<(), E> {
-        let Connection::Sqlite(connection) = connection;
-        let mut rows = self.for_sqlite()?.fetch(connection);
-        while let Some(row) = rows.try_next().await? {
-            take(&Row::Sqlite(row))?;
+        match connection {
+            Connection::Sqlite(to) => {
+                let mut rows = self.for_sqlite()?.fetch(to);
+                while let Some(row) = rows.try_next().await? {
+                    take(&Row::Sqlite(row))?;
+                }
+            }
+            Connection::Postgres(to) => {
+                let mut rows = self.for_postgres()?.fetch(to.connection());
+                while let Some(row) = rows.try_next().await? {
+                    take(&Row::Postgres(row))?;
+                }
+            }
         }
         Ok(())
     }
 
     /// All rows, by a connection that only reads.
-    pub(super) async fn read(self, readers: &Readers) -> Result<Vec<Row>, sqlx::Error> {
-        let Readers::Sqlite(pool) = readers;
-        Ok(self.for_sqlite()?.fetch_all(pool).await?.into_iter().map(Row::Sqlite).collect())
+    pub(super) async fn read(&self, readers: &Readers) -> Result<Vec<Row>, sqlx::Error> {
+        match readers {
+            Readers::Sqlite(pool) => {
+                let rows = self.for_sqlite()?.fetch_all(pool).await?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+            Readers::Postgres(pool) => pool.read(self).await,
+        }
     }
 
-    fn for_sqlite(self) -> Result<Query<'static, Sqlite, SqliteArguments>, sqlx::Error> {
+    /// Locks the row that this reads until the transaction ends. Where one connection writes alone, nothing is to be
+    /// locked, and nothing is asked.
+    pub(super) async fn lock(&self, connection: &mut Connection) -> Result<(), sqlx::Error> {
+        if matches!(connection, Connection::Postgres(_)) {
+            self.execute(connection).await?;
+        }
+        Ok(())
+    }
+
+    fn for_sqlite(&self) -> Result<Query<'static, Sqlite, SqliteArguments>, sqlx::Error> {
         use sqlx::Arguments;
         let mut arguments = SqliteArguments::default();
-        for value in self.values {
+        for value in &self.values {
             match value {
-                Value::Int(value) => arguments.add(value),
-                Value::Bool(value) => arguments.add(value),
+                Value::Int(value) => arguments.add(*value),
+                Value::Bool(value) => arguments.add(*value),
                 Value::Text(value) => arguments.add(value.as_deref()),
-                Value::Bytes(value) => arguments.add(value),
+                Value::Bytes(value) => arguments.add(*value),
+            }
+            .map_err(sqlx::Error::Encode)?;
+        }
+        Ok(sqlx::query_with(self.text, arguments))
+    }
+
+    fn for_postgres(&self) -> Result<Query<'static, Postgres, PgArguments>, sqlx::Error> {
+        use sqlx::Arguments;
+        let mut arguments = PgArguments::default();
+        for value in &self.values {
+            match value {
+                Value::Int(value) => arguments.add(*value),
+                Value::Bool(value) => arguments.add(*value),
+                Value::Text(value) => arguments.add(value.as_deref()),
+                Value::Bytes(value) => arguments.add(*value),
             }
             .map_err(sqlx::Error::Encode)?;
         }
@@ -130,16 +186,19 @@ impl<'q> Statement<'q> {
 #[derive(Debug)]
 pub(super) enum Row {
     Sqlite(SqliteRow),
+    Postgres(PgRow),
 }
 
 impl Row {
     /// The value of a column.
     pub(super) fn try_get<'r, T>(&'r self, column: &str) -> Result<T, sqlx::Error>
     where
-        T: Decode<'r, Sqlite> + Type<Sqlite>,
+        T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>,
     {
-        let Self::Sqlite(row) = self;
-        row.try_get(column)
+        match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        }
     }
 }
 
@@ -147,13 +206,16 @@ impl Row {
 #[derive(Debug)]
 pub(super) enum Connection {
     Sqlite(SqliteConnection),
+    Postgres(Lent),
 }
 
 impl Connection {
     /// Runs statements without values.
     pub(super) async fn run(&mut self, text: &'static str) -> Result<(), sqlx::Error> {
-        let Self::Sqlite(connection) = self;
-        connection.execute(AssertSqlSafe(text)).await.map(drop)
+        match self {
+            Self::Sqlite(connection) => connection.execute(AssertSqlSafe(text)).await.map(drop),
+            Self::Postgres(lent) => lent.connection().execute(AssertSqlSafe(text)).await.map(drop),
+        }
     }
 }
 
@@ -161,6 +223,7 @@ impl Connection {
 #[derive(Debug)]
 pub(super) enum Readers {
     Sqlite(SqlitePool),
+    Postgres(Pool),
 }
 
 /// How to open a database file.

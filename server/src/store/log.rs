@@ -11,15 +11,15 @@ use std::{
 
 use symbolon_core::{
     follower::ENTRIES_MAX,
-    id::{EntryId, FollowerId, LogId},
+    id::{EntryId, FollowerId},
     lease::{Asking, Confirmation, Grant, Leases, NotHeard, waited},
-    log::{After, Cursor, Entry, Tag, Tail},
+    log::{After, Cursor, Entry, Tail},
     revocation::Ended,
     time::{Tick, Time},
 };
 use tokio::sync::{Notify, watch};
 
-use crate::os::{Os, tick};
+use crate::os::{Mark, Os, tick};
 
 /// For how many publications it is known when they were made, to measure how long followers take.
 const PUBLISHED_MAX: usize = 1024;
@@ -38,6 +38,8 @@ pub enum Told {
     },
     /// It is too far behind for what is in memory.
     Older,
+    /// It is ahead of this copy of the log: catch up first.
+    Ahead,
     /// Its cursor is not of this history, or forged.
     Restart,
 }
@@ -46,9 +48,21 @@ pub enum Told {
 #[derive(Debug)]
 pub struct Log {
     ended: RwLock<Ended>,
+    own: Option<OwnLease>,
     state: Mutex<State>,
     head: watch::Sender<u64>,
     heard: Notify,
+}
+
+/// Until when this process may decide alone, where others write to the same store.
+#[derive(Debug, Default)]
+struct OwnLease(RwLock<Option<(Mark, Duration)>>);
+
+impl OwnLease {
+    fn left(&self) -> Duration {
+        let own = *self.0.read().unwrap_or_else(PoisonError::into_inner);
+        own.map_or(Duration::ZERO, |(asked, lease)| lease.saturating_sub(asked.passed()))
+    }
 }
 
 #[derive(Debug)]
@@ -61,16 +75,30 @@ struct State {
 }
 
 impl Log {
-    /// The log after a start. `ended` is what it holds, up to `sequence`. Its id is new, so whoever followed an earlier
-    /// process reads it from the start; leases of that process were at most `lease_before`.
+    /// The log after a start. `ended` is what it holds, up to `head`. Leases of an earlier process were at most
+    /// `lease_before`.
     pub(super) fn new(
         ended: Ended,
-        sequence: u64,
-        tag: Tag,
+        head: Cursor,
         leases: &super::Leasing,
         lease_before: Duration,
     ) -> Self {
-        let head = Cursor { log: LogId::random(&mut Os), sequence, tag };
+        Self::make(ended, head, leases, lease_before, None)
+    }
+
+    /// A copy of a log that others write to, too. It grants leases under one of its own, so those of its process before
+    /// count as that one's.
+    pub(super) fn copy(ended: Ended, head: Cursor, leases: &super::Leasing) -> Self {
+        Self::make(ended, head, leases, Duration::ZERO, Some(OwnLease::default()))
+    }
+
+    fn make(
+        ended: Ended,
+        head: Cursor,
+        leases: &super::Leasing,
+        lease_before: Duration,
+        own: Option<OwnLease>,
+    ) -> Self {
         let earlier = if lease_before.is_zero() { tick() } else { tick() + waited(lease_before) };
         let state = State {
             tail: Tail::new(head, ENTRIES_MAX),
@@ -80,8 +108,9 @@ impl Log {
         };
         Self {
             ended: RwLock::new(ended),
+            own,
             state: Mutex::new(state),
-            head: watch::Sender::new(sequence),
+            head: watch::Sender::new(head.sequence),
             heard: Notify::new(),
         }
     }
@@ -138,6 +167,15 @@ impl Log {
             state.published.push_back((last.sequence, tick()));
         }
         self.head.send_replace(last.sequence);
+    }
+
+    /// Makes the ends of a commit known to every check of this process. Their places in the log follow with
+    /// [`Self::publish`].
+    pub(super) fn note_ended(&self, ids: &[EntryId], at: Time) {
+        if !ids.is_empty() {
+            let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
+            ids.iter().for_each(|id| ended.insert(*id, at));
+        }
     }
 
     /// Drops ids of before then, bit by bit, so that no check waits long.
@@ -205,17 +243,63 @@ impl Log {
         let mut state = self.state();
         match state.tail.after(cursor) {
             After::Entries(entries) => {
-                let grant = state.leases.grant(follower, asked_at, None, &mut Os);
+                let own = self.own.as_ref().map(|own| tick() + own.left());
+                let grant = state.leases.grant(follower, asked_at, own, &mut Os);
                 Told::All { entries, cursor: state.tail.head(), grant }
             }
             After::Older => Told::Older,
-            After::Restart | After::Ahead => Told::Restart,
+            After::Ahead => Told::Ahead,
+            After::Restart => Told::Restart,
         }
     }
 
     /// Names an answer that does not bring its follower up to the head: no lease goes with it.
     pub fn tell_part(&self, follower: FollowerId) -> Grant {
         self.state().leases.answer(follower, &mut Os)
+    }
+
+    /// Whether this process may decide by what it holds.
+    pub fn stands(&self) -> bool {
+        self.own.as_ref().is_none_or(|own| !own.left().is_zero())
+    }
+
+    /// This process may decide alone for a lease from this moment on: when it asked for all that it holds now.
+    pub(super) fn renewed(&self, asked: Mark) {
+        if let Some(own) = &self.own {
+            let lease = self.lease();
+            *own.0.write().unwrap_or_else(PoisonError::into_inner) = Some((asked, lease));
+        }
+    }
+
+    /// How far the log goes, and who has yet to acknowledge that.
+    pub(super) fn unsettled(&self) -> (u64, Confirmation) {
+        let state = self.state();
+        let sequence = state.tail.head().sequence;
+        (sequence, state.leases.confirm(sequence, tick()))
+    }
+
+    /// Whether nobody here has yet to acknowledge it.
+    pub(super) fn is_settled(&self, confirmation: &mut Confirmation) -> bool {
+        self.state().leases.settle(confirmation, tick()).is_none()
+    }
+
+    /// Completes when a follower has acknowledged something.
+    pub(super) async fn heard(&self) {
+        self.heard.notified().await;
+    }
+
+    /// Goes over to another history. What was known to be ended stays. Leases of before are over at `earlier_until`.
+    pub(super) fn restart(&self, head: Cursor, ended: Vec<(EntryId, Time)>, earlier_until: Tick) {
+        {
+            let mut known = self.ended.write().unwrap_or_else(PoisonError::into_inner);
+            ended.into_iter().for_each(|(id, at)| known.insert(id, at));
+        }
+        let mut state = self.state();
+        state.tail = Tail::new(head, ENTRIES_MAX);
+        state.leases.restart(earlier_until);
+        state.published.clear();
+        drop(state);
+        self.head.send_replace(head.sequence);
     }
 
     /// Waits until everything that is in the log now is acknowledged by every follower, or its lease is over. The flag

@@ -3,46 +3,62 @@
 
 mod engine;
 mod log;
+mod nodes;
+mod open;
+mod pool;
 mod rows;
 mod schema;
+mod shared;
 mod sweep;
 mod told;
 mod writer;
 mod writes;
 
 use std::{
-    fs::{self, File, TryLockError},
-    path::{Path, PathBuf},
-    sync::Arc,
+    fs::File,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
+use sqlx::{error::DatabaseError, postgres::PgDatabaseError, sqlite::SqliteError};
 use symbolon_core::{
     change::Change,
     client::{Client, ClientId},
     code::{Code, CodeDigest},
     data::Document,
     follower::ENTRIES_MAX,
-    id::{EntryId, SessionId, UserId},
+    id::{EntryId, NodeId, SessionId, UserId},
     keys::KeyRecord,
-    log::{Cursor, Entry, Tag},
+    log::{Cursor, Entry},
     oauth::{
         device::{UserCodeDigest, Waiting},
         pushed::{Pushed, PushedDigest},
     },
-    revocation::Ended,
     secret::SecretText,
     session::{Device, Reason, Session},
-    time::Time,
+    time::{Tick, Time},
     user::{User, Username},
 };
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    task::JoinHandle,
+};
 
+use self::{
+    engine::{Readers, Row, Statement, sql},
+    nodes::Others,
+    shared::Shared,
+    writer::Job,
+    writes::Work,
+};
 use crate::os::tick;
 
-use self::engine::{Connection, Readers, Row, Statement, sql};
-
-pub use self::log::{Log, Told};
+pub use self::{
+    log::{Log, Told},
+    nodes::Node,
+    pool::Database,
+};
 
 /// The store could not answer. Nothing was changed, or it is not known whether it was.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -90,10 +106,23 @@ impl StoreError {
         self.sqlite_code().is_some_and(|code| [FULL, IOERR_WRITE, IOERR_SHMSIZE].contains(&code))
     }
 
+    /// Whether the PostgreSQL server is not there, or another one should be in its place.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Database(cause) if pool::is_away(cause))
+    }
+
+    /// PostgreSQL's code of what it refused.
+    pub fn sqlstate(&self) -> Option<String> {
+        let Self::Database(cause) = self else { return None };
+        let error = cause.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?;
+        Some(error.code().to_owned())
+    }
+
     /// SQLite's extended result code.
     fn sqlite_code(&self) -> Option<i32> {
         let Self::Database(cause) = self else { return None };
-        cause.as_database_error()?.code()?.parse().ok()
+        let error = cause.as_database_error()?.try_downcast_ref::<SqliteError>()?;
+        error.code()?.parse().ok()
     }
 }
 
@@ -128,21 +157,51 @@ pub struct Allowed {
     pub since: Time,
 }
 
-/// The embedded database of one data folder.
+/// The database of one data folder, or one that many processes share.
 #[derive(Debug)]
 pub struct Store {
     readers: Readers,
-    writer: mpsc::Sender<writer::Job>,
+    writing: Writing,
     log: Arc<Log>,
-    broken: watch::Receiver<Option<StoreError>>,
     due: Arc<Notify>,
+    /// Who claims jobs.
+    holder: NodeId,
+    _tasks: Tasks,
     // Held for as long as the store is open: one server per data folder.
     _lock: File,
 }
 
-/// How long another process may hold a lock on the database, such as a tool that copies it, before changes are refused.
-/// Those that come meanwhile wait once more, so nobody waits longer than twice as long.
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How it is written.
+#[derive(Debug)]
+enum Writing {
+    /// By one connection, which takes all that waits in one transaction.
+    Queue { jobs: mpsc::Sender<Job>, broken: watch::Receiver<Option<StoreError>> },
+    /// By many, in a transaction of its own each.
+    Shared(Arc<Shared>),
+}
+
+/// What goes on behind for as long as the store is open.
+#[derive(Debug, Default)]
+struct Tasks(Vec<JoinHandle<()>>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// How far everything that has ended is over everywhere.
+#[derive(Debug)]
+pub struct Confirming {
+    /// Whether it is.
+    pub confirmed: bool,
+    /// How many followers and nodes have acknowledged it.
+    pub acknowledged: u32,
+    /// How many were silent until they could not decide alone any more.
+    pub waited_out: u32,
+    /// How many have done neither.
+    pub waiting: usize,
+}
 
 /// How followers hold leases.
 #[derive(Debug, Clone, Copy)]
@@ -153,53 +212,25 @@ pub struct Leasing {
     pub followers_max: usize,
 }
 
-/// How many changes wait for the writer before callers wait, too.
-const QUEUE_MAX: usize = 4096;
-
 impl Store {
-    /// Opens (or creates) the database in `folder` and brings its schema up to date. Ids that were ended at
-    /// `ended_since` or later are in the set of [`Self::is_ended`] when this returns.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the folder is then as it was.
-    pub async fn open(
-        folder: &Path,
-        ended_since: Time,
-        leasing: Leasing,
-    ) -> Result<Self, StoreError> {
-        let lock = lock(folder)?;
-        let path = folder.join("symbolon.db");
-        schema::make_private(&path)?;
-        let mut connection = engine::open_file(&path, LOCK_WAIT_MAX).await?;
-        schema::update(&mut connection).await?;
-        let ended = load_ended(&mut connection, ended_since).await?;
-        let (sequence, tag) = load_head(&mut connection).await?;
-        let before = raise_lease(&mut connection, leasing.lease).await?;
-        let log = Arc::new(Log::new(ended, sequence, tag, &leasing, before));
-        for client in load_trusting(&mut connection, ended_since).await? {
-            log.trusts_expiry(&client);
-        }
-        let readers = engine::readers_of_file(&path, LOCK_WAIT_MAX);
-        let (writer, jobs) = mpsc::channel(QUEUE_MAX);
-        let (report, broken) = watch::channel(None);
-        let due = Arc::new(Notify::new());
-        let published = writer::Published { log: Arc::clone(&log), due: Arc::clone(&due) };
-        tokio::spawn(writer::run(connection, jobs, published, report));
-        Ok(Self { readers, writer, log, broken, due, _lock: lock })
-    }
-
     /// Applies a change whole or not at all. When this returns [`Outcome::Applied`], it is durable, and every id that
     /// it ended is refused by [`Self::is_ended`].
     ///
     /// # Errors
     /// [`StoreError`]; if the disk failed at the last moment, the change may be there after a restart.
     pub async fn commit(&self, change: Change) -> Result<Outcome, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.writer
-            .send(writer::Job::change(change, reply))
-            .await
-            .map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        self.write(Work::Change(change)).await
+    }
+
+    async fn write(&self, work: Work) -> Result<Outcome, StoreError> {
+        match &self.writing {
+            Writing::Queue { jobs, .. } => {
+                let (reply, answer) = oneshot::channel();
+                jobs.send(Job { work, reply }).await.map_err(|_| StoreError::Closed)?;
+                answer.await.map_err(|_| StoreError::Closed)?
+            }
+            Writing::Shared(shared) => shared.write(work).await,
+        }
     }
 
     /// Writes down that a follower of this client trusts expiry, unless that was done within `span`: what this server
@@ -217,10 +248,7 @@ impl Store {
             return Ok(());
         }
         let began = tick();
-        let (reply, answer) = oneshot::channel();
-        let job = writer::Job::trusting(client, now, reply);
-        self.writer.send(job).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)??;
+        self.write(Work::Trusting(client.into(), now)).await?;
         self.log.wrote_trust(client, began);
         Ok(())
     }
@@ -230,9 +258,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn touch(&self, seen: Vec<(SessionId, Time)>) -> Result<(), StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.writer.send(writer::Job::touch(seen, reply)).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?.map(drop)
+        self.write(Work::Touch(seen)).await.map(drop)
     }
 
     /// Removes, in a bounded batch, log entries from before `entries_before`, and sessions (with their data) that ended
@@ -247,12 +273,11 @@ impl Store {
         sessions_before: Time,
         slice: u8,
     ) -> Result<(), StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let lease_max = self.log.longest();
+        // Of the leases that others grant nothing is known here.
+        let alone = matches!(self.writing, Writing::Queue { .. });
+        let lease_max = self.log.longest().filter(|_| alone);
         let sweep = sweep::Sweep { entries_before, sessions_before, slice, lease_max };
-        let job = writer::Job::sweep(sweep, reply);
-        self.writer.send(job).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)??;
+        self.write(Work::Sweep(sweep)).await?;
         self.log.forget_before(entries_before);
         Ok(())
     }
@@ -300,9 +325,13 @@ impl Store {
         Ok(Some((entries, reached)))
     }
 
-    /// Completes when the database is damaged or the writer died: the server must stop and say so.
+    /// Completes when the database file is damaged or its writer died: the server must stop and say so. A database
+    /// elsewhere is waited for.
     pub async fn broken(&self) -> StoreError {
-        let mut broken = self.broken.clone();
+        let Writing::Queue { broken, .. } = &self.writing else {
+            return std::future::pending().await;
+        };
+        let mut broken = broken.clone();
         loop {
             if let Some(error) = broken.borrow_and_update().clone() {
                 return error;
@@ -319,21 +348,133 @@ impl Store {
             Ok(rows) => Ok(rows),
             Err(cause) => {
                 let error = StoreError::from(cause);
-                if writer::is_fatal(&error) {
-                    let _ = self.writer.send(writer::Job::stop(error.clone())).await;
+                if let Writing::Queue { jobs, .. } = &self.writing
+                    && writer::is_fatal(&error)
+                {
+                    // Nobody waits for the answer.
+                    let (reply, _) = oneshot::channel();
+                    let _ = jobs.send(Job { work: Work::Stop(error.clone()), reply }).await;
                 }
                 Err(error)
             }
         }
     }
 
-    /// Waits for its turn at the writer. When this returns, everything that anybody can have read from the database was
-    /// published before.
+    /// Waits until everything that has ended so far is acknowledged by everybody who decides alone, or they may not do so
+    /// any more; but not longer than until `deadline`.
+    ///
+    /// It does not matter who ended what: whatever the caller can have seen to be ended was published before the barrier.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn confirm(&self, deadline: Tick) -> Result<Confirming, StoreError> {
+        self.barrier().await?;
+        let sequence = self.log.head().sequence;
+        let own = self.log.confirm(deadline);
+        let ((own, confirmation), (all, others)) = match &self.writing {
+            Writing::Queue { .. } => (own.await, (true, Others::default())),
+            Writing::Shared(shared) => {
+                let (own, others) = tokio::join!(own, shared.confirm_others(sequence, deadline));
+                (own, others?)
+            }
+        };
+        Ok(Confirming {
+            confirmed: own && all,
+            acknowledged: confirmation.acknowledged + others.acknowledged,
+            waited_out: confirmation.waited_out + others.waited_out,
+            waiting: confirmation.waiting() + others.waiting,
+        })
+    }
+
+    /// The clients of which a follower decided by expiry alone within `span`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn trusting_expiry(
+        &self,
+        span: Duration,
+        now: Time,
+    ) -> Result<Vec<Box<str>>, StoreError> {
+        if matches!(self.writing, Writing::Queue { .. }) {
+            return Ok(self.log.trusting_expiry(span));
+        }
+        // Those of other nodes, too. Each was written down before it trusted, and a little less often than it asks.
+        let query = "SELECT client FROM trusting WHERE seen_at >= $1 ORDER BY client";
+        let rows = self.read(sql(query).bind((now - span - span / 8).millis())).await?;
+        rows.iter().map(|row| Ok(row.try_get::<&str>("client")?.into())).collect()
+    }
+
+    /// Whether other processes write to it, too.
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.writing, Writing::Shared(_))
+    }
+
+    /// Waits until this process may decide by what it holds. Under a lease that costs nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database does not answer in time.
+    pub async fn stand(&self) -> Result<(), StoreError> {
+        match &self.writing {
+            Writing::Queue { .. } => Ok(()),
+            Writing::Shared(shared) => shared.stand().await,
+        }
+    }
+
+    /// A number that is another one after clients or keys were changed by another process.
+    pub fn settings(&self) -> u64 {
+        match &self.writing {
+            Writing::Queue { .. } => 0,
+            Writing::Shared(shared) => shared.settings.load(Ordering::Acquire),
+        }
+    }
+
+    /// Takes a job upon this process, for so long or until it claims it again. Not if another one has it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn claim(
+        &self,
+        job: &'static str,
+        now: Time,
+        span: Duration,
+    ) -> Result<bool, StoreError> {
+        let query = "INSERT INTO jobs (name, holder, held_until) VALUES ($1, $2, $3) \
+                     ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, \
+                     held_until = excluded.held_until \
+                     WHERE jobs.held_until <= $4 OR jobs.holder = excluded.holder";
+        let query = sql(query).bind(job).bind(&self.holder.as_bytes()[..]);
+        self.claims(query.bind((now + span).millis()).bind(now.millis())).await
+    }
+
+    /// Whether a statement that claims something has. Where nobody else is, nothing has to be claimed.
+    async fn claims(&self, query: Statement<'_>) -> Result<bool, StoreError> {
+        match &self.writing {
+            Writing::Queue { .. } => Ok(true),
+            Writing::Shared(shared) => shared.run(&query).await.map(|rows| rows == 1),
+        }
+    }
+
+    /// The processes that share it, and how far each has come. None where there can be but one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        match &self.writing {
+            Writing::Queue { .. } => Ok(Vec::new()),
+            Writing::Shared(shared) => shared.nodes().await,
+        }
+    }
+
+    /// When this returns, everything that anybody can have read from the database before was published. With one writer it
+    /// takes waiting for its turn; otherwise the log is read.
     ///
     /// # Errors
     /// [`StoreError`] if the database does not answer.
     pub async fn barrier(&self) -> Result<(), StoreError> {
-        self.commit(Change::at(Time::from_millis(0))).await.map(drop)
+        match &self.writing {
+            Writing::Queue { .. } => self.commit(Change::at(Time::from_millis(0))).await.map(drop),
+            Writing::Shared(shared) => shared.renew().await,
+        }
     }
 
     /// The session of this id, with its user.
@@ -561,66 +702,4 @@ impl Store {
         let rows = self.read(sql(query)).await?;
         rows.iter().map(|row| Ok(SecretText::new(row.try_get("password")?))).collect()
     }
-}
-
-fn lock(folder: &Path) -> Result<File, StoreError> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let path = folder.join("lock");
-    let file_error = |cause| StoreError::File { path: path.clone(), cause: Arc::new(cause) };
-    let file = fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        // Whoever can open it can hold it.
-        .mode(0o600)
-        .open(&path)
-        .map_err(file_error)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Busy(folder.to_owned())),
-        Err(TryLockError::Error(cause)) => Err(file_error(cause)),
-    }
-}
-
-async fn load_ended(connection: &mut Connection, since: Time) -> Result<Ended, StoreError> {
-    let query = sql("SELECT entry, at FROM revocations WHERE at >= $1").bind(since.millis());
-    let mut ended = Ended::default();
-    let insert = |row: &Row| {
-        ended.insert(rows::id(row, "entry")?, Time::from_millis(row.try_get("at")?));
-        Ok::<_, StoreError>(())
-    };
-    query.for_each(connection, insert).await?;
-    Ok(ended)
-}
-
-/// How far the log goes.
-async fn load_head(connection: &mut Connection) -> Result<(u64, Tag), StoreError> {
-    let query = "SELECT sequence, tag, entry FROM revocations ORDER BY sequence DESC LIMIT 1";
-    let Some(row) = sql(query).fetch_optional(connection).await? else {
-        return Ok((0, Tag::default()));
-    };
-    rows::entry(&row).map(|entry| (entry.sequence, entry.tag))
-}
-
-/// Writes down how long leases will be, before the first is granted. Returns how long those of earlier processes were;
-/// zero if there was none.
-async fn raise_lease(connection: &mut Connection, lease: Duration) -> Result<Duration, StoreError> {
-    let row = sql("SELECT longest_ms FROM leases").fetch_optional(connection).await?;
-    let before = row.map(|row| row.try_get::<i64>("longest_ms")).transpose()?.unwrap_or(0);
-    let millis = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
-    let query = "INSERT INTO leases (id, longest_ms) VALUES (1, $1) \
-                 ON CONFLICT (id) DO UPDATE SET longest_ms = excluded.longest_ms \
-                 WHERE leases.longest_ms < excluded.longest_ms";
-    sql(query).bind(millis).execute(connection).await?;
-    Ok(Duration::from_millis(u64::try_from(before).unwrap_or(0)))
-}
-
-/// The clients that trusted expiry at this time or later.
-async fn load_trusting(
-    connection: &mut Connection,
-    since: Time,
-) -> Result<Vec<String>, StoreError> {
-    let query = sql("SELECT client FROM trusting WHERE seen_at >= $1").bind(since.millis());
-    let rows = query.fetch_all(connection).await?;
-    rows.iter().map(|row| Ok(row.try_get("client")?)).collect()
 }

@@ -10,7 +10,7 @@ use symbolon_core::{
     handle::{Generation, Salt},
     id::InvalidId,
     keys::KeyRecord,
-    log::Entry,
+    log::{Entry, Tag},
     notice::Notice,
     oauth::{
         device::{DEVICES_MAX, UserCodeDigest, Waiting},
@@ -36,7 +36,7 @@ pub(super) fn int(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn count(row: &Row, column: &'static str) -> Result<u64, StoreError> {
+pub(super) fn count(row: &Row, column: &'static str) -> Result<u64, StoreError> {
     u64::try_from(row.try_get::<i64>(column)?).map_err(|error| damaged(column, error))
 }
 
@@ -44,7 +44,7 @@ pub(super) fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn time(row: &Row, column: &'static str) -> Result<Time, StoreError> {
+pub(super) fn time(row: &Row, column: &'static str) -> Result<Time, StoreError> {
     Ok(Time::from_millis(row.try_get(column)?))
 }
 
@@ -384,12 +384,10 @@ pub(super) fn notice(row: &Row) -> Result<Notice, StoreError> {
 }
 
 pub(super) fn entry(row: &Row) -> Result<Entry, StoreError> {
-    Ok(Entry {
-        sequence: count(row, "sequence")?,
-        tag: row
-            .try_get::<&[u8]>("tag")?
-            .try_into()
-            .map_err(|_| damaged("revocations", "a tag has 8 bytes"))?,
-        id: id(row, "entry")?,
-    })
+    Ok(Entry { sequence: count(row, "sequence")?, tag: tag(row)?, id: id(row, "entry")? })
+}
+
+pub(super) fn tag(row: &Row) -> Result<Tag, StoreError> {
+    let bytes = row.try_get::<&[u8]>("tag")?;
+    bytes.try_into().map_err(|_| damaged("revocations", "a tag has 8 bytes"))
 }

@@ -37,6 +37,22 @@ impl Store {
         self.read(query).await?.iter().map(rows::notice).collect()
     }
 
+    /// Takes it upon this process to tell a client, until then. Not if another one was faster.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn claim_notice(
+        &self,
+        notice: &Notice,
+        now: Time,
+        until: Time,
+    ) -> Result<bool, StoreError> {
+        let query =
+            "UPDATE told SET due_at = $4 WHERE session = $1 AND client = $2 AND due_at <= $3";
+        let query = sql(query).bind(&notice.session.as_bytes()[..]).bind(notice.client.as_str());
+        self.claims(query.bind(now.millis()).bind(until.millis())).await
+    }
+
     /// Completes when a client may have become due since it completed last.
     pub async fn became_due(&self) {
         self.due.notified().await;

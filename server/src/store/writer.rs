@@ -4,77 +4,23 @@
 use std::sync::Arc;
 
 use rand_core::Rng;
-use symbolon_core::{
-    change::Change,
-    id::{EntryId, SessionId},
-    log::Entry,
-    time::Time,
-};
+use symbolon_core::{change::Change, id::EntryId, log::Entry, time::Time};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::{
     Outcome, StoreError,
     engine::Connection,
     log::Log,
-    sweep::Sweep,
-    writes::{self, Refused},
+    writes::{self, Refused, Work},
 };
 
 /// The most changes in one transaction.
 const BATCH_MAX: usize = 256;
 
+/// Something to write, and who waits for it.
 pub(super) struct Job {
-    work: Work,
-    reply: oneshot::Sender<Result<Outcome, StoreError>>,
-}
-
-enum Work {
-    Change(Change),
-    Touch(Vec<(SessionId, Time)>),
-    Sweep(Sweep),
-    Trusting(Box<str>, Time),
-    Stop(StoreError),
-}
-
-impl Job {
-    pub(super) const fn change(
-        change: Change,
-        reply: oneshot::Sender<Result<Outcome, StoreError>>,
-    ) -> Self {
-        Self { work: Work::Change(change), reply }
-    }
-
-    pub(super) const fn touch(
-        seen: Vec<(SessionId, Time)>,
-        reply: oneshot::Sender<Result<Outcome, StoreError>>,
-    ) -> Self {
-        Self { work: Work::Touch(seen), reply }
-    }
-}
-
-impl Job {
-    pub(super) const fn sweep(
-        sweep: Sweep,
-        reply: oneshot::Sender<Result<Outcome, StoreError>>,
-    ) -> Self {
-        Self { work: Work::Sweep(sweep), reply }
-    }
-
-    /// A reader met damage: nothing more is acknowledged.
-    pub(super) fn stop(error: StoreError) -> Self {
-        // Nobody waits for the answer.
-        Self { work: Work::Stop(error), reply: oneshot::channel().0 }
-    }
-}
-
-impl Job {
-    pub(super) fn trusting(
-        client: &str,
-        at: Time,
-        reply: oneshot::Sender<Result<Outcome, StoreError>>,
-    ) -> Self {
-        Self { work: Work::Trusting(client.into(), at), reply }
-    }
+    pub(super) work: Work,
+    pub(super) reply: oneshot::Sender<Result<Outcome, StoreError>>,
 }
 
 /// Where others learn what has become durable.
@@ -180,19 +126,11 @@ async fn apply_all(
     for job in batch {
         let outcome = match &job.work {
             Work::Change(change) => apply_change(connection, change, added).await?,
-            Work::Touch(seen) => {
-                writes::touch(connection, seen).await?;
-                Outcome::Applied(Vec::new())
-            }
-            Work::Sweep(what) => {
-                added.made_due |= what.run(connection).await?;
-                Outcome::Applied(Vec::new())
-            }
-            Work::Trusting(client, at) => {
-                writes::trusting(connection, client, *at).await?;
-                Outcome::Applied(Vec::new())
-            }
             Work::Stop(error) => return Err(error.clone()),
+            other => {
+                added.made_due |= writes::tend(connection, other).await?;
+                Outcome::Applied(Vec::new())
+            }
         };
         outcomes.push(outcome);
     }

@@ -1,4 +1,7 @@
-//! What a [`Change`] writes, inside a transaction of whoever calls.
+//! What is written, inside a transaction of whoever calls.
+//!
+//! Where many write at a time, a row that decides is locked before it is read: what must hold then is written down in
+//! `docs/adr/0012-many-writers-on-postgresql.md`, write by write.
 
 use symbolon_core::{
     audit::Event,
@@ -14,8 +17,33 @@ use symbolon_core::{
 use super::{
     StoreError,
     engine::{Connection, Row, sql},
-    rows, told,
+    rows,
+    sweep::Sweep,
+    told,
 };
+
+/// Something to write.
+#[derive(Debug)]
+pub(super) enum Work {
+    Change(Change),
+    /// When sessions were last seen.
+    Touch(Vec<(SessionId, Time)>),
+    Sweep(Sweep),
+    /// That a client trusts expiry.
+    Trusting(Box<str>, Time),
+    /// A reader met damage: nothing more is acknowledged.
+    Stop(StoreError),
+}
+
+/// Does work that decides nothing and ends nothing. Says whether a client became due to hear of an end.
+pub(super) async fn tend(connection: &mut Connection, work: &Work) -> Result<bool, StoreError> {
+    match work {
+        Work::Touch(seen) => touch(connection, seen).await.map(|()| false),
+        Work::Sweep(what) => what.run(connection).await,
+        Work::Trusting(client, at) => trusting(connection, client, *at).await.map(|()| false),
+        Work::Change(_) | Work::Stop(_) => Ok(false),
+    }
+}
 
 /// Why a change was not done.
 pub(super) enum Refused {
@@ -75,10 +103,7 @@ pub(super) async fn insert_entry(
     Ok(())
 }
 
-pub(super) async fn touch(
-    connection: &mut Connection,
-    seen: &[(SessionId, Time)],
-) -> Result<(), StoreError> {
+async fn touch(connection: &mut Connection, seen: &[(SessionId, Time)]) -> Result<(), StoreError> {
     for (id, at) in seen {
         // Not even being seen brings back a session that was silent too long. Who uses an app is seen at the browser
         // session that authorised it, too: it does not run out under them.
@@ -90,11 +115,7 @@ pub(super) async fn touch(
     Ok(())
 }
 
-pub(super) async fn trusting(
-    connection: &mut Connection,
-    client: &str,
-    at: Time,
-) -> Result<(), StoreError> {
+async fn trusting(connection: &mut Connection, client: &str, at: Time) -> Result<(), StoreError> {
     let query = "INSERT INTO trusting (client, seen_at) VALUES ($1, $2) \
                  ON CONFLICT (client) DO UPDATE SET seen_at = excluded.seen_at \
                  WHERE trusting.seen_at < excluded.seen_at";
@@ -139,6 +160,8 @@ async fn write_one(
             Ok(())
         }
         Write::CarryData { from, to } => {
+            // Nobody puts more beside it.
+            hold_session(connection, *from).await?;
             let query = sql("UPDATE session_data SET session = $2 WHERE session = $1");
             query.bind(&from.as_bytes()[..]).bind(&to.as_bytes()[..]).execute(connection).await?;
             Ok(())
@@ -221,6 +244,8 @@ async fn write_one(
             Ok(())
         }
         Write::Tell { session, client, subject } => {
+            // Its end waits, and tells this one, too; or was before.
+            hold_session(connection, *session).await?;
             let live = is_live(connection, *session).await?;
             let ended_at = (!live).then_some(at);
             Ok(told::insert(connection, *session, client, subject, ended_at).await?)
@@ -272,6 +297,13 @@ fn insert<T>(result: Result<T, sqlx::Error>) -> Result<(), Refused> {
 }
 
 async fn open_session(connection: &mut Connection, session: &Session) -> Result<(), Refused> {
+    // Neither the user nor the parent changes before this is there to be ended with them.
+    if let Some(login) = &session.login {
+        hold_user(connection, login.user).await?;
+    }
+    if let Some(parent) = session.parent {
+        hold_session(connection, parent).await?;
+    }
     match rows::insert_session(session)?.execute(connection).await {
         Ok(inserted) => one(inserted, Refused::Gone),
         Err(error) => insert(Err::<(), _>(error)),
@@ -283,6 +315,7 @@ async fn issue_code(
     code: &Code,
     version: Version,
 ) -> Result<(), Refused> {
+    hold_session(connection, code.session).await?;
     if rows::insert_code(code, version)?.execute(connection).await? == 0 {
         let live = is_live(connection, code.session).await?;
         return Err(if live { Refused::Conflict } else { Refused::Gone });
@@ -299,6 +332,18 @@ async fn save_session(connection: &mut Connection, session: &Session) -> Result<
         return Ok(());
     }
     Err(if is_live(connection, session.id).await? { Refused::Conflict } else { Refused::Gone })
+}
+
+/// Until this transaction is over, nobody else ends or changes the session.
+async fn hold_session(connection: &mut Connection, id: SessionId) -> Result<(), StoreError> {
+    let query = "SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE";
+    Ok(sql(query).bind(&id.as_bytes()[..]).lock(connection).await?)
+}
+
+/// Until this transaction is over, nobody else changes the user, or opens a session of theirs.
+async fn hold_user(connection: &mut Connection, id: UserId) -> Result<(), StoreError> {
+    let query = "SELECT 1 FROM users WHERE id = $1 FOR UPDATE";
+    Ok(sql(query).bind(&id.as_bytes()[..]).lock(connection).await?)
 }
 
 async fn is_live(connection: &mut Connection, id: SessionId) -> Result<bool, StoreError> {
@@ -343,14 +388,24 @@ async fn end_sessions_of(
     most: u32,
     at: Time,
 ) -> Result<Vec<EntryId>, StoreError> {
+    hold_user(connection, user).await?;
     // No session has the empty id.
     let except = except.as_ref().map_or(&[][..], |id| &id.as_bytes()[..]);
-    let query = "UPDATE sessions SET ended_at = $3, end_reason = $4, families = '', device = '' WHERE id IN \
-                 (SELECT id FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND id <> $2 \
-                  AND (parent IS NULL OR parent <> $2) ORDER BY opened_at LIMIT $5) RETURNING id";
-    let query =
-        sql(query).bind(&user.as_bytes()[..]).bind(except).bind(at.millis()).bind(reason.as_str());
-    let ended = ids(&query.bind(i64::from(most)).fetch_all(connection).await?)?;
+    let live = "SELECT 1 FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND id <> $2 \
+                AND (parent IS NULL OR parent <> $2) LIMIT 1";
+    let live = sql(live).bind(&user.as_bytes()[..]).bind(except);
+    let end = "UPDATE sessions SET ended_at = $3, end_reason = $4, families = '', device = '' WHERE id IN \
+               (SELECT id FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND id <> $2 \
+                AND (parent IS NULL OR parent <> $2) ORDER BY opened_at LIMIT $5) \
+               AND ended_at IS NULL RETURNING id";
+    let mut ended = Vec::new();
+    let left = |ended: &Vec<_>| i64::from(most) - i64::try_from(ended.len()).unwrap_or(i64::MAX);
+    // Others may end some of them in the same moment. Fewer than `most` must mean that none is left.
+    while left(&ended) > 0 && live.fetch_optional(connection).await?.is_some() {
+        let end = sql(end).bind(&user.as_bytes()[..]).bind(except).bind(at.millis());
+        let end = end.bind(reason.as_str()).bind(left(&ended));
+        ended.extend(ids(&end.fetch_all(connection).await?)?);
+    }
     // The version moves, too: who has loaded a child before must not write the lower epoch back.
     let lift = "UPDATE sessions SET epoch = (SELECT epoch FROM users WHERE id = $1), version = version + 1 \
                 WHERE parent = $2 AND ended_at IS NULL";
@@ -365,6 +420,7 @@ async fn forbid(
     client: &str,
     at: Time,
 ) -> Result<Vec<EntryId>, Refused> {
+    hold_user(connection, user).await?;
     let query = sql("DELETE FROM allowed WHERE user_id = $1 AND client = $2");
     let query = query.bind(&user.as_bytes()[..]).bind(client);
     let forgotten = query.execute(connection).await?;
@@ -388,12 +444,18 @@ async fn end_sessions_for(
     client: &str,
     at: Time,
 ) -> Result<Vec<EntryId>, StoreError> {
-    let query = "UPDATE sessions SET ended_at = $2, end_reason = $3, families = '', device = '' \
-                 WHERE ended_at IS NULL AND (client = $1 OR parent IN \
-                 (SELECT id FROM sessions WHERE client = $1 AND ended_at IS NULL)) RETURNING id";
-    let query = sql(query).bind(client).bind(at.millis());
-    let rows = query.bind(Reason::ClientRemoved.as_str()).fetch_all(connection).await?;
-    Ok(ids(&rows)?.into_iter().map(SessionId::entry).collect())
+    let own = "UPDATE sessions SET ended_at = $2, end_reason = $3, families = '', device = '' \
+               WHERE ended_at IS NULL AND client = $1 RETURNING id";
+    // As in `end_tree`, in this order.
+    let under = "UPDATE sessions SET ended_at = $2, end_reason = $3, families = '', device = '' \
+                 WHERE ended_at IS NULL AND parent IN (SELECT id FROM sessions WHERE client = $1) \
+                 RETURNING id";
+    let mut ended = Vec::new();
+    for query in [own, under] {
+        let query = sql(query).bind(client).bind(at.millis()).bind(Reason::ClientRemoved.as_str());
+        ended.extend(ids(&query.fetch_all(connection).await?)?);
+    }
+    Ok(ended.into_iter().map(SessionId::entry).collect())
 }
 
 async fn keep_newest(
@@ -402,6 +464,7 @@ async fn keep_newest(
     keep: u32,
     at: Time,
 ) -> Result<Vec<EntryId>, StoreError> {
+    hold_user(connection, user).await?;
     let mut ended = Vec::new();
     // What apps keep after a logout pushes out no login, nor the other way round.
     for detached in [false, true] {
@@ -421,6 +484,7 @@ async fn save_data(
     client: &str,
     document: &symbolon_core::data::Document,
 ) -> Result<(), Refused> {
+    hold_session(connection, session).await?;
     let query = if document.version.0 == 0 {
         "INSERT INTO session_data (session, client, version, document) SELECT $1, $2, $3 + 1, $4 \
          WHERE EXISTS (SELECT 1 FROM sessions WHERE id = $1 AND ended_at IS NULL) ON CONFLICT DO NOTHING"

@@ -15,6 +15,7 @@ use serde_json::json;
 use sqlx::{Connection, Executor, Row, SqliteConnection};
 
 use crate::{
+    postgres,
     process::{Answer, DEADLINE, Http, Server, free_port, refused, run},
     store::Folder,
 };
@@ -226,6 +227,9 @@ async fn survives(no_room: &NoRoom, mut server: Server, folder: &Path) {
 
 #[tokio::test]
 async fn a_quota_refuses_writes_until_there_is_room_again() {
+    if postgres::is_asked_for() {
+        return;
+    }
     let folder = Folder::new();
     // A process that does not ignore the signal is killed by it, whatever it is.
     let by = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
@@ -238,6 +242,9 @@ async fn a_quota_refuses_writes_until_there_is_room_again() {
 /// In a small file system of the server's own, where the kernel lets everybody make one.
 #[tokio::test]
 async fn a_full_disk_refuses_writes_until_there_is_room_again() {
+    if postgres::is_asked_for() {
+        return;
+    }
     let unshare = ["unshare", "--user", "--map-root-user", "--mount"];
     let may = Command::new(unshare[0]).args(&unshare[1..]).arg("true").output();
     if !may.is_ok_and(|output| output.status.success()) {
@@ -255,6 +262,9 @@ async fn a_full_disk_refuses_writes_until_there_is_room_again() {
 
 #[tokio::test]
 async fn a_locked_database_refuses_writes_until_it_is_free() {
+    if postgres::is_asked_for() {
+        return;
+    }
     let folder = Folder::new();
     let server = Server::start(&folder.0, free_port()).await;
     let before = Login::new(&server.http, &folder.0).await;
@@ -297,6 +307,9 @@ fn refused_start(by: &[&str], folder: &Path) -> (i32, String) {
 
 #[tokio::test]
 async fn a_database_that_is_damaged_under_the_server_stops_it() {
+    if postgres::is_asked_for() {
+        return;
+    }
     // Who meets the damage first: a load for a request, or the writer.
     let data = "/api/v1/sessions/{sid}/data";
     for (first, kept) in [(data, 0), (data, 4096), ("/readyz", 0)] {
@@ -328,6 +341,9 @@ async fn a_database_that_is_damaged_under_the_server_stops_it() {
 
 #[tokio::test]
 async fn a_database_that_cannot_be_used_is_refused_at_start() {
+    if postgres::is_asked_for() {
+        return;
+    }
     let made = Folder::new();
     run(&made.0, &["user", "add", "user@example.com"], PASSWORD);
     settle(&made.0).await;
@@ -362,6 +378,9 @@ async fn a_database_that_cannot_be_used_is_refused_at_start() {
 
 #[tokio::test]
 async fn a_database_that_another_process_holds_is_not_called_damaged() {
+    if postgres::is_asked_for() {
+        return;
+    }
     let folder = Folder::new();
     run(&folder.0, &["user", "add", "user@example.com"], PASSWORD);
     let mut locker = database(&folder.0).await;

@@ -46,6 +46,8 @@ mod listen;
 #[cfg(test)]
 mod machines;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod oauth;
 #[cfg(test)]
 mod offline;
@@ -53,6 +55,8 @@ mod offline;
 mod opaque;
 #[cfg(test)]
 mod pairwise;
+#[cfg(test)]
+mod postgres;
 #[cfg(test)]
 mod prober;
 #[cfg(test)]

@@ -13,6 +13,8 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::Value;
 
+use crate::postgres;
+
 /// Long enough for a busy machine; nothing asserts how long anything took.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -93,6 +95,10 @@ fn symbolon(by: &[&str], folder: &Path) -> Command {
         command.args(["--set", setting]);
     }
     command.args(["--set", &format!("data_dir={}", folder.display())]);
+    if postgres::is_asked_for() {
+        command.env("SYMBOLON_STORE__URL", postgres::database_of(folder).expose());
+        command.env("SYMBOLON_STORE__CONNECTIONS_MAX", "4");
+    }
     command
 }
 

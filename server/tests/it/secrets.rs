@@ -17,7 +17,7 @@ use sqlx::Connection;
 use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
 
 use crate::{
-    codes,
+    codes, postgres,
     world::{PASSWORD, Tokens, World, ask},
 };
 
@@ -192,18 +192,25 @@ async fn everything(world: &World) -> Vec<String> {
 pub(crate) fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let names = ["symbolon.db", "symbolon.db-wal", "symbolon.db-shm", "backup.db"];
     let read = |name: &str| Some((name.to_owned(), std::fs::read(folder.join(name)).ok()?));
-    names.into_iter().filter_map(read).collect()
+    let files = names.into_iter().filter_map(read);
+    let dumped = postgres::is_asked_for()
+        .then(|| ("symbolon.db, dumped".to_owned(), postgres::dump_database_of(folder)));
+    files.chain(dumped).collect()
 }
 
 async fn places(world: &World, lines: &Lines) -> Vec<(String, Vec<u8>)> {
     let folder = &world.app.config.data_dir;
+    let mut places = vec![("the logs".to_owned(), lines.0.lock().unwrap().clone())];
+    if postgres::is_asked_for() {
+        places.extend(files(folder));
+        return places;
+    }
     let backup = folder.join("backup.db");
     let _ = std::fs::remove_file(&backup);
     let url = format!("sqlite:{}", folder.join("symbolon.db").display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
     let query = sqlx::query("VACUUM INTO $1").bind(backup.display().to_string());
     query.execute(&mut connection).await.unwrap();
-    let mut places = vec![("the logs".to_owned(), lines.0.lock().unwrap().clone())];
     places.extend(files(folder));
     assert!(places.len() >= 4, "the database, its log and a backup are there");
     places

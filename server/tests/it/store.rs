@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 use serde_json::json;
-use symbolon::store::{Found, Leasing, Outcome, Store, StoreError};
+use symbolon::store::{Database, Found, Leasing, Outcome, Store, StoreError};
 use symbolon_core::{
     change::{Change, Write},
     data::DataVersion,
@@ -14,6 +14,8 @@ use symbolon_core::{
     time::Time,
     user::{Epoch, User},
 };
+
+use crate::postgres;
 
 /// A folder that goes away with the test.
 pub(crate) struct Folder(pub(crate) PathBuf);
@@ -30,6 +32,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+        postgres::drop_database_of(&self.0);
     }
 }
 
@@ -54,7 +57,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let folder = Folder::new();
-        let store = Arc::new(Store::open(&folder.0, NOW, LEASING).await.unwrap());
+        let store = Arc::new(open(&folder, NOW).await.unwrap());
         Self { folder, store, rng: ChaCha12Rng::seed_from_u64(1) }
     }
 
@@ -107,6 +110,16 @@ impl World {
     async fn is_live(&self, session: &Session) -> bool {
         matches!(self.store.session(session.id).await.unwrap(), Some(Found::Live(..)))
     }
+}
+
+/// On the engine of this run.
+async fn open(folder: &Folder, since: Time) -> Result<Store, StoreError> {
+    if !postgres::is_asked_for() {
+        return Store::open(&folder.0, since, LEASING).await;
+    }
+    let (url, timeout) = (postgres::database_of(&folder.0), Duration::from_secs(30));
+    let database = Database { url, connections_max: 4, timeout };
+    Store::connect(&database, &folder.0, since, LEASING).await
 }
 
 async fn commit(store: &Store, write: Write) -> Outcome {
@@ -372,7 +385,7 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
 
 /// The writer of a store that was dropped closes its file a moment later.
 async fn reopen(folder: &Folder) -> Result<Store, StoreError> {
-    Store::open(&folder.0, NOW - DAY, LEASING).await
+    open(folder, NOW - DAY).await
 }
 
 /// A server that starts anew has forgotten neither who trusts expiry nor that leases may be out.
@@ -388,7 +401,7 @@ async fn a_restart_forgets_neither_trust_nor_leases() {
     world.store.note_trust("cart-api", now, DAY).await.unwrap();
     let World { folder, store, .. } = world;
     drop(store);
-    let store = Arc::new(Store::open(&folder.0, now - DAY, LEASING).await.unwrap());
+    let store = Arc::new(open(&folder, now - DAY).await.unwrap());
     assert_eq!(store.log().trusting_expiry(DAY), ["cart-api".into()]);
     assert!(waits(Arc::clone(&store)).await);
     let deadline = symbolon::os::tick() + Duration::from_secs(30);
@@ -403,6 +416,9 @@ async fn one_server_per_folder() {
 
 #[tokio::test]
 async fn a_newer_database_is_refused() {
+    if postgres::is_asked_for() {
+        return;
+    }
     use sqlx::Connection;
     let world = World::new().await;
     let World { folder, store, .. } = world;
@@ -417,6 +433,9 @@ async fn a_newer_database_is_refused() {
 
 #[tokio::test]
 async fn a_file_that_is_no_database_is_refused() {
+    if postgres::is_asked_for() {
+        return;
+    }
     let folder = Folder::new();
     std::fs::write(folder.0.join("symbolon.db"), [0x42; 8192]).unwrap();
     assert!(matches!(reopen(&folder).await, Err(StoreError::Database(_))));

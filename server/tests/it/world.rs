@@ -23,6 +23,7 @@ use symbolon_core::secret::SecretText;
 use tower::ServiceExt;
 
 use crate::{
+    postgres,
     secrets::{Lines, files, found},
     store::Folder,
 };
@@ -169,18 +170,30 @@ impl World {
     }
 
     pub(crate) async fn with(edit: impl FnOnce(&mut Config)) -> Self {
-        let logged_before = Lines::of_the_process().len();
         let folder = Folder::new();
         let mut config = config(&folder);
         edit(&mut config);
-        let app = App::open(config).await.unwrap();
-        let router = http::router(Arc::clone(&app), None).unwrap();
-        let issued = Mutex::new(vec![PASSWORD.to_owned()]);
-        let world = Self { app, router, issued, logged_before, folder };
+        let world = Self::open(config, folder).await;
         for name in ["user", "other"] {
             world.add_user(name).await;
         }
         world
+    }
+
+    async fn open(config: Config, folder: Folder) -> Self {
+        let logged_before = Lines::of_the_process().len();
+        let app = App::open(config).await.unwrap();
+        let router = http::router(Arc::clone(&app), None).unwrap();
+        let issued = Mutex::new(vec![PASSWORD.to_owned()]);
+        Self { app, router, issued, logged_before, folder }
+    }
+
+    /// Another server on the same database.
+    pub(crate) async fn beside(&self) -> Self {
+        let folder = Folder::new();
+        let mut config = self.app.config.clone();
+        config.data_dir = folder.0.clone();
+        Self::open(config, folder).await
     }
 
     pub(crate) async fn add_user(&self, name: &str) {
@@ -281,7 +294,8 @@ async fn send(router: &Router, ask: Ask) -> Answer {
 }
 
 fn config(folder: &Folder) -> Config {
-    let folder = folder.0.display().to_string();
+    let path = &folder.0;
+    let folder = path.display().to_string();
     let settings = [
         ("data_dir", folder.as_str()),
         ("public_url", ORIGIN),
@@ -289,7 +303,12 @@ fn config(folder: &Folder) -> Config {
         ("password.memory_kib", "8"),
         ("password.iterations", "1"),
     ];
-    let flags = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let mut flags: Vec<_> = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    if postgres::is_asked_for() {
+        let url = postgres::database_of(path).expose().to_owned();
+        flags.push(("store.url".to_owned(), url));
+        flags.push(("store.connections_max".to_owned(), "4".to_owned()));
+    }
     let sources = Sources { flags, ..Sources::default() };
     Config::load(&sources, &|path| std::fs::read_to_string(path)).unwrap()
 }

@@ -249,18 +249,10 @@ impl VisitorAnswer {
     }
 }
 
-impl From<ops::visitor::Named> for Problem {
-    fn from(refused: ops::visitor::Named) -> Self {
-        match refused {
-            ops::visitor::Named::Closed(refused) => refused.into(),
-            ops::visitor::Named::Gone(refused) => refused.into(),
-        }
-    }
-}
-
 impl From<ops::visitor::Refused> for Problem {
     fn from(refused: ops::visitor::Refused) -> Self {
         match refused {
+            ops::visitor::Refused::Gone => problem::SESSION_GONE.into(),
             ops::visitor::Refused::Limited(limited) => limited.into(),
             ops::visitor::Refused::Unavailable(error) => error.into(),
         }
