@@ -1,10 +1,12 @@
 //! What rests in Redis and what the scripts are told, as bytes. All numbers but those of data entries are big endian.
 //!
 //! ```text
-//! session:   1 │ flags 1 │ seen 6 │ ends 6 │ idle 6 │ opened 6 │ version 6 │ user bytes 2 │ label bytes 1 │ user │ label │ data
+//! session:   flags 1 │ seen 6 │ ends 6 │ idle 5 │ opened 6 │ version 6 │ user bytes 2 │ label bytes 1 │ user │ label │ data
 //! tombstone: 0 │ reason 1
 //! event:     session 16 │ at 6 │ c, or r and the earlier id 16, or e and the reason 1 │ u and the user, if there is one
 //! ```
+//!
+//! Every byte counts: a small session just fits into 96 bytes, which is a size that servers give out.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,14 +20,16 @@ use super::super::{
 /// The longest head, user and label.
 pub(super) const RECORD_BYTES_MAX: usize = HEAD_BYTES + USER_BYTES_MAX + LABEL_BYTES_MAX;
 
-const HEAD_BYTES: usize = 35;
+const HEAD_BYTES: usize = 33;
 const LIVE: u8 = 1;
 const ENDED: u8 = 0;
-const REMEMBERED: u8 = 1;
-const HAS_USER: u8 = 2;
-const HAS_LABEL: u8 = 4;
+const REMEMBERED: u8 = 2;
+const HAS_USER: u8 = 4;
+const HAS_LABEL: u8 = 8;
 /// What six bytes hold: milliseconds until the year 10889.
 const NUMBER_MAX: u64 = (1 << 48) - 1;
+/// What five bytes hold: milliseconds of 34 years.
+const IDLE_MAX_MS: u64 = (1 << 40) - 1;
 /// Instead of the length of a value that goes.
 const REMOVED: [u8; 4] = [0xff; 4];
 
@@ -57,17 +61,21 @@ pub(super) fn reason(byte: u64) -> Reason {
 /// A record without data; `None` if its user or label is too long.
 pub(super) fn encode(record: &Record) -> Option<Vec<u8>> {
     let (user, label) = (record.user.as_deref(), record.label.as_deref());
-    let flags =
-        [(record.remembered, REMEMBERED), (user.is_some(), HAS_USER), (label.is_some(), HAS_LABEL)];
+    let flags = [
+        (true, LIVE),
+        (record.remembered, REMEMBERED),
+        (user.is_some(), HAS_USER),
+        (label.is_some(), HAS_LABEL),
+    ];
     let (user, label) = (user.unwrap_or_default(), label.unwrap_or_default());
     if user.len() > USER_BYTES_MAX || label.len() > LABEL_BYTES_MAX {
         return None;
     }
     let mut bytes = Vec::with_capacity(HEAD_BYTES + user.len() + label.len());
-    bytes.extend([LIVE, flags.iter().filter(|(is, _)| *is).map(|(_, bit)| bit).sum()]);
+    bytes.push(flags.iter().filter(|(is, _)| *is).map(|(_, bit)| bit).sum());
     bytes.extend(time(record.seen_at));
     bytes.extend(time(record.limits.ends_at));
-    bytes.extend(number(u64::try_from(record.limits.idle.as_millis()).unwrap_or(u64::MAX)));
+    bytes.extend(&number(idle_ms(record))[1..]);
     bytes.extend(time(record.opened_at));
     bytes.extend(number(record.version.0));
     bytes.extend(u16::try_from(user.len()).ok()?.to_be_bytes());
@@ -80,14 +88,11 @@ pub(super) fn encode(record: &Record) -> Option<Vec<u8>> {
 /// The record as it rests: with times that six bytes hold.
 pub(super) fn rounded(record: Record) -> Record {
     let time = |at| Time::from_millis(i64::try_from(read(&time(at))).unwrap_or(0));
-    let idle = u64::try_from(record.limits.idle.as_millis()).unwrap_or(u64::MAX);
+    let idle = Duration::from_millis(idle_ms(&record));
     Record {
         opened_at: time(record.opened_at),
         seen_at: time(record.seen_at),
-        limits: Limits {
-            ends_at: time(record.limits.ends_at),
-            idle: Duration::from_millis(idle.min(NUMBER_MAX)),
-        },
+        limits: Limits { ends_at: time(record.limits.ends_at), idle },
         ..record
     }
 }
@@ -98,7 +103,10 @@ pub(super) fn decode(id: SessionId, bytes: &[u8]) -> Result<Resting<'_>, Unreada
         return Ok(Resting::Ended(reason(byte.into())));
     }
     let Some((head, rest)) = bytes.split_at_checked(HEAD_BYTES) else { return Err(Unreadable) };
-    let [LIVE, flags, ..] = *head else { return Err(Unreadable) };
+    let flags = head[0];
+    if flags & !(REMEMBERED | HAS_USER | HAS_LABEL) != LIVE {
+        return Err(Unreadable);
+    }
     let at = |from| Time::from_millis(i64::try_from(read(&head[from..from + 6])).unwrap_or(0));
     let [.., user_high, user_low, label_bytes] = *head else { return Err(Unreadable) };
     let user_bytes = u16::from_be_bytes([user_high, user_low]);
@@ -109,10 +117,10 @@ pub(super) fn decode(id: SessionId, bytes: &[u8]) -> Result<Resting<'_>, Unreada
         user,
         label,
         remembered: flags & REMEMBERED != 0,
-        seen_at: at(2),
-        opened_at: at(20),
-        limits: Limits { ends_at: at(8), idle: Duration::from_millis(read(&head[14..20])) },
-        version: DataVersion(read(&head[26..32])),
+        seen_at: at(1),
+        opened_at: at(18),
+        limits: Limits { ends_at: at(7), idle: Duration::from_millis(read(&head[13..18])) },
+        version: DataVersion(read(&head[24..30])),
     };
     Ok(Resting::Live(record, data))
 }
@@ -172,6 +180,10 @@ pub(super) fn event(id: EventId, bytes: &[u8]) -> Option<Event> {
     };
     let at = Time::from_millis(i64::try_from(read(at)).ok()?);
     Some(Event { id, session: SessionId::from_bytes(*session), user, at, what })
+}
+
+fn idle_ms(record: &Record) -> u64 {
+    u64::try_from(record.limits.idle.as_millis()).map_or(IDLE_MAX_MS, |ms| ms.min(IDLE_MAX_MS))
 }
 
 fn time(at: Time) -> [u8; 6] {

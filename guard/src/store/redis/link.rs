@@ -26,7 +26,7 @@ const PATIENCE: u32 = 4;
 
 /// Where the server is.
 pub(super) enum Place {
-    One(Client),
+    One(Box<Client>),
     Cluster(Box<ClusterClient>),
 }
 

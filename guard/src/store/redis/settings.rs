@@ -142,12 +142,13 @@ impl Settings {
         let [server] = &*self.servers else {
             return Err(Trouble::Unreachable("no server is named".to_owned()));
         };
-        Ok(Place::One(match certificates {
+        let client = match certificates {
             Some(certificates) if uses_tls(server) => {
                 Client::build_with_tls(server.clone(), certificates)?
             }
             _ => Client::open(server.clone())?,
-        }))
+        };
+        Ok(Place::One(Box::new(client)))
     }
 }
 

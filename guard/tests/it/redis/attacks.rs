@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use symbolon_guard::store::{
     Applied, Loaded, Opened, Opening, Part, Reason, SessionStore, What,
-    redis::{Redis, Trouble},
+    redis::{Redis, Settings, Trouble},
 };
 
 use super::{
@@ -17,17 +17,17 @@ use super::{
 fn garbage(good: &[u8]) -> Vec<Vec<Vec<u8>>> {
     let set = |bytes: &[u8]| vec![b"SET".to_vec(), b"KEY".to_vec(), bytes.to_vec()];
     let words = |text: &str| text.split(' ').map(|word| word.as_bytes().to_vec()).collect();
-    // The user of the record is five bytes long and begins at 35; its data follows.
+    // The user of the record is five bytes long and begins at 33; its data follows.
     let mut bad_user = good.to_vec();
-    bad_user[36] = 0xff;
+    bad_user[34] = 0xff;
     let mut alien = vec![words("RPUSH KEY a"), words("HSET KEY a b"), words("ZADD KEY 1 a")];
     alien.push(words("SADD KEY a"));
     let bytes = [
         b"x".to_vec(),
         b"{\"cookie\":{}}".to_vec(),
         [b"\x02", &good[1..]].concat(),
-        good[..34].to_vec(),
-        good[..38].to_vec(),
+        good[..32].to_vec(),
+        good[..36].to_vec(),
         vec![1; 40],
         vec![0; 3],
         bad_user,
@@ -57,11 +57,11 @@ async fn garbage_at_a_key_is_no_session_and_no_error() {
             let next = opening(Some("user1"));
             match verb {
                 0 => {}
-                1 => assert!(!store.end(session.id, Reason::Logout, NOW).await.is_err()),
-                2 => assert!(!store.apply(session.id, &delta(&[("a", "1")]), NOW).await.is_err()),
-                3 => assert!(!store.renew(session.id, &next, NOW).await.is_err()),
+                1 => assert!(store.end(session.id, Reason::Logout, NOW).await.is_ok()),
+                2 => assert!(store.apply(session.id, &delta(&[("a", "1")]), NOW).await.is_ok()),
+                3 => assert!(store.renew(session.id, &next, NOW).await.is_ok()),
                 4 => store.touch(&[(session.id, NOW + Duration::from_secs(9))]).await.unwrap(),
-                _ => assert!(!store.list("user1", NOW).await.is_err()),
+                _ => assert!(store.list("user1", NOW).await.is_ok()),
             }
             for part in [Part::Record, Part::All, Part::Record] {
                 let found = store.load(session.id, part, NOW).await.unwrap();
@@ -162,7 +162,7 @@ async fn a_server_that_will_not_do_says_why() {
                 .collect();
             let _: () = server.ask(&words).await;
             let url = format!("{}?user=app&pass=secret", server.url());
-            Redis::open(symbolon_guard::store::redis::Settings::new(&url).unwrap()).await
+            Redis::open(Settings::new(&url).unwrap()).await
         }
     };
     // What the documentation says is enough.
@@ -180,8 +180,7 @@ async fn a_server_that_will_not_do_says_why() {
         let trouble = user(lacking).await.unwrap_err();
         assert!(matches!(trouble, Trouble::Forbidden(_)), "{lacking}: {trouble:?}");
     }
-    let open =
-        |url: String| Redis::open(symbolon_guard::store::redis::Settings::new(&url).unwrap());
+    let open = |url: String| Redis::open(Settings::new(&url).unwrap());
     let trouble = open(format!("{}?user=app&pass=wrong", server.url())).await.unwrap_err();
     assert!(matches!(trouble, Trouble::Login(_)), "{trouble:?}");
     assert!(!trouble.to_string().contains("wrong\""), "{trouble}");
@@ -197,10 +196,29 @@ async fn a_server_that_will_not_do_says_why() {
     // A listener that speaks something else, or nothing.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let settings =
-        symbolon_guard::store::redis::Settings::new(&format!("redis://127.0.0.1:{port}"));
+    let settings = Settings::new(&format!("redis://127.0.0.1:{port}"));
     let silent = Redis::open(settings.unwrap().deadline(Duration::from_millis(50))).await;
     assert_eq!(silent.unwrap_err(), Trouble::Silent);
+}
+
+#[tokio::test]
+async fn tls_to_a_server_that_is_not_the_one() {
+    let names = ["localhost".to_owned()];
+    let [ours, other] =
+        [(); 2].map(|()| rcgen::generate_simple_self_signed(names.clone()).unwrap());
+    let key = ours.signing_key.serialize_pem();
+    let Some((_server, port)) = Server::with_tls(&ours.cert.pem(), &key).await else { return };
+    let open = |host: &str, root: &rcgen::Certificate| {
+        let settings = Settings::new(&format!("rediss://{host}:{port}")).unwrap();
+        let settings = settings.root_certificates(root.pem().into_bytes());
+        Redis::open(settings.deadline(server::DEADLINE))
+    };
+    let store = open("localhost", &ours.cert).await.unwrap();
+    assert!(matches!(store.create(&opening(None), NOW).await.unwrap(), Opened::Live(_)));
+    for (host, root) in [("localhost", &other.cert), ("127.0.0.1", &ours.cert)] {
+        let trouble = open(host, root).await.unwrap_err();
+        assert!(matches!(trouble, Trouble::Unreachable(_)), "{trouble:?}");
+    }
 }
 
 #[tokio::test]
@@ -321,7 +339,7 @@ async fn everything_of_a_session_vanishes_by_itself() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_small_session_of_a_user_takes_at_most_260_bytes() {
-    const SESSIONS: u64 = 20_000;
+    const SESSIONS: u64 = 40_000;
     let Some(server) = Server::start(&[]).await else { return };
     let store = server.store().await;
     let used = async || {

@@ -1,6 +1,6 @@
 //! A cluster of three real servers.
 
-use std::{net::TcpListener, process::Command};
+use std::process::Command;
 
 use symbolon_guard::{
     SecretText,
@@ -22,9 +22,7 @@ impl Cluster {
     async fn start() -> Option<Self> {
         let mut nodes = Vec::new();
         for _ in 0..3 {
-            let free = TcpListener::bind("127.0.0.1:0").unwrap();
-            let bus = free.local_addr().unwrap().port().to_string();
-            drop(free);
+            let bus = server::free_port().to_string();
             let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus];
             nodes.push(Server::on_a_port(&arguments).await?);
         }

@@ -2,13 +2,13 @@
 
 use std::{
     net::TcpListener,
-    path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use symbolon_guard::store::redis::{Redis, Settings};
+
+use crate::postgres::Folder;
 
 /// Longer than anything here takes on a busy machine.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
@@ -26,11 +26,16 @@ fn program() -> Option<&'static str> {
     found
 }
 
+/// A port of 127.0.0.1 that nobody listens on.
+pub(super) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// Ends with the test.
 pub(super) struct Server {
     child: Option<Child>,
     program: &'static str,
-    folder: PathBuf,
+    folder: Folder,
     arguments: Vec<String>,
     port: Option<u16>,
 }
@@ -38,7 +43,6 @@ pub(super) struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -50,22 +54,34 @@ impl Server {
 
     /// Starts one on a free port of 127.0.0.1.
     pub(super) async fn on_a_port(arguments: &[&str]) -> Option<Self> {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        Self::start_at(Some(port), arguments).await
+        Self::start_at(Some(free_port()), arguments).await
+    }
+
+    /// Starts one that speaks TLS on a free port, as `localhost` with this certificate and key (PEM).
+    pub(super) async fn with_tls(certificate: &str, key: &str) -> Option<(Self, u16)> {
+        let folder = Folder::new();
+        let (certificate_at, key_at) = (folder.0.join("certificate"), folder.0.join("key"));
+        std::fs::write(&certificate_at, certificate).unwrap();
+        std::fs::write(&key_at, key).unwrap();
+        let port = free_port();
+        let arguments = [
+            "--tls-port",
+            &port.to_string(),
+            "--tls-cert-file",
+            certificate_at.to_str()?,
+            "--tls-key-file",
+            key_at.to_str()?,
+            "--tls-auth-clients",
+            "no",
+        ];
+        Some((Self::start(&arguments).await?, port))
     }
 
     async fn start_at(port: Option<u16>, arguments: &[&str]) -> Option<Self> {
-        static STARTED: AtomicU32 = AtomicU32::new(0);
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let name = format!("symbolon-redis-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
         let mut server = Self {
             child: None,
             program: program()?,
-            folder,
+            folder: Folder::new(),
             arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
             port,
         };
@@ -75,12 +91,12 @@ impl Server {
 
     /// Starts it anew on what it has kept.
     pub(super) async fn restart(&mut self) {
-        let socket = self.folder.join("socket");
+        let socket = self.folder.0.join("socket");
         let mut command = Command::new(self.program);
-        command.current_dir(&self.folder).args(["--bind", "127.0.0.1", "--save", ""]);
+        command.current_dir(&self.folder.0).args(["--bind", "127.0.0.1", "--save", ""]);
         command.args(["--port", &self.port.unwrap_or(0).to_string()]);
         command.arg("--unixsocket").arg(&socket).args(&self.arguments);
-        let log = std::fs::File::create(self.folder.join("log")).unwrap();
+        let log = std::fs::File::create(self.folder.0.join("log")).unwrap();
         command.stdin(Stdio::null()).stdout(log).stderr(Stdio::null());
         self.child = Some(command.spawn().unwrap());
         until("the server answers", async || {
@@ -107,7 +123,7 @@ impl Server {
     pub(super) fn url(&self) -> String {
         match self.port {
             Some(port) => format!("redis://127.0.0.1:{port}"),
-            None => format!("unix://{}", self.folder.join("socket").display()),
+            None => format!("unix://{}", self.folder.0.join("socket").display()),
         }
     }
 

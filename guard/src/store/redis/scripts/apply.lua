@@ -26,7 +26,7 @@ local until_now = deadline(session)
 session.seen = math.max(session.seen, NOW)
 local seen, version = struct.pack('>I6', session.seen), struct.pack('>I6', session.version + 1)
 local left = redis.call('PTTL', key(id))
-local whole = bytes:sub(1, 2) .. seen .. bytes:sub(9, 26) .. version .. bytes:sub(33, session.head_bytes) .. data
+local whole = bytes:sub(1, 1) .. seen .. bytes:sub(8, 24) .. version .. bytes:sub(31, session.head_bytes) .. data
 redis.call('SET', key(id), whole, 'KEEPTTL')
 if left >= 0 then
   redis.call('PEXPIRE', key(id), left + deadline(session) - until_now)

@@ -75,7 +75,7 @@ end
 
 local before = old and old.version or 0
 local version = struct.pack('>I6', before + (#ARGV[5] > 0 and 1 or 0))
-local record = ARGV[4]:sub(1, 26) .. version .. ARGV[4]:sub(33)
+local record = ARGV[4]:sub(1, 24) .. version .. ARGV[4]:sub(31)
 local lasts = math.max(deadline(opening) - NOW, 0) + KEPT_MS
 -- The first write is the one that a server without memory refuses.
 redis.call('SET', key(id), record .. data, 'PX', lasts)

@@ -18,9 +18,9 @@ local QUEUE, OUTBOX = TAG .. 'q', TAG .. 'o'
 local KEPT_MS = TOMBSTONE_MS + (EVENTS_MAX > 0 and UNSWEPT_MS or 0)
 local WAITING = EVENTS_MAX > 0 and redis.call('XLEN', OUTBOX) or 0
 
--- Live marker, flags, seen, end, idle limit, opened, version, and how long user and label are.
-local HEAD, HEAD_BYTES = '>BBI6I6I6I6I6I2B', 35
-local HAS_USER = 2
+-- Flags, seen, end, idle limit, opened, version, and how long user and label are.
+local HEAD, HEAD_BYTES = '>BI6I6I5I6I6I2B', 33
+local LIVE, HAS_USER, NO_FLAGS = 1, 4, 0xf1
 
 local function key(id)
   return TAG .. 's' .. id
@@ -35,12 +35,11 @@ end
 
 -- The fixed part of a live session; nil for anything else.
 local function head(bytes)
-  if type(bytes) ~= 'string' or #bytes < HEAD_BYTES or bytes:byte(1) ~= 1 then
+  if type(bytes) ~= 'string' or #bytes < HEAD_BYTES or bit.band(bytes:byte(1), NO_FLAGS) ~= LIVE then
     return nil
   end
   local session = {}
-  local _
-  _, session.flags, session.seen, session.ends, session.idle, session.opened, session.version,
+  session.flags, session.seen, session.ends, session.idle, session.opened, session.version,
     session.user_bytes, session.label_bytes = struct.unpack(HEAD, bytes)
   return session
 end

@@ -14,7 +14,7 @@ for at = 1, #ARGV[3], 22 do
     if left >= 0 then
       redis.call('PEXPIRE', key(id), left + deadline(session) - until_now)
     end
-    redis.call('SETRANGE', key(id), 2, struct.pack('>I6', seen))
+    redis.call('SETRANGE', key(id), 1, struct.pack('>I6', seen))
   end
 end
 return { 'done' }
