@@ -57,8 +57,22 @@ pub enum Adopted {
 }
 
 impl Sessions {
-    /// What the store knows of an earlier session's id, once it has moved.
-    pub(super) async fn arrive(
+    /// What the store knows of a session; of an earlier system's, once it has moved.
+    pub(super) async fn look(
+        &self,
+        earlier: Option<&SecretText>,
+        id: SessionId,
+        part: Part,
+        now: Time,
+    ) -> Result<Loaded, SessionError> {
+        let loaded = self.reach().ask(|store| store.load(id, part, now)).await?;
+        match earlier {
+            Some(earlier) if loaded == Loaded::Unknown => self.arrive(earlier, id, part, now).await,
+            _ => Ok(loaded),
+        }
+    }
+
+    async fn arrive(
         &self,
         earlier: &SecretText,
         id: SessionId,

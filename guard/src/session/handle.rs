@@ -157,11 +157,7 @@ impl fmt::Debug for Session {
 impl Session {
     pub(super) fn begin(sessions: Sessions, carried: Carried) -> Self {
         let pending = Delta::new(sessions.settings().data_bytes_max);
-        let (secret, earlier) = match carried {
-            Carried::Nothing => (None, None),
-            Carried::Own(secret) => (Some(secret), None),
-            Carried::Earlier(earlier) => (Some(Secret::of_earlier(&earlier)), Some(earlier)),
-        };
+        let (secret, earlier) = carried.split();
         let state = State { secret, known: Known::NotAsked, send: None };
         Self(Arc::new(Inner {
             sessions,
@@ -530,12 +526,8 @@ impl Session {
         };
         let first = matches!(state.known, Known::NotAsked);
         let at = now();
-        let mut loaded = self.reach().ask(|store| store.load(id, part, at)).await?;
         let earlier = self.0.earlier.as_ref().filter(|_| first);
-        if let (Some(earlier), Loaded::Unknown) = (earlier, &loaded) {
-            loaded = self.0.sessions.arrive(earlier, id, part, at).await?;
-        }
-        state.known = match loaded {
+        state.known = match self.0.sessions.look(earlier, id, part, at).await? {
             Loaded::Live(record, values) => {
                 if first && record.touch_is_due(at) {
                     self.reach().seen(id, at);

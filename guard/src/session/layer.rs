@@ -44,6 +44,17 @@ pub(super) enum Carried {
     Earlier(SecretText),
 }
 
+impl Carried {
+    /// The secret of the session, and what it was made of, if that is an earlier system's.
+    pub(super) fn split(self) -> (Option<Secret>, Option<SecretText>) {
+        match self {
+            Self::Nothing => (None, None),
+            Self::Own(secret) => (Some(secret), None),
+            Self::Earlier(earlier) => (Some(Secret::of_earlier(&earlier)), Some(earlier)),
+        }
+    }
+}
+
 impl From<Option<Secret>> for Carried {
     fn from(own: Option<Secret>) -> Self {
         own.map_or(Self::Nothing, Self::Own)

@@ -171,7 +171,7 @@ impl Arrivals for ConnectRedis {
         Box::pin(async move {
             let mut command = redis::cmd("GETRANGE");
             command.arg(self.key(earlier)).arg(0).arg(WHOLE_BYTES_MAX - 1);
-            match self.store.read::<Vec<u8>>(&command).await {
+            match self.store.0.link.read::<Vec<u8>>(&command).await {
                 Ok(bytes) => Ok(self.read(&bytes)),
                 Err(Trouble::WrongType(_)) => Ok(None),
                 Err(trouble) => Err(trouble.into()),

@@ -67,9 +67,27 @@ impl Link {
         &self,
         question: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>,
     ) -> Result<T, Trouble> {
+        self.ask_by(None, question).await.1
+    }
+
+    /// Asks something that changes nothing, and asks again if the connection breaks.
+    pub(super) async fn read<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Trouble> {
+        let ask = async |connection: &mut Connection| command.query_async(connection).await;
+        match self.ask_by(None, ask).await {
+            (Some(broken), Err(Trouble::Unreachable(_))) => self.ask_by(Some(broken), ask).await.1,
+            (_, answer) => answer,
+        }
+    }
+
+    /// Asks by another connection than this one, and says by which.
+    async fn ask_by<T>(
+        &self,
+        broken: Option<u64>,
+        question: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>,
+    ) -> (Option<u64>, Result<T, Trouble>) {
         let mut asked = None;
         let answer = timeout(self.deadline, async {
-            let (mut connection, number) = self.connection().await?;
+            let (mut connection, number) = self.connection(broken).await?;
             asked = Some(number);
             question(&mut connection).await.map_err(Trouble::from)
         });
@@ -80,15 +98,18 @@ impl Link {
             // The channel is full of reports then, and one is enough.
             let _ = self.broken.try_send(number);
         }
-        answer
+        (asked, answer)
     }
 
-    async fn connection(&self) -> Result<(Connection, u64), Trouble> {
+    async fn connection(&self, broken: Option<u64>) -> Result<(Connection, u64), Trouble> {
         let mut state = self.state.clone();
+        let settled = state.wait_for(|state| match state {
+            State::Up(_, number) => Some(*number) != broken,
+            State::Trying => false,
+            State::Down(_) => true,
+        });
         let gone = |_| Trouble::Unreachable("the store was closed".to_owned());
-        let settled =
-            state.wait_for(|state| !matches!(state, State::Trying)).await.map_err(gone)?;
-        match &*settled {
+        match &*settled.await.map_err(gone)? {
             State::Up(connection, number) => Ok((connection.clone(), *number)),
             State::Down(trouble) => Err(trouble.clone()),
             State::Trying => Err(Trouble::Silent),

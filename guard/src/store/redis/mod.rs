@@ -46,7 +46,7 @@
 use std::{fmt, sync::Arc};
 
 use aws_lc_rs::digest;
-use redis::{FromRedisValue, Script, ScriptInvocation, Value};
+use redis::{Script, ScriptInvocation, Value};
 use symbolon_core::{data::DataVersion, id::SessionId, time::Time};
 
 use self::{link::Link, scripts::Scripts};
@@ -116,15 +116,6 @@ impl Redis {
 
     fn outbox(&self) -> String {
         format!("{}o", self.0.tag)
-    }
-
-    /// Reads, and once more if the connection broke meanwhile.
-    async fn read<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, Trouble> {
-        let ask = || self.0.link.ask(async |connection| command.query_async(connection).await);
-        match ask().await {
-            Err(Trouble::Unreachable(_)) => ask().await,
-            answer => answer,
-        }
     }
 
     /// Runs a script.
@@ -198,7 +189,7 @@ impl Redis {
             let most = if whole { WHOLE_BYTES_MAX } else { codec::RECORD_BYTES_MAX };
             let mut command = redis::cmd("GETRANGE");
             command.arg(self.key(id)).arg(0).arg(most - 1);
-            let bytes = match self.read::<Vec<u8>>(&command).await {
+            let bytes = match self.0.link.read::<Vec<u8>>(&command).await {
                 Ok(bytes) if bytes.is_empty() => return Ok(Loaded::Unknown),
                 Ok(bytes) => Some(bytes),
                 Err(Trouble::WrongType(_)) => None,
@@ -239,7 +230,7 @@ impl Redis {
     async fn waiting(&self, most: usize) -> Result<Vec<Event>, Unavailable> {
         let mut command = redis::cmd("XRANGE");
         command.arg(self.outbox()).arg("-").arg("+").arg("COUNT").arg(most.min(BATCH_MAX));
-        let entries: Vec<(String, Vec<Vec<u8>>)> = self.read(&command).await?;
+        let entries: Vec<(String, Vec<Vec<u8>>)> = self.0.link.read(&command).await?;
         let mut alien = Vec::new();
         let mut events = Vec::new();
         for (name, fields) in entries {

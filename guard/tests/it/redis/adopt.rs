@@ -1,6 +1,6 @@
 //! Sessions of Express that are live at a switch.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::hmac;
 use axum::{
@@ -57,21 +57,26 @@ async fn logout(session: Session) -> Result<(), SessionError> {
     session.logout().await
 }
 
-struct World {
-    server: Server,
+pub(super) struct World {
+    pub(super) server: Server,
     app: Router,
     store: Redis,
 }
 
 impl World {
     async fn start() -> Option<Self> {
+        Self::that_waits(DEADLINE).await
+    }
+
+    /// An application whose store may take this long.
+    pub(super) async fn that_waits(deadline: Duration) -> Option<Self> {
         let server = Server::start(&[]).await?;
-        let store = server.store().await;
+        let store = Redis::open(server.settings().deadline(deadline)).await.unwrap();
         let express = ConnectRedis::new(&store, &secret("keyboard cat")).unwrap();
         let express = express.or(&secret("older cat"));
         let settings = Settings {
             arrivals: Some(Arc::new(express)),
-            store_wait_max: DEADLINE,
+            store_wait_max: 2 * deadline,
             ..Settings::new(Rules::new("https://shop.example").unwrap(), Keys::random())
         };
         let sessions = Sessions::new(settings, store.clone()).unwrap();
@@ -95,7 +100,12 @@ impl World {
         keys.len() as u64
     }
 
-    async fn ask(&self, method: &str, path: &str, cookies: &str) -> (u16, HeaderMap, String) {
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        cookies: &str,
+    ) -> (u16, HeaderMap, String) {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -110,7 +120,7 @@ impl World {
 }
 
 /// What the browser sends next.
-fn cookie(headers: &HeaderMap) -> String {
+pub(super) fn cookie(headers: &HeaderMap) -> String {
     let set = headers[header::SET_COOKIE].to_str().unwrap();
     set.split(';').next().unwrap().to_owned()
 }

@@ -9,7 +9,9 @@ use symbolon_guard::store::{
 };
 
 use super::{
-    NOW, opening,
+    NOW,
+    adopt::{World, cookie},
+    opening,
     server::{Server, until},
     trouble,
 };
@@ -205,4 +207,37 @@ async fn a_server_that_hangs_is_noticed_within_the_deadline_and_then_at_once() {
     server.signal("CONT");
     until("the store is back", async || store.load(session.id, Part::Record, NOW).await.ok()).await;
     assert!(matches!(known(&store, session.id).await, Loaded::Live(..)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_application_says_503_while_its_server_hangs_or_is_away() {
+    let Some(mut world) = World::that_waits(Duration::from_millis(500)).await else { return };
+    let own = until("something is in the cart", async || {
+        let (status, headers, _) = world.ask("POST", "/add/tea", "").await;
+        (status == 200).then(|| cookie(&headers))
+    })
+    .await;
+    let mut fails_and_recovers = async |fault: &str| {
+        match fault {
+            "hangs" => world.server.signal("STOP"),
+            _ => world.server.kill(),
+        }
+        for _ in 0..20 {
+            let (status, headers, _) = world.ask("GET", "/who", &own).await;
+            assert_eq!((status, headers.contains_key("retry-after")), (503, true), "{fault}");
+            assert!(!headers.contains_key("set-cookie"), "{fault}");
+        }
+        match fault {
+            "hangs" => world.server.signal("CONT"),
+            _ => world.server.restart().await,
+        }
+        until("it is back", async || {
+            let (status, _, text) = world.ask("GET", "/who", &own).await;
+            (status == 200).then_some(text)
+        })
+        .await
+    };
+    assert_eq!(fails_and_recovers("hangs").await, "nobody tea");
+    // It kept nothing: that is a visitor without a session, and no error.
+    assert_eq!(fails_and_recovers("is away").await, "nobody ");
 }
