@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Every verb is one atomic script and one round trip; a [`load`](super::SessionStore::load) is one plain read, and a
-//! script besides only where it finds that a session has run out. A small session takes about 220 bytes of the server's
-//! memory, and one of a user about 40 more. Redis 6.2 or Valkey is the oldest that works.
+//! script besides only where it finds that a session has run out. A small session of a user takes 200 to 260 bytes
+//! of the server's memory, its place in the user's list included. Redis 6.2 or Valkey is the oldest that works.
 //!
 //! # What persistence means for the promises
 //!
@@ -35,8 +35,8 @@
 //! # What the server's user may do
 //!
 //! The keys of a store all begin with its [name](Settings::named) in braces, so its rights can be
-//! `~{sessions}* +@connection +@scripting +@read +@write +info +cluster`. Without `+config|get` two of the checks above
-//! are left out, which a warning says.
+//! `~{sessions}* +@connection +@scripting +@read +@write +info`, in a cluster also `+cluster|slots`. Without `+config|get`
+//! two of the settings above are not looked at, which a warning says.
 //!
 //! # In a cluster
 //!
