@@ -4,9 +4,10 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
-use symbolon_core::{data::DataVersion, id::SessionId, time::Time};
+use symbolon_core::{data::DataVersion, id::SessionId, session::Limits, time::Time};
 
 use super::{
     Answer, Applied, BATCH_MAX, Delta, Event, EventId, LIST_MAX, Loaded, Opened, Opening, Part,
@@ -67,7 +68,7 @@ impl SessionStore for Memory {
             Some(loaded) => done(loaded),
             // It has run out, and the first to notice ends it.
             None => self.write(|table| match table.live(id, now) {
-                Ok(live) => live.loaded(part),
+                Ok(live) => live.loaded(id, part),
                 Err(Absent::Gone(reason)) => Loaded::Gone(reason),
                 Err(Absent::Unknown) => Loaded::Unknown,
             }),
@@ -144,15 +145,51 @@ enum Slot {
     Ended(Reason, Time),
 }
 
+/// A record and its data, without the id that it is found by. A byte here is a megabyte with a million sessions.
 struct Live {
-    record: Record,
+    user: Option<Arc<str>>,
+    label: Option<Arc<str>>,
     values: Values,
+    opened_at: Time,
+    seen_at: Time,
+    ends_at: Time,
+    idle_ms: u64,
+    version: u64,
+    remembered: bool,
 }
 
 impl Live {
-    fn loaded(&self, part: Part) -> Loaded {
+    fn new(record: &Record, values: Values) -> Self {
+        Self {
+            user: record.user.clone(),
+            label: record.label.clone(),
+            values,
+            opened_at: record.opened_at,
+            seen_at: record.seen_at,
+            ends_at: record.limits.ends_at,
+            idle_ms: u64::try_from(record.limits.idle.as_millis()).unwrap_or(u64::MAX),
+            version: record.version.0,
+            remembered: record.remembered,
+        }
+    }
+
+    fn record(&self, id: SessionId) -> Record {
+        let idle = Duration::from_millis(self.idle_ms);
+        Record {
+            id,
+            user: self.user.clone(),
+            label: self.label.clone(),
+            remembered: self.remembered,
+            opened_at: self.opened_at,
+            seen_at: self.seen_at,
+            limits: Limits { idle, ends_at: self.ends_at },
+            version: DataVersion(self.version),
+        }
+    }
+
+    fn loaded(&self, id: SessionId, part: Part) -> Loaded {
         let values = (part == Part::All).then(|| self.values.clone());
-        Loaded::Live(self.record.clone(), values)
+        Loaded::Live(self.record(id), values)
     }
 }
 
@@ -168,8 +205,12 @@ impl Table {
         match self.slots.get(&id) {
             None => Some(Loaded::Unknown),
             Some(Slot::Ended(reason, _)) => Some(Loaded::Gone(*reason)),
-            Some(Slot::Live(live)) if live.record.lapsed(now).is_some() => None,
-            Some(Slot::Live(live)) => Some(live.loaded(part)),
+            Some(Slot::Live(live)) => {
+                let loaded = live.loaded(id, part);
+                let lapsed =
+                    matches!(&loaded, Loaded::Live(record, _) if record.lapsed(now).is_some());
+                (!lapsed).then_some(loaded)
+            }
         }
     }
 
@@ -178,7 +219,7 @@ impl Table {
         let lapsed = match self.slots.get(&id) {
             None => return Err(Absent::Unknown),
             Some(Slot::Ended(reason, _)) => return Err(Absent::Gone(*reason)),
-            Some(Slot::Live(live)) => live.record.lapsed(now),
+            Some(Slot::Live(live)) => live.record(id).lapsed(now),
         };
         if let Some(reason) = lapsed {
             self.end(id, reason, now);
@@ -207,7 +248,7 @@ impl Table {
         }
         let record = opening.record(DataVersion(0), now);
         self.tell(&record, What::Created, now);
-        self.insert(record.clone(), values);
+        self.insert(&record, values);
         Ok(Opened::Live(record))
     }
 
@@ -221,8 +262,9 @@ impl Table {
         let (values, version, same_user) = match self.live(old, now) {
             Err(Absent::Gone(reason)) => return Ok(Opened::Gone(reason)),
             Err(Absent::Unknown) => return Ok(Opened::Unknown),
-            Ok(Live { record, values }) => {
-                (values.merged(&opening.delta), record.version, record.user == opening.user)
+            Ok(live) => {
+                let merged = live.values.merged(&opening.delta);
+                (merged, DataVersion(live.version), live.user == opening.user)
             }
         };
         if self.slots.contains_key(&opening.id) {
@@ -241,7 +283,7 @@ impl Table {
         self.bury(old, Reason::Renewed, now);
         let record = opening.record(version, now);
         self.tell(&record, What::Renewed { from: old }, now);
-        self.insert(record.clone(), values);
+        self.insert(&record, values);
         Ok(Opened::Live(record))
     }
 
@@ -251,26 +293,26 @@ impl Table {
             Err(Absent::Gone(reason)) => return Applied::Gone(reason),
             Err(Absent::Unknown) => return Applied::Unknown,
         };
-        let Live { record, values } = live;
-        if delta.expected.is_some_and(|version| version != record.version) {
-            return Applied::Conflict(record.version);
+        let version = DataVersion(live.version);
+        if delta.expected.is_some_and(|expected| expected != version) {
+            return Applied::Conflict(version);
         }
         if delta.is_empty() {
-            return Applied::Done(record.version);
+            return Applied::Done(version);
         }
-        let Some(merged) = values.merged(delta) else { return Applied::TooLarge };
-        *values = merged;
-        record.version = DataVersion(record.version.0 + 1);
-        record.seen_at = record.seen_at.max(now);
-        Applied::Done(record.version)
+        let Some(merged) = live.values.merged(delta) else { return Applied::TooLarge };
+        live.values = merged;
+        live.version += 1;
+        live.seen_at = live.seen_at.max(now);
+        Applied::Done(DataVersion(live.version))
     }
 
     fn touch(&mut self, seen: &[(SessionId, Time)]) {
         for (id, seen_at) in seen.iter().take(BATCH_MAX) {
             if let Some(Slot::Live(live)) = self.slots.get_mut(id)
-                && live.record.may_be_touched(*seen_at)
+                && live.record(*id).may_be_touched(*seen_at)
             {
-                live.record.seen_at = *seen_at;
+                live.seen_at = *seen_at;
             }
         }
     }
@@ -290,13 +332,19 @@ impl Table {
     }
 
     fn list(&self, user: &str, now: Time) -> Vec<Record> {
-        let live = |id| match self.slots.get(&id) {
-            Some(Slot::Live(live)) if live.record.lapsed(now).is_none() => Some(&live.record),
-            _ => None,
-        };
-        let mut found: Vec<_> = self.of_user(user).filter_map(live).collect();
+        let mut found: Vec<_> =
+            self.of_user(user).filter_map(|id| self.standing(id, now)).collect();
         found.sort_unstable_by_key(|record| std::cmp::Reverse((record.opened_at, record.id)));
-        found.into_iter().take(LIST_MAX).cloned().collect()
+        found.truncate(LIST_MAX);
+        found
+    }
+
+    /// The record of a session that has not run out.
+    fn standing(&self, id: SessionId, now: Time) -> Option<Record> {
+        match self.slots.get(&id)? {
+            Slot::Live(live) => Some(live.record(id)).filter(|record| record.lapsed(now).is_none()),
+            Slot::Ended(..) => None,
+        }
     }
 
     /// Goes on where it stopped, all around.
@@ -335,12 +383,7 @@ impl Table {
         let (Some(user), Some(at_most)) = (&opening.user, opening.at_most) else {
             return Some(Vec::new());
         };
-        let opened = |id| match self.slots.get(&id) {
-            Some(Slot::Live(live)) if live.record.lapsed(now).is_none() => {
-                Some((live.record.opened_at, id))
-            }
-            _ => None,
-        };
+        let opened = |id| self.standing(id, now).map(|record| (record.opened_at, id));
         let others = self.of_user(user).filter(|id| Some(*id) != old);
         too_many(others.filter_map(opened).collect(), at_most)
     }
@@ -373,11 +416,11 @@ impl Table {
         }
     }
 
-    fn insert(&mut self, record: Record, values: Values) {
+    fn insert(&mut self, record: &Record, values: Values) {
         if let Some(user) = &record.user {
             self.users.insert((Arc::clone(user), record.id));
         }
-        self.slots.insert(record.id, Slot::Live(Box::new(Live { record, values })));
+        self.slots.insert(record.id, Slot::Live(Box::new(Live::new(record, values))));
     }
 
     fn end(&mut self, id: SessionId, reason: Reason, now: Time) {
@@ -391,10 +434,10 @@ impl Table {
         let Some(Slot::Live(live)) = self.slots.insert(id, Slot::Ended(reason, now)) else {
             return None;
         };
-        if let Some(user) = &live.record.user {
+        if let Some(user) = &live.user {
             self.users.remove(&(Arc::clone(user), id));
         }
-        Some(live.record)
+        Some(live.record(id))
     }
 
     fn tell(&mut self, record: &Record, what: What, at: Time) {
@@ -408,10 +451,6 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use symbolon_core::session::Limits;
-
     use super::*;
 
     fn opening(n: u32, user: Option<&str>) -> Opening {

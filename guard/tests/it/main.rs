@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod admit;
 #[cfg(test)]
+mod broken;
+#[cfg(test)]
 mod dpop;
 #[cfg(test)]
 mod layer;
