@@ -3,7 +3,7 @@
 //! | store | feature | for |
 //! |---|---|---|
 //! | [`memory::Memory`] | `sessions` | one process; everything is gone with it |
-//! | [`redis::Redis`](crate::store::redis) | `redis` | many processes that share a Redis or Valkey server |
+//! | `redis::Redis` | `redis` | many processes that share a Redis or Valkey server |
 //! | `sql::Sql` | `sqlite` | processes of one machine |
 //! | `sql::Sql` | `postgres` | several nodes |
 //!

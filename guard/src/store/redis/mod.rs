@@ -38,10 +38,12 @@
 //! `~{sessions}* +@connection +@scripting +@read +@write +info`, in a cluster also `+cluster|slots`. Without `+config|get`
 //! two of the settings above are not looked at, which a warning says.
 //!
-//! # In a cluster
+//! # In a cluster, and beside Sentinel
 //!
 //! All keys of one store rest on one node, because a login moves data from a visitor's session to any user's in one step.
-//! A cluster gives such a store replicas and failover, and spreads several stores over its nodes.
+//! A cluster gives such a store replicas and failover, and spreads several stores over its nodes. Sentinel is not asked:
+//! name an address that leads to the primary. When the server behind it says that it is read-only, or is gone, the name is
+//! looked up again.
 
 use std::{fmt, sync::Arc};
 

@@ -4,7 +4,8 @@ use redis::Script;
 
 use super::{
     super::{Reason, TOMBSTONE},
-    WHOLE_BYTES_MAX, codec,
+    WHOLE_BYTES_MAX,
+    codec::{self, RECORD_BYTES_MAX},
 };
 
 /// With events a session stays this much longer than it may live, so that what runs out can still say whose it was when
@@ -59,6 +60,6 @@ fn constants() -> String {
         reasons.map(|(name, reason)| format!("local {name} = {}\n", codec::code(reason))).concat();
     format!(
         "local TOMBSTONE_MS, UNSWEPT_MS = {tombstone_ms}, {UNSWEPT_MS}\n\
-         local WHOLE_BYTES_MAX = {WHOLE_BYTES_MAX}\n{reasons}"
+         local WHOLE_BYTES_MAX, RECORD_BYTES_MAX = {WHOLE_BYTES_MAX}, {RECORD_BYTES_MAX}\n{reasons}"
     )
 }

@@ -100,11 +100,12 @@ local function finish(id, user, reason)
   tell(id, user, 'e' .. string.char(reason))
 end
 
--- What rests under this id. Only a wrong type is as good as garbage: any other error is the server's to tell.
-local function read(id)
-  local bytes = redis.pcall('GET', key(id))
+-- The beginning of what rests under this id, up to this byte; -1 is all of it. Only a wrong type is as good as garbage:
+-- any other error is the server's to tell.
+local function read(id, last)
+  local bytes = redis.pcall('GETRANGE', key(id), 0, last)
   if type(bytes) == 'table' and not string.find(bytes.err, 'WRONGTYPE', 1, true) then
-    return redis.call('GET', key(id))
+    return redis.call('GETRANGE', key(id), 0, last)
   end
   return bytes
 end
@@ -112,8 +113,8 @@ end
 -- The live session of this id; or nil and why it ended; or nil and nil where nobody has heard of it. What has run out or
 -- cannot be read ends here.
 local function live(id)
-  local bytes = read(id)
-  if not bytes then
+  local bytes = read(id, -1)
+  if bytes == '' then
     return nil
   elseif type(bytes) == 'string' and #bytes == 2 and bytes:byte(1) == 0 then
     return nil, bytes:byte(2)

@@ -3,7 +3,7 @@
 local probe = TAG .. 'probe'
 redis.call('SET', probe, '', 'PX', 1000)
 redis.call('SET', probe, 'x', 'KEEPTTL')
-redis.call('SETRANGE', probe, 0, redis.call('GETRANGE', probe, 0, 0) .. redis.call('GET', probe))
+redis.call('SETRANGE', probe, 0, redis.call('GETRANGE', probe, 0, -1) .. redis.call('GET', probe))
 redis.call('PEXPIRE', probe, redis.call('PTTL', probe) + redis.call('EXISTS', probe))
 redis.call('DEL', probe)
 redis.call('HSET', probe, 'a', redis.call('HLEN', probe))

@@ -3,8 +3,7 @@
 
 for at = 1, #ARGV[3], 22 do
   local id, seen = struct.unpack('>c16I6', ARGV[3], at)
-  local bytes = redis.pcall('GETRANGE', key(id), 0, HEAD_BYTES - 1)
-  local session = head(bytes)
+  local session = head(read(id, HEAD_BYTES - 1))
   if session and seen > session.seen and not lapse(session, seen) then
     local until_now = deadline(session)
     session.seen = seen

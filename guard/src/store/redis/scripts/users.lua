@@ -27,7 +27,7 @@ local function of_user(user)
   local found, dead = {}, {}
   local ids, bucket = members(user)
   for _, id in ipairs(ids) do
-    local session = parse(read(id))
+    local session = parse(read(id, RECORD_BYTES_MAX - 1))
     if not session then
       dead[#dead + 1] = id
     elseif session.user == user and not lapse(session, NOW) then
