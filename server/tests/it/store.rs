@@ -402,7 +402,7 @@ async fn a_restart_forgets_neither_trust_nor_leases() {
     let World { folder, store, .. } = world;
     drop(store);
     let store = Arc::new(open(&folder, now - DAY).await.unwrap());
-    assert_eq!(store.trusting_expiry(DAY, now).await.unwrap(), ["cart-api".into()]);
+    assert_eq!(store.trusting_expiry(DAY, now).await.unwrap(), [Box::<str>::from("cart-api")]);
     if store.is_shared() {
         // The row of the process before is waited for: see `nodes`.
         return;
