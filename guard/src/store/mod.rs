@@ -90,8 +90,8 @@ pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
     fn apply<'a>(&'a self, id: SessionId, delta: &'a Delta, now: Time) -> Answer<'a, Applied>;
 
     /// Moves when sessions were last seen, only ever later, and never over a silence that has ended one
-    /// ([`Record::may_be_touched`]). What is unknown, ended or later already stays as it is; that is no error. At most
-    /// [`BATCH_MAX`] at a time; a longer batch may be cut.
+    /// ([`Record::may_be_touched`]). What is unknown, ended or later already stays as it is; that is no error. A
+    /// session stands in a batch once, and at most [`BATCH_MAX`] do; a longer batch may be cut.
     fn touch<'a>(&'a self, seen: &'a [(SessionId, Time)]) -> Answer<'a, ()>;
 
     /// Opens a session in place of a live one: it takes over the data, and the old id ends as

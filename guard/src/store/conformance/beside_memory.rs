@@ -109,7 +109,10 @@ impl History {
             7 | 8 => Act::Apply(id, self.delta(), now),
             9 | 10 => {
                 let earlier = now - Duration::from_millis(below(50_000) as u64);
-                Act::Touch(vec![(id, now), (self.ids[below(6)], earlier)])
+                let mut seen = vec![(id, now), (self.ids[below(6)], earlier)];
+                // Each stands in a batch once.
+                seen.dedup_by_key(|(id, _)| *id);
+                Act::Touch(seen)
             }
             11 | 12 => Act::Renew(id, self.opening(), now),
             13 => Act::End(id, Reason::Logout, now),

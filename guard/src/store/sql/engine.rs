@@ -5,6 +5,7 @@
 
 use std::str::FromStr as _;
 
+#[cfg(feature = "postgres")]
 use aws_lc_rs::digest;
 #[cfg(feature = "postgres")]
 use sqlx::postgres::{PgPool, PgPoolOptions, PgRow};
@@ -156,14 +157,14 @@ impl Tx {
     /// hear more of.
     pub(super) async fn lock(
         &mut self,
-        (text, locking): (&'static str, &'static str),
+        texts: (&'static str, &'static str),
         values: &[Value<'_>],
     ) -> Result<Vec<Row>, Error> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(tx, _) => rows!(Sqlite, text, values, &mut **tx),
+            Self::Sqlite(tx, _) => rows!(Sqlite, texts.0, values, &mut **tx),
             #[cfg(feature = "postgres")]
-            Self::Postgres(tx) => rows!(Postgres, locking, values, &mut **tx),
+            Self::Postgres(tx) => rows!(Postgres, texts.1, values, &mut **tx),
         }
     }
 
@@ -171,7 +172,11 @@ impl Tx {
     pub(super) async fn lock_user(&mut self, user: &[u8]) -> Result<(), Error> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(..) => Ok(()),
+            Self::Sqlite(..) => {
+                // Nobody else writes at all.
+                let _ = user;
+                Ok(())
+            }
             #[cfg(feature = "postgres")]
             Self::Postgres(_) => {
                 // Users who share a lock wait for each other, and that is all.
