@@ -65,7 +65,7 @@ async fn a_client_replaces_all_of_its_metadata() {
     for wrong in [
         json!({ "client_id": null }),
         json!({ "client_secret": "symc_guess" }),
-        json!({ "registration_access_token": "symr_mine" }),
+        json!({ "registration_access_token": "symg_mine" }),
         json!({ "registration_client_uri": "https://evil.example/" }),
         json!({ "client_secret_expires_at": 0 }),
         json!({ "client_id_issued_at": 0 }),
