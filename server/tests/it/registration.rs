@@ -218,7 +218,7 @@ async fn there_is_no_registration_unless_it_is_on() {
         world.send(request).await.expect(404);
     }
     let invite = ask("POST", "/client-invitations").json(&json!({ "uses": 1, "life": "1d" }));
-    world.admin(invite).await.expect(400);
+    world.admin(invite).await.expect(409);
 }
 
 #[tokio::test]
