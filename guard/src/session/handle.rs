@@ -11,10 +11,16 @@ use std::{
 
 use http::Extensions;
 use serde::{Serialize, de::DeserializeOwned};
-use symbolon_core::{csrf, data::DataVersion, id::SessionId, session::Limits, time::Time};
+use symbolon_core::{
+    csrf, data::DataVersion, id::SessionId, secret::SecretText, session::Limits, time::Time,
+};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 
-use super::{Misuse, SessionError, Sessions, layer::InRequest, secret::Secret};
+use super::{
+    Misuse, SessionError, Sessions,
+    layer::{Carried, InRequest},
+    secret::Secret,
+};
 use crate::{
     os::now,
     store::{
@@ -41,6 +47,8 @@ pub struct Session(Arc<Inner>);
 
 struct Inner {
     sessions: Sessions,
+    /// What the request holds of a session of an earlier system, if that is all it holds.
+    earlier: Option<SecretText>,
     began_at: Time,
     state: AsyncMutex<State>,
     pending: Mutex<Delta>,
@@ -147,11 +155,13 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(super) fn begin(sessions: Sessions, secret: Option<Secret>) -> Self {
+    pub(super) fn begin(sessions: Sessions, carried: Carried) -> Self {
         let pending = Delta::new(sessions.settings().data_bytes_max);
+        let (secret, earlier) = carried.split();
         let state = State { secret, known: Known::NotAsked, send: None };
         Self(Arc::new(Inner {
             sessions,
+            earlier,
             began_at: now(),
             state: AsyncMutex::new(state),
             pending: Mutex::new(pending),
@@ -516,10 +526,15 @@ impl Session {
         };
         let first = matches!(state.known, Known::NotAsked);
         let at = now();
-        state.known = match self.reach().ask(|store| store.load(id, part, at)).await? {
+        let earlier = self.0.earlier.as_ref().filter(|_| first);
+        state.known = match self.0.sessions.look(earlier, id, part, at).await? {
             Loaded::Live(record, values) => {
                 if first && record.touch_is_due(at) {
                     self.reach().seen(id, at);
+                }
+                if earlier.is_some() {
+                    let max_age = record.remembered.then(|| record.limits.ends_at.since(at));
+                    state.send = state.secret.clone().map(|secret| Send::Set(secret, max_age));
                 }
                 Known::Live(record, values)
             }

@@ -11,6 +11,7 @@ use http::{
     header::{CACHE_CONTROL, COOKIE, SET_COOKIE, VARY},
     request::Parts,
 };
+use symbolon_core::secret::SecretText;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -35,10 +36,35 @@ enum Way {
     Cookie,
 }
 
+/// What a request carries that is genuine.
+pub(super) enum Carried {
+    Nothing,
+    Own(Secret),
+    /// Signed by the system that was here before.
+    Earlier(SecretText),
+}
+
+impl Carried {
+    /// The secret of the session, and what it was made of, if that is an earlier system's.
+    pub(super) fn split(self) -> (Option<Secret>, Option<SecretText>) {
+        match self {
+            Self::Nothing => (None, None),
+            Self::Own(secret) => (Some(secret), None),
+            Self::Earlier(earlier) => (Some(Secret::of_earlier(&earlier)), Some(earlier)),
+        }
+    }
+}
+
+impl From<Option<Secret>> for Carried {
+    fn from(own: Option<Secret>) -> Self {
+        own.map_or(Self::Nothing, Self::Own)
+    }
+}
+
 impl Sessions {
     /// Finds what the request carries, and applies the checks that belong to it. What no key of ours has signed is as
     /// good as nothing; two genuine ones are ambiguous: one of them was planted.
-    fn admit(&self, request: &Parts) -> Result<(Way, Option<Secret>), Refusal> {
+    fn admit(&self, request: &Parts) -> Result<(Way, Carried), Refusal> {
         let settings = self.settings();
         let in_header = match &settings.transport {
             Transport::Cookie => None,
@@ -46,7 +72,7 @@ impl Sessions {
             Transport::HeaderOrCookie(name) => Some((name, request.headers.contains_key(name))),
         };
         if let Some((name, true)) = in_header {
-            return Ok((Way::Header, self.in_header(&request.headers, name)?));
+            return Ok((Way::Header, self.in_header(&request.headers, name)?.into()));
         }
         let mut found: Option<Secret> = None;
         each(&request.headers, |name, value| {
@@ -62,10 +88,16 @@ impl Sessions {
             InvalidCookies::TooLarge => Refusal::TooManyCookies,
             InvalidCookies::Repeated(_) => Refusal::InvalidRequest,
         })?;
-        if found.is_some() || settings.csrf == Csrf::Every {
+        let carried = match (found, &settings.arrivals) {
+            (None, Some(arrivals)) => {
+                arrivals.recognise(&request.headers).map_or(Carried::Nothing, Carried::Earlier)
+            }
+            (found, _) => found.into(),
+        };
+        if !matches!(carried, Carried::Nothing) || settings.csrf == Csrf::Every {
             settings.rules.check_origin(&request.method, &request.headers)?;
         }
-        Ok((Way::Cookie, found))
+        Ok((Way::Cookie, carried))
     }
 
     fn in_header(&self, headers: &HeaderMap, name: &HeaderName) -> Result<Option<Secret>, Refusal> {
@@ -152,11 +184,11 @@ where
             // The layer stands there twice.
             return Box::pin(inner.call(Request::from_parts(parts, body)));
         }
-        let (way, secret) = match sessions.admit(&parts) {
+        let (way, carried) = match sessions.admit(&parts) {
             Ok(admitted) => admitted,
             Err(refusal) => return Box::pin(async { Ok(refusal.into_response()) }),
         };
-        let session = Session::begin(sessions.clone(), secret);
+        let session = Session::begin(sessions.clone(), carried);
         parts.extensions.get_or_insert_default::<InRequest>().0.push(session.clone());
         parts.extensions.insert(session.clone());
         let answer = inner.call(Request::from_parts(parts, body));

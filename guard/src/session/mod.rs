@@ -58,6 +58,7 @@ use crate::{
     store::{Event, Reason, SessionStore},
 };
 
+mod arrive;
 mod error;
 mod events;
 mod handle;
@@ -66,6 +67,7 @@ mod reach;
 mod secret;
 mod settings;
 
+pub use arrive::{Adopted, Arrival, Arrivals};
 pub use error::{Misuse, SessionError};
 pub use handle::{Key, Login, Session};
 pub use layer::WithSessions;

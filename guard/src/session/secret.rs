@@ -131,6 +131,17 @@ impl Secret {
         Self(SecretBytes::random(&mut Os))
     }
 
+    /// What a browser is to hold in place of a cookie of an earlier system: always the same, so that requests at the same
+    /// time agree.
+    pub(super) fn of_earlier(earlier: &SecretText) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(b"symbolon earlier session v1\0");
+        context.update(earlier.expose().as_bytes());
+        let mut secret = [0; SECRET_BYTES];
+        secret.copy_from_slice(&context.finish().as_ref()[..SECRET_BYTES]);
+        Self(SecretBytes::new(secret))
+    }
+
     /// The public id of the session.
     pub(super) fn id(&self) -> SessionId {
         let digest = digest::digest(&digest::SHA256, self.0.expose());

@@ -1,11 +1,11 @@
 //! What sessions are like: their cookie, their limits. Checked once, at the start.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use symbolon_core::{secret::SecretText, session::Lifetimes};
 
-use super::secret::Keys;
+use super::{Arrivals, secret::Keys};
 use crate::{admit::Rules, store::AtMost};
 
 /// The longest name of a session.
@@ -51,6 +51,8 @@ pub struct Settings {
     pub store_wait_max: Duration,
     /// Which requests need a same-origin proof: unsafe ones that a cookie carries.
     pub csrf: Csrf,
+    /// Whose live sessions move here when their cookie is all that a request holds: nobody's.
+    pub arrivals: Option<Arc<dyn Arrivals>>,
 }
 
 /// How a session travels.
@@ -134,6 +136,7 @@ impl Settings {
             data_bytes_max: 64 * 1024,
             store_wait_max: Duration::from_secs(1),
             csrf: Csrf::Carried,
+            arrivals: None,
         }
     }
 

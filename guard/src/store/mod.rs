@@ -3,6 +3,7 @@
 //! | store | feature | for |
 //! |---|---|---|
 //! | [`memory::Memory`] | `sessions` | one process; everything is gone with it |
+//! | `redis::Redis` | `redis` | many processes that share a Redis or Valkey server |
 //! | `sql::Sql` | `sqlite` | processes of one machine |
 //! | `sql::Sql` | `postgres` | several nodes |
 //!
@@ -30,6 +31,8 @@ use symbolon_core::{data::DataVersion, id::SessionId, time::Time};
 pub mod conformance;
 pub mod memory;
 mod record;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
 mod values;

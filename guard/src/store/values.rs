@@ -102,7 +102,7 @@ impl Values {
 }
 
 /// The first entry, and what comes after it.
-fn first(bytes: &[u8]) -> Option<(&str, &[u8], &[u8])> {
+pub(super) fn first(bytes: &[u8]) -> Option<(&str, &[u8], &[u8])> {
     let (&[key_bytes, a, b, c, d], rest) = bytes.split_first_chunk()?;
     let value_bytes = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
     let (key, rest) = rest.split_at_checked(usize::from(key_bytes))?;

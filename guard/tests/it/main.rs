@@ -11,6 +11,9 @@ mod layer;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(test)]
 #[cfg(feature = "remote")]
 mod remote;
 #[cfg(test)]

@@ -13,11 +13,11 @@ use crate::postgres::{Folder, Postgres};
 
 /// How often each race is run, unless the caller says so.
 #[expect(clippy::disallowed_methods, reason = "how long the tests may take is the caller's choice")]
-fn rounds(usual: usize) -> usize {
+pub(crate) fn rounds(usual: usize) -> usize {
     std::env::var("SYMBOLON_TEST_RACES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-async fn conforms(store: impl SessionStore, usual: usize) {
+pub(crate) async fn conforms(store: impl SessionStore, usual: usize) {
     match conformance::run(store, rounds(usual)).await {
         Ok(report) => println!("{report}"),
         Err(failures) => panic!("\n{failures}"),
