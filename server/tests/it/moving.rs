@@ -32,7 +32,7 @@ const ALL: [u16; 3] = [200, 200, 200];
 /// A session by cookie, and one by tokens.
 async fn log_in(http: &Http) -> Login {
     let body =
-        |deliver: &str| json!({ "username": "user", "password": PASSWORD, "deliver": deliver });
+        |deliver: &str| json!({ "username": "load", "password": PASSWORD, "deliver": deliver });
     let by_cookie = http.post("/api/v1/login", &[], &body("session")).await.unwrap();
     let cookie = by_cookie.headers["set-cookie"].to_str().unwrap();
     let cookie = cookie.split(';').next().unwrap().to_owned();
@@ -100,7 +100,7 @@ async fn logins_live_on_in_another_engine_and_back() {
     let url = postgres::database_of(&old.0).expose().to_owned();
     let port = free_port();
     let mut server = Server::start(&old.0, port).await;
-    run(&old.0, &["user", "add", "user"], PASSWORD);
+    run(&old.0, &["user", "add", "load"], PASSWORD);
     let (mut kept, mut ended) = (log_in(&server.http).await, log_in(&server.http).await);
     assert_eq!(uses(&server.http, &mut kept).await, ALL);
     end(&server.http, &ended).await;
@@ -164,7 +164,7 @@ fn interrupt(by: &[&str], folder: &Path, arguments: &[&str], lines: usize) {
 /// A folder whose store has many users, and rows of the other kinds.
 async fn full() -> Folder {
     let folder = Folder::new();
-    run(&folder.0, &["user", "add", "user"], PASSWORD);
+    run(&folder.0, &["user", "add", "load"], PASSWORD);
     let url = format!("sqlite:{}", folder.0.join("symbolon.db").display());
     let mut connection = SqliteConnection::connect(&url).await.unwrap();
     for many in [
@@ -233,7 +233,7 @@ async fn a_move_is_given_up() {
         (&store(&here, &from(&other.0))[..], "store_moving"),
         (&["migrate", "abandon", "--from", "config"], "store_moving"),
         (&["backup", "--to", "/dev/null/x"], "store_moving"),
-        (&store(&from(&other.0), &there), "no_store"),
+        (&store(&from(&other.0.join("none")), &there), "no_store"),
     ] {
         assert_eq!(refused(&[], &old.0, arguments).1, code, "{arguments:?}");
     }
@@ -245,8 +245,8 @@ async fn what_cannot_be_moved() {
         return;
     }
     let (old, other) = (Folder::new(), Folder::new());
-    run(&old.0, &["user", "add", "user"], PASSWORD);
-    run(&other.0, &["user", "add", "user"], PASSWORD);
+    run(&old.0, &["user", "add", "load"], PASSWORD);
+    run(&other.0, &["user", "add", "load"], PASSWORD);
     let (here, there, none) = (from(&old.0), from(&other.0), from(&other.0.join("none")));
     let missing = other.0.join("none").display().to_string();
     let no_key = ["--set", "keys.master_key_file=/nowhere/master.key"];
@@ -275,7 +275,7 @@ async fn what_ended_after_the_backup_stays_ended() {
     let (file, port) = (folder.0.join("backup"), free_port());
     let file = file.to_str().unwrap();
     let mut server = Server::start(&folder.0, port).await;
-    run(&folder.0, &["user", "add", "user"], PASSWORD);
+    run(&folder.0, &["user", "add", "load"], PASSWORD);
     run(&folder.0, &["user", "invite"], "");
     let mut before = log_in(&server.http).await;
     let mut ended = log_in(&server.http).await;
@@ -315,7 +315,7 @@ async fn only_after_the_last_backup_are_sessions_kept() {
     let (file, port) = (folder.0.join("backup"), free_port());
     let file = file.to_str().unwrap();
     let mut server = Server::start(&folder.0, port).await;
-    run(&folder.0, &["user", "add", "user"], PASSWORD);
+    run(&folder.0, &["user", "add", "load"], PASSWORD);
     let mut kept = log_in(&server.http).await;
     let mut ended = log_in(&server.http).await;
     end(&server.http, &ended).await;
@@ -338,12 +338,12 @@ async fn a_backup_holds_no_secret() {
     let folder = Folder::new();
     let file = folder.0.join("backup");
     let server = Server::start(&folder.0, free_port()).await;
-    run(&folder.0, &["user", "add", "user"], PASSWORD);
+    run(&folder.0, &["user", "add", "load"], PASSWORD);
     let login = log_in(&server.http).await;
     run(&folder.0, &["backup", "--to", file.to_str().unwrap()], "");
     let bytes = fs::read(&file).unwrap();
     let holds = |text: &str| bytes.windows(text.len()).any(|it| it == text.as_bytes());
-    assert!(holds("user"));
+    assert!(holds("load"));
     let key = fs::read_to_string(folder.0.join("master.key")).unwrap();
     let cookie = login.cookie.split_once('=').unwrap().1;
     for secret in [key.trim(), PASSWORD, cookie, &login.access, &login.refresh] {
