@@ -3,6 +3,7 @@
 mod admin;
 mod client;
 mod forward;
+mod moving;
 mod out;
 mod run;
 
@@ -65,6 +66,13 @@ enum Command {
     /// Servers that share one database
     #[command(subcommand)]
     Cluster(admin::ClusterCommand),
+    /// Move everything to another store
+    #[command(subcommand)]
+    Migrate(moving::MigrateCommand),
+    /// Copy the store into a file, while servers work on it
+    Backup(moving::Backup),
+    /// Fill the store from a backup; all sessions end
+    Restore(moving::Restore),
     /// Print shell completions
     Completions {
         /// The shell
@@ -114,6 +122,9 @@ pub fn main() -> ExitCode {
         Command::Client(command) => command.call().and_then(|call| admin::run(&arguments, &call)),
         Command::Key(command) => admin::run(&arguments, &command.call()),
         Command::Cluster(command) => admin::run(&arguments, &command.call()),
+        Command::Migrate(command) => moving::migrate(&arguments, command),
+        Command::Backup(backup) => moving::backup(&arguments, backup),
+        Command::Restore(restore) => moving::restore(&arguments, restore),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -213,6 +224,15 @@ mod tests {
             ("client add shop", false),
             ("client rotate-secret shop", true),
             ("key rotate ES256", true),
+            ("migrate store --from sqlite:/var/lib/symbolon --to postgres://symbolon@db.example/symbolon", true),
+            ("migrate store --from sqlite: --to env:SYMBOLON_STORE__URL", false),
+            // No secret stands on a command line.
+            ("migrate store --from sqlite:d --to postgres://symbolon:hunter2@db.example/symbolon", false),
+            ("migrate store --from sqlite:d --to postgres://db.example/symbolon?password=hunter2", false),
+            ("migrate store --from sqlite:d --to mysql://db.example/symbolon", false),
+            ("migrate abandon --from config", true),
+            ("backup --to symbolon.backup --last", true),
+            ("restore --from symbolon.backup --overwrite --keep-sessions", true),
             ("completions bash", true),
             ("", false),
         ] {
