@@ -178,14 +178,14 @@ export class World {
   }
 }
 
-export function send(port, { method = "GET", path, headers = [], body }) {
+export function send(port, { method = "GET", path, headers = [], body, signal }) {
   return within(
     new Promise((resolve, reject) => {
       // Headers in a list are sent as they are: nothing is added to them.
       const host = headers.includes("host") ? [] : ["host", `127.0.0.1:${port}`];
       const length = body === undefined ? [] : ["content-length", String(Buffer.byteLength(body))];
       const list = [...host, ...headers, ...length];
-      const asked = request({ host: "127.0.0.1", port, method, path, headers: list, agent: false });
+      const asked = request({ host: "127.0.0.1", port, method, path, headers: list, agent: false, signal });
       asked.on("error", reject);
       asked.on("upgrade", (answer, socket) => socket.destroy() && resolve({ status: 101, headers: answer.headers }));
       asked.on("response", async (answer) => {
@@ -211,7 +211,7 @@ export function send(port, { method = "GET", path, headers = [], body }) {
 }
 
 // Each thread stops when it next enters the kernel, which may be after its next answer.
-async function stopped(pid) {
+export async function stopped(pid) {
   const state = async (task) => (await readFile(`/proc/${pid}/task/${task}/stat`, "utf8")).replace(/.*\) /, "")[0];
   for (;;) {
     const states = await Promise.all((await readdir(`/proc/${pid}/task`)).map(state)).catch(() => ["?"]);
@@ -226,7 +226,7 @@ function within(promise) {
   return Promise.race([promise, late]);
 }
 
-async function freePorts(count) {
+export async function freePorts(count) {
   const sockets = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
   await Promise.all(sockets.map((socket) => once(socket, "listening")));
   const ports = sockets.map((socket) => socket.address().port);
