@@ -169,6 +169,24 @@ fn sub(tokens: &Answer) -> Value {
 }
 
 #[tokio::test]
+async fn a_scope_that_a_client_has_lost_since() {
+    let world = open().await;
+    let grants = json!(["authorization_code", "refresh_token"]);
+    let client = register(&world, &json!({ "grant_types": grants, "scope": "openid cart" })).await;
+    let alone = logged_in(&world, &client, "cart").await;
+    let both = logged_in(&world, &client, "openid cart").await;
+    let less = json!({ "grant_types": grants, "scope": "openid" });
+    world.send(client.put(&less)).await.expect(200);
+    let again = async |tokens: &Answer| {
+        let refresh = tokens.text_of("refresh_token");
+        let form = [("grant_type", "refresh_token"), ("refresh_token", &*refresh)];
+        world.send(ask("POST", "/oauth2/token").basic(&client.basic()).form(&form)).await
+    };
+    assert_eq!(again(&both).await.expect(200).text_of("scope"), "openid");
+    refused(&again(&alone).await, 400, "invalid_scope");
+}
+
+#[tokio::test]
 async fn another_ones_sector_by_a_device() {
     let world = World::with(|config| {
         on(ClientRegistration::Open)(config);
