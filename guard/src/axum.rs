@@ -1,4 +1,4 @@
-//! axum: [`Identity`] and `Option<Identity>` are extractors, [`Refusal`] is a response.
+//! axum: [`Identity`], `Option<Identity>` and the session are extractors, what refuses is a response.
 
 use std::convert::Infallible;
 
@@ -31,5 +31,33 @@ impl<S: Sync> OptionalFromRequestParts<S> for Identity {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         self.into_response::<Body>()
+    }
+}
+
+#[cfg(feature = "sessions")]
+mod sessions {
+    use axum_core::{
+        body::Body,
+        extract::FromRequestParts,
+        response::{IntoResponse, Response},
+    };
+    use http::request::Parts;
+
+    use crate::session::{Misuse, Session, SessionError};
+
+    /// Refused when no [`Sessions`](crate::session::Sessions) layer stands in front of the route.
+    impl<S: Sync> FromRequestParts<S> for Session {
+        type Rejection = SessionError;
+
+        async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionError> {
+            let session = parts.extensions.get::<Self>().cloned();
+            session.ok_or(SessionError::Misuse(Misuse::NoLayer))
+        }
+    }
+
+    impl IntoResponse for SessionError {
+        fn into_response(self) -> Response {
+            self.into_response::<Body>()
+        }
     }
 }

@@ -185,27 +185,16 @@ impl Layout {
     /// choosing would be guessing.
     pub fn read<'h>(&self, headers: &'h HeaderMap) -> Result<Cookies<'h>, InvalidCookies> {
         let mut found = Cookies::default();
-        let (mut bytes, mut pairs) = (0, 0);
-        for header in headers.get_all(COOKIE) {
-            bytes += header.len();
-            if bytes > COOKIES_BYTES_MAX {
-                return Err(InvalidCookies::TooLarge);
-            }
-            for pair in header.as_bytes().split(|b| *b == b';') {
-                pairs += 1;
-                if pairs > COOKIES_MAX {
-                    return Err(InvalidCookies::TooLarge);
-                }
-                self.take(pair, &mut found)?;
-            }
-        }
+        each(headers, |name, value| self.take(name, value, &mut found))?;
         Ok(found)
     }
 
-    fn take<'h>(&self, pair: &'h [u8], found: &mut Cookies<'h>) -> Result<(), InvalidCookies> {
-        let pair = trim(pair);
-        let at = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
-        let (name, value) = (&pair[..at], pair.get(at + 1..).unwrap_or_default());
+    fn take<'h>(
+        &self,
+        name: &[u8],
+        value: &'h [u8],
+        found: &mut Cookies<'h>,
+    ) -> Result<(), InvalidCookies> {
         let ours = Cookie::ALL.into_iter().find(|cookie| self.name(*cookie).as_bytes() == name);
         match ours {
             Some(cookie) if found.values[cookie as usize].replace(value).is_some() => {
@@ -214,6 +203,31 @@ impl Layout {
             _ => Ok(()),
         }
     }
+}
+
+/// Looks at name and value of every cookie of a request, in however many `Cookie` headers. A cookie without a name
+/// counts as one without a value: it is serialised as its value alone.
+pub(crate) fn each<'h>(
+    headers: &'h HeaderMap,
+    mut look: impl FnMut(&'h [u8], &'h [u8]) -> Result<(), InvalidCookies>,
+) -> Result<(), InvalidCookies> {
+    let (mut bytes, mut pairs) = (0, 0);
+    for header in headers.get_all(COOKIE) {
+        bytes += header.len();
+        if bytes > COOKIES_BYTES_MAX {
+            return Err(InvalidCookies::TooLarge);
+        }
+        for pair in header.as_bytes().split(|b| *b == b';') {
+            pairs += 1;
+            if pairs > COOKIES_MAX {
+                return Err(InvalidCookies::TooLarge);
+            }
+            let pair = trim(pair);
+            let at = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
+            look(&pair[..at], pair.get(at + 1..).unwrap_or_default())?;
+        }
+    }
+    Ok(())
 }
 
 /// Our cookies of one request, as they were sent.

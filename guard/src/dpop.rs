@@ -87,7 +87,7 @@ impl Proofs {
             rules: dpop::Rules::default(),
             nonce_key: NonceKey::new(SecretBytes::new(secret)),
             each,
-            began: now(),
+            began: crate::os::now(),
             used: Mutex::new(Once::new(USED_MAX)),
         }))
     }
@@ -163,15 +163,4 @@ impl Proofs {
 fn refused(why: &dyn fmt::Display) -> Unproven {
     tracing::debug!(%why, "a DPoP proof proves nothing");
     Unproven::Invalid
-}
-
-/// The wall clock: proofs and logins say when they were made.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "where the guard judges the age of proofs and logins"
-)]
-pub(crate) fn now() -> Time {
-    let since =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Time::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -240,22 +240,29 @@ impl Refusal {
 
     /// The answer, for any body that can be made from text.
     pub fn into_response<B: From<String>>(self) -> Response<B> {
-        let (status, code, title, fix) = self.row();
-        let body = serde_json::json!({
-            "type": format!("urn:symbolon:error:{code}"),
-            "title": title,
-            "status": status.as_u16(),
-            "code": code,
-            "fix": fix,
-        });
-        let mut response = Response::new(B::from(body.to_string()));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.extend(self.headers());
+        let mut response = problem(self.row());
+        response.headers_mut().extend(self.headers());
         response
     }
+}
+
+/// An answer as `application/problem+json`: the status, the stable code, what it is, and what to do about it.
+pub(crate) fn problem<B: From<String>>(
+    (status, code, title, fix): (StatusCode, &str, &str, &str),
+) -> Response<B> {
+    let body = serde_json::json!({
+        "type": format!("urn:symbolon:error:{code}"),
+        "title": title,
+        "status": status.as_u16(),
+        "code": code,
+        "fix": fix,
+    });
+    let mut response = Response::new(B::from(body.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 const BEARER: &str = r#"Bearer realm="symbolon""#;

@@ -24,6 +24,7 @@ use crate::{
     dpop,
     error::Refusal,
     identity::Identity,
+    os::now,
     step_up::StepUp,
 };
 
@@ -117,7 +118,7 @@ impl<A: Authority> Guard<A> {
         token: &SecretText,
         request: &Parts,
     ) -> Result<Proof, Refusal> {
-        let (proofs, now) = (self.0.rules.proofs(), dpop::now());
+        let (proofs, now) = (self.0.rules.proofs(), now());
         let url = self.0.rules.url(request.uri.path());
         let (headers, method) = (&request.headers, request.method.as_str());
         let target = dpop::Request { headers, method, url: &url, token: Some(token) };
@@ -280,10 +281,9 @@ impl Require {
             Need::Scope(scope) => {
                 (identity.has_scope(scope), Refusal::InsufficientScope((&**scope).into()))
             }
-            Need::StepUp(needed) => (
-                needed.is_met_by(identity, dpop::now()),
-                Refusal::InsufficientAuthentication(*needed),
-            ),
+            Need::StepUp(needed) => {
+                (needed.is_met_by(identity, now()), Refusal::InsufficientAuthentication(*needed))
+            }
         };
         if met { Ok(()) } else { Err(refusal) }
     }

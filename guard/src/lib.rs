@@ -82,6 +82,8 @@
 //! | [`proven`] | what credentials have proven lately |
 //! | [`remote`] | strict mode: ask a server about every request |
 //! | [`follow`] | decide here, and hear of every end |
+//! | [`session`] | sessions of the application's own, without a server (feature `sessions`) |
+//! | [`store`] | where they rest (feature `sessions`) |
 //! | [`testing`] | identities for an application's own tests |
 
 // The examples are tests, too.
@@ -106,11 +108,16 @@ mod introspection;
 mod layer;
 #[cfg(feature = "remote")]
 mod link;
+mod os;
 #[cfg(feature = "remote")]
 pub mod proven;
 #[cfg(feature = "remote")]
 pub mod remote;
+#[cfg(feature = "sessions")]
+pub mod session;
 mod step_up;
+#[cfg(feature = "sessions")]
+pub mod store;
 pub mod testing;
 
 pub use admit::{CSRF_HEADER, Carried, Half, Rules, admit};

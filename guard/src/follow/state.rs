@@ -1,7 +1,6 @@
 //! What a follower holds, when it may decide alone, and what it does when it may not.
 
 use std::{
-    convert::Infallible,
     fmt,
     sync::{
         PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -10,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use rand_core::{TryCryptoRng, TryRng};
 use symbolon_core::{
     follower::{Answer, Dropped, Follower, Question, Standing},
     id::{EntryId, SessionId},
@@ -21,6 +19,7 @@ use super::{
     Dial, Without,
     clock::{Clock, Source},
 };
+use crate::os::Os;
 
 /// How a layer decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,32 +223,3 @@ impl State {
         self.held.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// The operating system's random source, as aws-lc draws from it.
-pub(super) struct Os;
-
-impl TryRng for Os {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u32::from_ne_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut bytes = [0; 8];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u64::from_ne_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        if aws_lc_rs::rand::fill(bytes).is_err() {
-            // As aws-lc itself does: nobody can go on without random bytes.
-            std::process::abort();
-        }
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Os {}

@@ -63,7 +63,9 @@ async fn start(
     };
     for notice in due {
         let key = (notice.session, notice.client.clone());
-        if on_the_way.len() >= AT_ONCE_MAX || !told.insert(key.clone()) {
+        let of_client = told.iter().filter(|(_, client)| *client == key.1).count();
+        let full = on_the_way.len() >= AT_ONCE_MAX || of_client >= AT_ONCE_OF_ONE_MAX as usize;
+        if full || !told.insert(key.clone()) {
             continue;
         }
         let app = Arc::clone(app);

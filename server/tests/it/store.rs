@@ -402,7 +402,11 @@ async fn a_restart_forgets_neither_trust_nor_leases() {
     let World { folder, store, .. } = world;
     drop(store);
     let store = Arc::new(open(&folder, now - DAY).await.unwrap());
-    assert_eq!(store.log().trusting_expiry(DAY), ["cart-api".into()]);
+    assert_eq!(store.trusting_expiry(DAY, now).await.unwrap(), [Box::<str>::from("cart-api")]);
+    if store.is_shared() {
+        // The row of the process before is waited for: see `nodes`.
+        return;
+    }
     assert!(waits(Arc::clone(&store)).await);
     let deadline = symbolon::os::tick() + Duration::from_secs(30);
     assert!(store.log().confirm(deadline).await.0, "until they must be over");

@@ -30,7 +30,8 @@ use symbolon_core::{
 };
 use tokio::sync::{Semaphore, watch};
 
-use super::{clock::Reading, state::Os, *};
+use super::{clock::Reading, *};
+use crate::os::Os;
 use crate::{Half, Refusal, remote::UNAVAILABLE};
 
 mod decide;

@@ -1,0 +1,118 @@
+//! Live sessions of an earlier system, which move here when their browsers first come back: so that a switch logs
+//! nobody out.
+
+use std::{fmt, sync::Arc};
+
+use http::HeaderMap;
+use symbolon_core::{id::SessionId, secret::SecretText, session::Limits, time::Time};
+
+use super::{SessionError, Sessions};
+use crate::store::{Answer, Delta, Loaded, Opening, Part};
+
+/// How often a session is looked at again that the earlier system still writes while it moves.
+const TRIES_MAX: usize = 4;
+
+/// Knows the sessions of an earlier system. `store::redis::adopt::ConnectRedis` is one, for Express.
+pub trait Arrivals: Send + Sync + fmt::Debug + 'static {
+    /// What a request holds of an earlier session, if that system has signed it. It must be as hard to guess as a session
+    /// cookie: the session here is found by it.
+    fn recognise(&self, headers: &HeaderMap) -> Option<SecretText>;
+
+    /// Looks at an earlier session that has not moved; `None` if there is none any more.
+    fn find<'a>(&'a self, earlier: &'a SecretText) -> Answer<'a, Option<Arrival>>;
+
+    /// Opens the session here and removes it there, in one step; not if its id is taken, or if it is not what was found
+    /// any more.
+    fn adopt<'a>(
+        &'a self,
+        earlier: &'a SecretText,
+        arrival: &'a Arrival,
+        opening: &'a Opening,
+        now: Time,
+    ) -> Answer<'a, Adopted>;
+}
+
+/// A session of an earlier system.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Who is logged in.
+    pub user: Option<Arc<str>>,
+    /// Whether its cookie outlives the browser.
+    pub remembered: bool,
+    /// Its data.
+    pub data: Delta,
+    /// By which it is known again.
+    pub digest: String,
+}
+
+/// What became of an arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adopted {
+    /// It is here: moved by this request, or by another at the same time.
+    Here,
+    /// It is not what was found any more.
+    Changed,
+    /// It may not come: all sessions of its user were ended, the user has too many, or its data is too large.
+    Refused,
+}
+
+impl Sessions {
+    /// What the store knows of a session; of an earlier system's, once it has moved.
+    pub(super) async fn look(
+        &self,
+        earlier: Option<&SecretText>,
+        id: SessionId,
+        part: Part,
+        now: Time,
+    ) -> Result<Loaded, SessionError> {
+        let loaded = self.reach().ask(|store| store.load(id, part, now)).await?;
+        match earlier {
+            Some(earlier) if loaded == Loaded::Unknown => self.arrive(earlier, id, part, now).await,
+            _ => Ok(loaded),
+        }
+    }
+
+    async fn arrive(
+        &self,
+        earlier: &SecretText,
+        id: SessionId,
+        part: Part,
+        now: Time,
+    ) -> Result<Loaded, SessionError> {
+        let settings = self.settings();
+        let Some(arrivals) = settings.arrivals.as_deref() else { return Ok(Loaded::Unknown) };
+        for _ in 0..TRIES_MAX {
+            let found = self.reach().ask(|_| arrivals.find(earlier)).await?;
+            let Some(mut arrival) = found else { break };
+            let lifetimes = &settings.lifetimes;
+            let (idle, absolute) = match (&arrival.user, arrival.remembered) {
+                (None, _) => (lifetimes.visitor, lifetimes.visitor),
+                (_, false) => (lifetimes.idle, lifetimes.absolute),
+                (_, true) => (lifetimes.remembered_idle, lifetimes.remembered_absolute),
+            };
+            let none = Delta::new(settings.data_bytes_max);
+            let mut delta = std::mem::replace(&mut arrival.data, none);
+            delta.bytes_max = settings.data_bytes_max;
+            let opening = Opening {
+                id,
+                user: arrival.user.clone(),
+                label: None,
+                remembered: arrival.user.is_some() && arrival.remembered,
+                opened_at: now,
+                limits: Limits { idle, ends_at: now + absolute },
+                at_most: settings.at_most,
+                // It was opened long ago: an end of all sessions of its user means it, too.
+                began_at: Time::from_millis(0),
+                delta,
+            };
+            let adopted = self.reach().ask(|_| arrivals.adopt(earlier, &arrival, &opening, now));
+            match adopted.await? {
+                Adopted::Here => break,
+                Adopted::Refused => return Ok(Loaded::Unknown),
+                Adopted::Changed => {}
+            }
+        }
+        // Whoever moved it.
+        self.reach().ask(|store| store.load(id, part, now)).await
+    }
+}

@@ -1,0 +1,142 @@
+//! A real PostgreSQL server with data of its own. It listens on a socket in a folder of its own and ends with this
+//! process, however that ends.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// A folder of this test, gone with it.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("guard-{}-{count}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) struct Postgres {
+    folder: Folder,
+    /// A shell that ends the server when its input is closed.
+    keeper: Option<Child>,
+    settings: &'static [&'static str],
+}
+
+/// A command as a user that PostgreSQL agrees to: it does not run as root.
+fn unprivileged(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]).arg(program);
+    command
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// Debian keeps them apart, one folder per version.
+fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    if let Ok(versions) = fs::read_dir("/usr/lib/postgresql") {
+        folders.extend(versions.flatten().map(|version| version.path().join("bin")));
+    }
+    folders.into_iter().map(|folder| folder.join(name)).find(|program| program.is_file())
+}
+
+impl Postgres {
+    /// Makes a server with these settings and starts it. Without PostgreSQL it says so, which is a failure where `CI` is
+    /// set.
+    pub(crate) fn start(settings: &'static [&'static str]) -> Option<Self> {
+        let Some(initdb) = program("initdb") else {
+            assert!(std::env::var_os("CI").is_none(), "PostgreSQL is not installed");
+            println!("skipped, because PostgreSQL is not installed");
+            return None;
+        };
+        let folder = Folder::new();
+        fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
+        if is_root() {
+            std::os::unix::fs::chown(&folder.0, Some(65534), Some(65534)).unwrap();
+        }
+        let made = unprivileged(&initdb)
+            .args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"])
+            .args(["--username=symbolon", "--pgdata"])
+            .arg(folder.0.join("data"))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let mut server = Self { folder, keeper: None, settings };
+        server.run();
+        Some(server)
+    }
+
+    /// Starts it, again, and waits until it answers.
+    pub(crate) fn run(&mut self) {
+        let script = "\"$@\" & server=$!; cat >/dev/null; kill -INT $server; wait $server";
+        let server = unprivileged(&program("postgres").unwrap());
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", script, "keeper"]).arg(server.get_program()).args(server.get_args());
+        keeper.arg("-D").arg(self.folder.0.join("data"));
+        let socket = format!("unix_socket_directories={}", self.folder.0.display());
+        for setting in ["listen_addresses=", &socket].iter().chain(self.settings) {
+            keeper.args(["-c", setting]);
+        }
+        let log = fs::File::create(self.folder.0.join("log")).unwrap();
+        let keeper = keeper.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null());
+        self.keeper = Some(keeper.stderr(log).spawn().unwrap());
+        while !self.answers("SELECT 1") {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let ended = self.keeper.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "{:?}", fs::read_to_string(self.folder.0.join("log")));
+        }
+    }
+
+    /// Ends it and waits until it is gone.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut keeper) = self.keeper.take() {
+            drop(keeper.stdin.take());
+            keeper.wait().unwrap();
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let socket = self.folder.0.display().to_string().replace('/', "%2F");
+        format!("postgres://symbolon@localhost/postgres?host={socket}")
+    }
+
+    /// Runs a statement.
+    pub(crate) fn sql(&self, text: &str) {
+        assert!(self.answers(text), "{text}");
+    }
+
+    fn answers(&self, text: &str) -> bool {
+        let mut psql = Command::new(program("psql").unwrap());
+        psql.args(["-qX", "-U", "symbolon", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-c", text]);
+        psql.arg("-h").arg(&self.folder.0);
+        psql.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        psql.status().unwrap().success()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

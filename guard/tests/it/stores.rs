@@ -1,0 +1,173 @@
+//! The conformance suite on each of our stores, and what is particular to some.
+
+use std::time::Duration;
+
+use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
+use symbolon_core::{id::SessionId, session::Limits, time::Time};
+use symbolon_guard::store::{
+    Delta, Loaded, Opened, Opening, Part, Reason, SessionStore, conformance, memory::Memory,
+    sql::Sql,
+};
+
+use crate::postgres::{Folder, Postgres};
+
+/// How often each race is run, unless the caller says so: what a real server takes for ten thousand is most of an hour.
+#[expect(clippy::disallowed_methods, reason = "how long the tests may take is the caller's choice")]
+pub(crate) fn rounds(usual: usize) -> usize {
+    std::env::var("SYMBOLON_TEST_STORE_RACES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+pub(crate) async fn conforms(store: impl SessionStore, usual: usize) {
+    match conformance::run(store, rounds(usual)).await {
+        Ok(report) => println!("{report}"),
+        Err(failures) => panic!("\n{failures}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn memory_conforms() {
+    conforms(Memory::with_events(100_000, 100_000), 500).await;
+}
+
+fn sqlite_options(folder: &Folder) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(folder.0.join("sessions.db"))
+}
+
+/// A database that does not wait for the disk.
+async fn sqlite(folder: &Folder) -> Sql {
+    let options = sqlite_options(folder)
+        .create_if_missing(true)
+        .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
+        .synchronous(sqlx::sqlite::SqliteSynchronous::Off);
+    Sql::sqlite(sqlx::SqlitePool::connect_with(options).await.unwrap()).await.unwrap().with_events()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sqlite_conforms() {
+    let folder = Folder::new();
+    conforms(sqlite(&folder).await, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn postgres_conforms() {
+    let Some(server) = Postgres::start(&["fsync=off"]) else { return };
+    conforms(Sql::connect(&server.url()).await.unwrap().with_events(), 50).await;
+}
+
+fn opening(n: u8, user: Option<&str>) -> Opening {
+    let mut delta = Delta::new(1000);
+    delta.set("cart", b"[\"tea\"]".to_vec()).unwrap();
+    Opening {
+        id: SessionId::from_bytes([n; 16]),
+        user: user.map(Into::into),
+        label: Some("Firefox on Linux".into()),
+        remembered: false,
+        opened_at: Time::from_secs(0),
+        limits: Limits { idle: Duration::from_secs(60), ends_at: Time::from_secs(600) },
+        at_most: None,
+        began_at: Time::from_secs(0),
+        delta,
+    }
+}
+
+const NOW: Time = Time::from_secs(1);
+
+/// Garbage in a row is no session, and tells so; its user can log in at once, and everybody else is served.
+async fn garbage_is_no_session(store: &Sql, spoil: impl AsyncFn(String)) {
+    let spoilt = ["data = ''", "data = 'garbage'", "data = 'ffffffff00'"]
+        .map(|set| format!("UPDATE symbolon_session SET {set}"));
+    let rows = ["user_name = 'ff'", "idle_ms = -1", "version = -5", "label = 'c328'"];
+    let rows = rows.map(|set| format!("UPDATE symbolon_session SET {set}"));
+    for (n, statement) in spoilt[1..].iter().chain(&rows).enumerate() {
+        let n = 2 * u8::try_from(n).unwrap();
+        let (broken, whole) = (opening(n, Some("user")), opening(n + 1, Some("user")));
+        for opening in [&broken, &whole] {
+            assert!(matches!(store.create(opening, NOW).await, Ok(Opened::Live(_))));
+        }
+        let id: String = broken.id.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        spoil(format!("{statement} WHERE id = '{id}'")).await;
+        let loaded = store.load(broken.id, Part::All, NOW).await.unwrap();
+        assert_eq!(loaded, Loaded::Gone(Reason::Unreadable), "{statement}");
+        assert!(matches!(
+            store.load(whole.id, Part::All, NOW).await.unwrap(),
+            Loaded::Live(_, Some(values)) if values.get("cart").is_some()
+        ));
+        let events = store.events(10).await.unwrap();
+        let ended = symbolon_guard::store::What::Ended(Reason::Unreadable);
+        assert!(events.iter().any(|event| (event.session, event.what) == (broken.id, ended)));
+        store.settle(&events.iter().map(|event| event.id).collect::<Vec<_>>()).await.unwrap();
+        assert_eq!(store.list("user", NOW).await.unwrap().len(), 1, "{statement}");
+        store.end_user("user", None, Reason::Revoked, Time::from_secs(0)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn garbage_in_sqlite_is_no_session() {
+    let folder = Folder::new();
+    let store = sqlite(&folder).await;
+    garbage_is_no_session(&store, async |statement| {
+        // Text where bytes belong, and bytes that are none of ours.
+        let mut connection = sqlite_options(&folder).connect().await.unwrap();
+        let (set, id) = statement.split_once(" WHERE id = ").unwrap();
+        let (column, value) = set.rsplit_once(" = ").unwrap();
+        let value = value.replace('\'', "");
+        let is_hex = value.len().is_multiple_of(2) && value.bytes().all(|b| b.is_ascii_hexdigit());
+        let value = match value.parse::<i64>() {
+            Ok(_) => value,
+            Err(_) if is_hex => format!("x'{value}'"),
+            Err(_) => format!("'{value}'"),
+        };
+        let text = format!("{column} = {value} WHERE id = x{id}");
+        sqlx::query(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn garbage_in_postgres_is_no_session() {
+    let Some(server) = Postgres::start(&["fsync=off"]) else { return };
+    let store = Sql::connect(&server.url()).await.unwrap().with_events();
+    garbage_is_no_session(&store, async |statement| {
+        let (set, id) = statement.split_once(" WHERE id = '").unwrap();
+        let (column, value) = set.rsplit_once(" = ").unwrap();
+        let is_hex = value.replace('\'', "").bytes().all(|b| b.is_ascii_hexdigit());
+        let value = if is_hex { value.replacen('\'', "'\\x", 1) } else { value.to_owned() };
+        server.sql(&format!("{column} = {value} WHERE id = '\\x{id}"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let Some(mut server) = Postgres::start(&[]) else { return };
+    let folder = Folder::new();
+    let file = format!("sqlite:{}", folder.0.join("sessions.db").display());
+    for url in [server.url(), file] {
+        let [live, ended] = [1, 2].map(|n| opening(n, Some("user")));
+        let store = Sql::connect(&url).await.unwrap();
+        store.create(&live, NOW).await.unwrap();
+        store.create(&ended, NOW).await.unwrap();
+        store.end(ended.id, Reason::Logout, NOW).await.unwrap();
+        if url.starts_with("postgres") {
+            server.stop();
+            assert!(store.load(live.id, Part::Record, NOW).await.is_err());
+            server.run();
+            // The connections of before come back by themselves.
+            assert!(matches!(store.load(live.id, Part::Record, NOW).await, Ok(Loaded::Live(..))));
+        }
+        drop(store);
+        let store = Sql::connect(&url).await.unwrap();
+        assert!(matches!(store.load(live.id, Part::All, NOW).await, Ok(Loaded::Live(..))));
+        let loaded = store.load(ended.id, Part::All, NOW).await.unwrap();
+        assert_eq!(loaded, Loaded::Gone(Reason::Logout));
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_url_is_said_to_be_wrong() {
+    let folder = Folder::new();
+    let directory = format!("sqlite:{}", folder.0.display());
+    for url in ["", "mysql://localhost", "redis://localhost", "sessions.db", &directory] {
+        assert!(Sql::connect(url).await.is_err(), "{url}");
+    }
+}
