@@ -26,6 +26,7 @@ export class Load {
   #isBroken = false;
   #changes = 0;
   #stopping = false;
+  #away;
   #asking = new Map();
 
   static async start(world, { clients, seed }) {
@@ -46,6 +47,13 @@ export class Load {
     for (const node of NODES) await this.world.works(node);
     [this.#isBroken, this.#changes] = [false, this.#changes + 1];
     console.log(`${name}: ${this.acknowledged - before} acts meanwhile`);
+  }
+
+  // Something is away on purpose: whoever asks it directly gets no answer, and nobody else may notice.
+  async without(node, work) {
+    this.#away = node;
+    await work();
+    this.#away = undefined;
   }
 
   // Waits until so many more acts were acknowledged.
@@ -159,7 +167,9 @@ export class Load {
   // Gives the answer; nothing if there was none and something is broken.
   async #ask(path, options) {
     const [changes, asking] = [this.#changes, new AbortController()];
-    const mayFail = () => this.#isBroken || this.#changes !== changes;
+    const isAway = () => options.node !== undefined && options.node === this.#away;
+    const wasAway = isAway();
+    const mayFail = () => wasAway || isAway() || this.#isBroken || this.#changes !== changes;
     this.#asking.set(asking, Date.now());
     const answer = await this.world.ask(path, { ...options, signal: asking.signal });
     this.#asking.delete(asking);
