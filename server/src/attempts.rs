@@ -21,9 +21,9 @@ const INVITED_NAMES: Quota = Quota { burst: 10, every: Duration::from_secs(3600)
 /// Devices of one public client, whose name anybody can say, that begin to wait at one address group.
 const DEVICES: Quota = Quota { burst: 30, every: Duration::from_secs(10) };
 
-/// Authorization requests that one address group pushes for a public client, whose name anybody can say: far fewer than
-/// may rest of one client.
-const PUSHED: Quota = Quota { burst: 300, every: Duration::from_secs(1) };
+/// Authorization requests that one address group pushes for a public client, whose name anybody can say, or for one that
+/// registered itself: far fewer than may rest of one client.
+const PUSHED: Quota = Quota { burst: 300, every: Duration::from_millis(500) };
 
 /// Assertions of one client that registered itself. Used ones are remembered in one table for all clients, for up to an
 /// hour: strangers must not fill it.
