@@ -7,6 +7,7 @@ use symbolon_core::oauth::grant::GrantType;
 
 use crate::{
     keys::{ASSERTION_TYPE, Key},
+    oauth::{VERIFIER, s256},
     registration::{
         CALLBACK, PATH, Registered, asked, logged_in, on, open, refused, register, registration,
     },
@@ -124,6 +125,63 @@ async fn a_client_proves_itself_as_it_registered() {
     });
     let pinned = register(&world, &pinned).await;
     refused(&world.send(signed(&pinned)).await, 401, "invalid_client");
+}
+
+/// What was used is remembered for all clients together.
+#[tokio::test]
+async fn a_flood_of_assertions_by_a_client_that_registered_itself() {
+    let world = open().await;
+    let key = Key::new();
+    let jwks = json!({ "keys": [key.named("1")] });
+    let wants = json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks": jwks });
+    let stranger = register(&world, &wants).await.id();
+    let ours = world.add_client("ours", "confidential", json!({ "jwks": jwks })).await.0;
+    let ask_as = |id: &str| {
+        let assertion = key.assertion(id, "1", &json!({}));
+        let form = [
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("client_assertion", &*assertion),
+            ("token", "x"),
+        ];
+        ask("POST", "/oauth2/introspect").form(&form)
+    };
+    let mut taken = 0;
+    let full = loop {
+        let answer = world.send(ask_as(&stranger)).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken < 10_000, "nothing bounds them");
+    };
+    refused(&full, 503, "temporarily_unavailable");
+    assert!(taken >= 1000, "{taken}");
+    world.send(ask_as(&ours)).await.expect(200);
+}
+
+/// Each may be 16 KiB, and rests for minutes.
+#[tokio::test]
+async fn a_flood_of_pushed_requests_by_a_client_that_registered_itself() {
+    let world = open().await;
+    let client = register(&world, &json!({})).await;
+    let challenge = s256(VERIFIER);
+    let form = [
+        ("response_type", "code"),
+        ("redirect_uri", CALLBACK),
+        ("code_challenge", &*challenge),
+        ("code_challenge_method", "S256"),
+    ];
+    let mut taken = 0;
+    let full = loop {
+        let push = ask("POST", "/oauth2/par").basic(&client.basic()).form(&form);
+        let answer = world.send(push).await;
+        if answer.status != 201 {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken < 3000, "nothing bounds them");
+    };
+    refused(&full, 429, "temporarily_unavailable");
 }
 
 /// Sends a request some reads later, so that it meets others at every step.
