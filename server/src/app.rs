@@ -12,7 +12,7 @@ use symbolon_core::{
     client::{Client, ClientId},
     handle::{Handle, InvalidHandle, Kind},
     id::{EntryId, UserId},
-    keys::{self, KeyRing, MasterKey},
+    keys::{self, KeyRecord, KeyRing, MasterKey},
     password::{self, Password},
     revocation,
     secret::{SecretBytes, SecretText},
@@ -45,7 +45,7 @@ use crate::{
 pub const LEEWAY: Duration = Duration::from_secs(30);
 
 /// The longest lease that can be configured: one may be out that was granted before a restart.
-const LEASE_MAX: Duration = Duration::from_secs(30);
+pub const LEASE_MAX: Duration = Duration::from_secs(30);
 
 /// How long an entry of the revocation log must be kept.
 pub fn entry_life(config: &Config) -> Duration {
@@ -180,35 +180,7 @@ impl StartError {
     /// The stable code, and what to do.
     pub fn advice(&self) -> (&'static str, &'static str) {
         match self {
-            Self::Store(StoreError::Busy(_)) => (
-                "data_folder_busy",
-                "stop the server that uses it, or name another folder with data_dir",
-            ),
-            Self::Store(StoreError::Newer { .. }) => {
-                ("database_newer", "use the version of Symbolon that wrote it, or a newer one")
-            }
-            Self::Store(error) if error.is_locked() => {
-                ("database_locked", "end the process that holds a lock on the database file")
-            }
-            Self::Store(error) if error.is_full() => {
-                ("disk_full", "make room for the data folder, or raise the quota of its owner")
-            }
-            Self::Store(StoreError::Clock(_)) => {
-                ("clock_skew", "set the clocks of this host and of the database by a time service")
-            }
-            Self::Store(error) if error.is_away() => (
-                "database_away",
-                "start the database, and see that store.url leads there; it must take writes",
-            ),
-            Self::Store(error) if error.sqlstate().is_some() => (
-                "database_refuses",
-                "let the user of store.url log in, create tables in its database and write to them",
-            ),
-            Self::Store(StoreError::Database(_)) => (
-                "database_damaged",
-                "check the disk and restore a backup; the file was left as it is",
-            ),
-            Self::Store(_) => ("store", "see that the data folder exists and is yours"),
+            Self::Store(error) => error.advice(),
             Self::MasterKey { .. } | Self::Unavailable(_) => {
                 ("master_key", "put back the master key that the data folder was made with")
             }
@@ -450,22 +422,41 @@ fn key_error(error: keys::OpenRingError) -> Unavailable {
     Unavailable::Key(format!("{error}; is this the master key that the data folder was made with?"))
 }
 
+/// Whether the master key of the configuration opens these keys. It is not made.
+///
+/// # Errors
+/// What is wrong, for people.
+pub fn check_keys(config: &Config, records: &[KeyRecord]) -> Result<(), String> {
+    let path = &config.master_key_file;
+    let secret = read_master_key(path).map_err(|error| error.to_string())?;
+    let secret = secret.ok_or_else(|| format!("there is no master key in {}", path.display()))?;
+    let opened = KeyRing::open(records, &MasterKey::new(&secret), &key_policy(config));
+    opened.map(drop).map_err(|error| format!("the master key in {}: {error}", path.display()))
+}
+
 /// Reads the master key, or makes it where there is none: 32 random bytes as hex, readable by its owner alone.
 fn master_key(path: &Path) -> Result<SecretBytes<32>, StartError> {
-    let error = |cause: &dyn std::fmt::Display| StartError::MasterKey {
-        path: path.into(),
-        cause: cause.to_string(),
-    };
+    if let Some(secret) = read_master_key(path)? {
+        return Ok(secret);
+    }
+    let secret = SecretBytes::random(&mut Os);
+    write_private(path, &hex(&secret)).map_err(|cause| master_key_error(path, &cause))?;
+    Ok(secret)
+}
+
+fn read_master_key(path: &Path) -> Result<Option<SecretBytes<32>>, StartError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => SecretText::new(text),
-        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
-            let text = hex(&SecretBytes::random(&mut Os));
-            write_private(path, &text).map_err(|cause| error(&cause))?;
-            text
-        }
-        Err(cause) => return Err(error(&cause)),
+        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(master_key_error(path, &cause)),
     };
-    unhex(text.expose().trim()).ok_or_else(|| error(&"it is not 64 hexadecimal digits"))
+    let secret = unhex(text.expose().trim());
+    let error = || master_key_error(path, &"it is not 64 hexadecimal digits");
+    secret.map(Some).ok_or_else(error)
+}
+
+fn master_key_error(path: &Path, cause: &dyn std::fmt::Display) -> StartError {
+    StartError::MasterKey { path: path.into(), cause: cause.to_string() }
 }
 
 fn write_private(path: &Path, text: &SecretText) -> std::io::Result<()> {

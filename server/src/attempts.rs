@@ -21,6 +21,10 @@ const INVITED_NAMES: Quota = Quota { burst: 10, every: Duration::from_secs(3600)
 /// Devices of one public client, whose name anybody can say, that begin to wait at one address group.
 const DEVICES: Quota = Quota { burst: 30, every: Duration::from_secs(10) };
 
+/// Authorization requests that one address group pushes for a public client, whose name anybody can say: far fewer than
+/// may rest of one client.
+const PUSHED: Quota = Quota { burst: 300, every: Duration::from_secs(1) };
+
 /// Codes of devices that are typed in one session and that nobody shows.
 const USER_CODES: Quota = Quota { burst: 10, every: Duration::from_secs(60) };
 
@@ -126,6 +130,14 @@ impl Attempts {
     /// [`Limited`].
     pub fn device(&self, client: &ClientId, address: IpAddr, now: Time) -> Result<(), Limited> {
         self.charge("device", client.as_str().as_bytes(), address, DEVICES, now)
+    }
+
+    /// Charges an authorization request that is pushed.
+    ///
+    /// # Errors
+    /// [`Limited`].
+    pub fn pushed(&self, client: &ClientId, address: IpAddr, now: Time) -> Result<(), Limited> {
+        self.charge("pushed", client.as_str().as_bytes(), address, PUSHED, now)
     }
 
     /// Charges a device's code that is typed in a session. [Refund](Self::refund) it if a device shows it.

@@ -13,8 +13,9 @@ use crate::{
     time::Time,
 };
 
-/// How long a pushed request counts: somebody may have to log in meanwhile.
-pub const LIFE: Duration = Duration::from_mins(10);
+/// How long a pushed request counts: somebody may have to log in meanwhile. FAPI 2.0, section 5.3.2.2, asks for less than
+/// 600 seconds.
+pub const LIFE: Duration = Duration::from_mins(9);
 
 /// How many requests of one client rest. More are refused until some have been used or have expired.
 pub const PUSHED_MAX: u32 = 10_000;

@@ -25,6 +25,7 @@ use crate::{
     client::{AuthMethod, Client, ClientId, ClientKind, Fault, Language, faults_text},
     scope::{STANDARD, Scope},
     secret::SecretText,
+    subject::{SubjectType, sector_of},
     token::json::Unambiguous,
 };
 
@@ -173,6 +174,7 @@ pub fn client(id: &ClientId, json: &[u8], policy: &Policy) -> Result<Client, Ref
     let client = Client::read(&own, None).map_err(|faults| Refused::of(&in_their_words(faults)))?;
     let scopes = scopes(asked.get("scope"), policy)?;
     check_grants(&client, &asked, policy)?;
+    check_sector(&client)?;
     Ok(Client {
         scopes,
         audiences: policy.audiences.clone(),
@@ -209,6 +211,12 @@ pub fn update(old: &Client, json: &[u8], policy: &Policy) -> Result<Client, Refu
         }
     }
     let new = client(&old.id, json, policy)?;
+    // Its tokens would name their users anew (OpenID Connect Core, section 12.2), as another sector knows them.
+    if sector_of(old) != sector_of(&new) {
+        let why =
+            "users keep their ids, so it stays as it is, and so does the sector: register anew";
+        return Err(Refused::one("subject_type", why));
+    }
     Ok(Client {
         secret: old.secret.filter(|_| new.keeps_secret()),
         registration: old.registration,
@@ -297,6 +305,17 @@ fn check_grants(
     }
     if by_code && client.redirect_uris.is_empty() {
         return Err(Refused::one("redirect_uris", "who gets codes has at least one"));
+    }
+    Ok(())
+}
+
+/// A code that goes to a host shows that the client is of its sector. Whoever gets tokens without one shows it by the list
+/// at that host.
+fn check_sector(client: &Client) -> Result<(), Refused> {
+    let pairwise = client.subject_type == SubjectType::Pairwise;
+    if pairwise && client.sector_identifier_uri.is_none() && client.may_use(GrantType::DeviceCode) {
+        let why = "pairwise subjects for the device grant need it";
+        return Err(Refused::one("sector_identifier_uri", why));
     }
     Ok(())
 }

@@ -218,3 +218,10 @@ CREATE TABLE audit (
     client   TEXT
 );
 CREATE INDEX audit_of_user ON audit (user_id, sequence);
+
+-- While this store is moved to another one or filled from one, or once it was moved away: no server starts on it then.
+-- The part without a name says which of these; the others how far each table is filled.
+CREATE TABLE moving (
+    part  TEXT NOT NULL PRIMARY KEY,
+    state TEXT NOT NULL -- JSON
+);

@@ -1,6 +1,10 @@
 //! The one place that prints.
 
-use std::{fmt::Write as _, io::Write, process::ExitCode};
+use std::{
+    fmt::Write as _,
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 
 use serde_json::{Value, json};
 use symbolon_core::time::Time;
@@ -84,6 +88,48 @@ pub(super) fn warn(warnings: &[ConfigError]) {
         let text = format!("warning[{}]: {warning}\n  fix: {}\n", warning.code, warning.fix);
         print(&mut std::io::stderr(), &text);
     }
+}
+
+/// How far something is: a bar that stays in its line where people look, a line for each table that is done elsewhere.
+#[derive(Debug)]
+pub(super) struct Bar {
+    as_json: bool,
+    is_terminal: bool,
+}
+
+/// How many signs a bar has.
+const BAR_WIDTH: u64 = 30;
+
+impl Bar {
+    pub(super) fn new(as_json: bool) -> Self {
+        Self { as_json, is_terminal: std::io::stderr().is_terminal() }
+    }
+
+    /// So many of so many rows of a table are done.
+    pub(super) fn show(&mut self, step: &str, table: &str, rows: u64, of: u64) {
+        let line = self.line(step, table, rows, of);
+        print(&mut std::io::stderr(), &line);
+    }
+
+    fn line(&self, step: &str, table: &str, rows: u64, of: u64) -> String {
+        let done = rows >= of;
+        if self.as_json {
+            let line = json!({ "step": step, "table": table, "rows": rows, "of": of });
+            return if done { format!("{line}\n") } else { String::new() };
+        }
+        if !self.is_terminal {
+            return if done { format!("{step} {table}: {rows}\n") } else { String::new() };
+        }
+        let full = (rows.min(of) * BAR_WIDTH).checked_div(of).unwrap_or(BAR_WIDTH);
+        let bar: String = (0..BAR_WIDTH).map(|at| if at < full { '#' } else { '.' }).collect();
+        let end = if done { "\n" } else { "" };
+        format!("\r\x1b[K{step:8} [{bar}] {table} {rows}/{of}{end}")
+    }
+}
+
+/// Says something beside what a command prints.
+pub(super) fn note(text: &str) {
+    print(&mut std::io::stderr(), text);
 }
 
 /// Prints text.
@@ -199,6 +245,25 @@ mod tests {
             ),
         ] {
             assert_eq!(readable(&value, columns), text);
+        }
+    }
+
+    #[test]
+    fn progress_fits_where_it_goes() {
+        for (as_json, is_terminal, rows, line) in [
+            (false, true, 50, "\r\x1b[Kcopied   [###############...............] users 50/100"),
+            (false, false, 50, ""),
+            (false, false, 100, "copied users: 100\n"),
+            (true, true, 50, ""),
+            (
+                true,
+                true,
+                100,
+                "{\"of\":100,\"rows\":100,\"step\":\"copied\",\"table\":\"users\"}\n",
+            ),
+        ] {
+            let bar = Bar { as_json, is_terminal };
+            assert_eq!(bar.line("copied", "users", rows, 100), line);
         }
     }
 

@@ -8,6 +8,7 @@ use std::{
 
 use symbolon_core::{
     client::{About, Client, ClientId, ClientKind, Fault, SecretDigest},
+    oauth::grant::GrantType,
     subject::SubjectType,
 };
 
@@ -305,7 +306,7 @@ fn client(
         Some(url)
             if settings.audiences.is_empty()
                 && settings.subject_type == SubjectType::Public
-                && (settings.first_party || settings.redirect_uris.is_empty()) =>
+                && (settings.first_party || !logs_people_in(&settings)) =>
         {
             vec![url.issuer().to_owned()]
         }
@@ -360,6 +361,11 @@ fn client(
     let secret =
         secret(reader, &at, &client, (settings.secret_sha256, settings.secret_file), read)?;
     Some(Client { secret, ..client })
+}
+
+/// In a browser that comes back, or on a device.
+fn logs_people_in(settings: &ClientSection) -> bool {
+    !settings.redirect_uris.is_empty() || settings.grant_types.contains(&GrantType::DeviceCode)
 }
 
 /// What a client says of itself.

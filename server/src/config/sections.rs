@@ -236,8 +236,8 @@ section! {
         secret_sha256: Option<SecretSha256>, secret true;
         /// The file that its secret is read from at start, instead of `secret_sha256`: for secrets that are mounted.
         secret_file: Option<PathBuf>;
-        /// Whom its tokens can be for; the first is the default. By default the server itself; for
-        /// clients of others that log users in, userinfo alone.
+        /// Whom its tokens can be for; the first is the default. By default the server itself; for clients
+        /// of others that log users in, by a redirect or on a device, userinfo alone.
         audiences: Vec<String> = "[]";
         /// Its own names as a resource server: with the grant of token exchange (RFC 8693) it gets, for a user's access
         /// token that is for one of them, a token for one of its `audiences`, to act for the user there.

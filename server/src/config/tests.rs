@@ -67,6 +67,27 @@ fn every_setting_is_read_and_shown() {
     }
 }
 
+/// With a token for the server itself an application does what its user can do here.
+#[test]
+fn an_application_of_others_gets_no_token_for_the_server_by_default() {
+    for (settings, gets) in [
+        ("first_party = true", true),
+        ("grant_types = ['client_credentials']", true),
+        ("redirect_uris = ['https://theirs.example/in']", false),
+        ("grant_types = ['urn:ietf:params:oauth:grant-type:device_code']", false),
+        (
+            "first_party = true\nsubject_type = 'pairwise'\nredirect_uris = ['https://a.example/in']",
+            false,
+        ),
+    ] {
+        let text = format!(
+            "public_url = 'https://auth.example'\n[client.theirs]\nkind = 'confidential'\nsecret_sha256 = '{DIGEST}'\n{settings}"
+        );
+        let audiences = &load(&text).unwrap().clients[0].audiences;
+        assert_eq!(audiences.contains(&"https://auth.example".to_owned()), gets, "{settings}");
+    }
+}
+
 #[test]
 fn a_whole_file() {
     let config = load(&format!(

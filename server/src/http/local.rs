@@ -309,7 +309,7 @@ struct InviteClient {
 async fn invite_client(State(app): Shared, Json(asked): Json<InviteClient>) -> Answer {
     let malformed = |why: String| Problem::from(problem::MALFORMED).detail(why);
     if app.config.client_registration.mode != ClientRegistration::Token {
-        return Err(malformed("client_registration.mode is not `token`".to_owned()));
+        return Err(problem::NO_INVITATIONS.into());
     }
     let life = span(&asked.life).map_err(|why| malformed(format!("life: {why}")))?;
     if life.is_zero() || life > LIFE_MAX {

@@ -46,6 +46,8 @@ codes! {
     CLIENT = 401 "invalid_client", "The client is not known or its secret is wrong", "Send the client id and secret with HTTP Basic authentication; `symbolon client rotate-secret` makes a new secret.";
     /// A client that cannot be as it is.
     CLIENT_SETTINGS = 400 "invalid_client_settings", "The client cannot be as it is", "Change the members that `detail` names.";
+    /// Nobody registers with what an administrator would hand out.
+    NO_INVITATIONS = 409 "no_client_invitations", "No client registers itself with a token here", "Set `client_registration.mode` to `token` and start the server again.";
     /// Another kind of client is needed.
     CLIENT_KIND = 403 "client_not_allowed", "This client may not do this", "See `kind` and `first_party` of the client: only first-party clients take passwords, and only they and resource servers follow the revocation log.";
     /// The refresh token.

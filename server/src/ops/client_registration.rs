@@ -90,7 +90,7 @@ pub async fn register(
     let asked = registration::client(&ClientId::random(&mut Os), json, &settings.policy())?;
     check_sector(app, &asked).await?;
     let secret = asked.keeps_secret().then(|| new_secret(&mut Os));
-    let token = new_token("symr_");
+    let token = new_token("symg_");
     let client = Client {
         secret: secret.as_ref().map(SecretDigest::of),
         registration: Some(SecretDigest::of(&token)),
@@ -201,7 +201,7 @@ pub async fn invite(
     life: Duration,
     now: Time,
 ) -> Result<SecretText, Unavailable> {
-    let token = new_token("symt_");
+    let token = new_token("symi_");
     let mut change = Change::at(now);
     change.record(Event::of_server(Act::InvitationChanged));
     change.write(Write::AddRegistrationToken {
@@ -213,7 +213,7 @@ pub async fn invite(
     Ok(token)
 }
 
-/// 256 random bits, with a prefix that secret scanners know.
+/// 256 random bits, with a prefix that secret scanners know, and that no other kind of secret has.
 fn new_token(prefix: &str) -> SecretText {
     let bytes = SecretBytes::<32>::random(&mut Os);
     SecretText::new(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes.expose())))

@@ -56,7 +56,7 @@ pub struct Active {
     pub revoked_by: Vec<EntryId>,
 }
 
-/// What the half proves, or `None`. A token is told to its client and to its audience; a session cookie to clients that
+/// What the half proves, or `None`. A token is told to its client and to its audience, which no client is that registered itself; a session cookie to clients that
 /// keep a secret, that of an app's own session to this app alone. Refresh tokens are nobody's business but the server's.
 ///
 /// # Errors
@@ -122,7 +122,9 @@ fn token(app: &App, asker: &Client, text: &SecretText, now: Time) -> Option<Acti
     let verified = check::token(app, text, now).ok()?;
     let claims = &verified.claims;
     let mut names = asker.audiences.iter().chain(&asker.exchange_audiences);
-    let theirs = claims.client_id == asker.id || names.any(|own| claims.aud.contains(own));
+    // The audiences of a client that registered itself are where it may go, and none of them is it.
+    let theirs = claims.client_id == asker.id
+        || !asker.is_registered() && names.any(|own| claims.aud.contains(own));
     theirs.then(|| Active {
         session: claims.sid,
         parent: None,

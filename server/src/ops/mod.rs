@@ -18,6 +18,7 @@ pub mod issue;
 pub mod keys;
 pub mod login;
 pub mod machine;
+pub mod moving;
 pub mod password;
 pub mod push;
 pub mod refresh;

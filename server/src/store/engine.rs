@@ -53,13 +53,18 @@ values! {
 /// A statement with its values.
 #[derive(Debug)]
 pub(super) struct Statement<'q> {
-    text: &'static str,
+    text: Cow<'static, str>,
     values: Vec<Value<'q>>,
 }
 
 /// A statement without values yet.
 pub(super) const fn sql<'q>(text: &'static str) -> Statement<'q> {
-    Statement { text, values: Vec::new() }
+    Statement { text: Cow::Borrowed(text), values: Vec::new() }
+}
+
+/// The same of a text that was put together, of nothing but names of the schema.
+pub(super) fn sql_of<'q>(text: String) -> Statement<'q> {
+    Statement { text: text.into(), values: Vec::new() }
 }
 
 impl<'q> Statement<'q> {
@@ -163,7 +168,7 @@ impl<'q> Statement<'q> {
             }
             .map_err(sqlx::Error::Encode)?;
         }
-        Ok(sqlx::query_with(self.text, arguments))
+        Ok(sqlx::query_with(AssertSqlSafe(self.text.clone()), arguments))
     }
 
     fn for_postgres(&self) -> Result<Query<'static, Postgres, PgArguments>, sqlx::Error> {
@@ -178,7 +183,7 @@ impl<'q> Statement<'q> {
             }
             .map_err(sqlx::Error::Encode)?;
         }
-        Ok(sqlx::query_with(self.text, arguments))
+        Ok(sqlx::query_with(AssertSqlSafe(self.text.clone()), arguments))
     }
 }
 

@@ -27,6 +27,9 @@ pub enum StoreError {
     /// Times that this process writes would not be those of others.
     #[error("the clock of this host and that of the database differ by {} s", .0.as_secs())]
     Clock(Duration),
+    /// It is being filled from another store, or moved to one.
+    #[error("{0}")]
+    Marked(&'static str),
     /// The writer has stopped.
     #[error("the store is closed")]
     Closed,
@@ -65,6 +68,45 @@ impl StoreError {
         let Self::Database(cause) = self else { return None };
         let error = cause.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?;
         Some(error.code().to_owned())
+    }
+
+    /// The stable code, and what to do.
+    pub fn advice(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Busy(_) => (
+                "data_folder_busy",
+                "stop the server that uses it, or name another folder with data_dir",
+            ),
+            Self::Newer { .. } => {
+                ("database_newer", "use the version of Symbolon that wrote it, or a newer one")
+            }
+            Self::Marked(_) => (
+                "store_moving",
+                "let `symbolon migrate store` or `symbolon restore` finish, or use the store that it was moved to",
+            ),
+            _ if self.is_locked() => {
+                ("database_locked", "end the process that holds a lock on the database file")
+            }
+            _ if self.is_full() => {
+                ("disk_full", "make room for the data folder, or raise the quota of its owner")
+            }
+            Self::Clock(_) => {
+                ("clock_skew", "set the clocks of this host and of the database by a time service")
+            }
+            _ if self.is_away() => (
+                "database_away",
+                "start the database, and see that store.url leads there; it must take writes",
+            ),
+            _ if self.sqlstate().is_some() => (
+                "database_refuses",
+                "let the user of store.url log in, create tables in its database and write to them",
+            ),
+            Self::Database(_) => (
+                "database_damaged",
+                "check the disk and restore a backup; the file was left as it is",
+            ),
+            _ => ("store", "see that the data folder exists and is yours"),
+        }
     }
 
     /// SQLite's extended result code.

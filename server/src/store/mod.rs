@@ -5,6 +5,7 @@ mod clients;
 mod engine;
 mod error;
 mod log;
+pub mod moving;
 mod nodes;
 mod open;
 mod pool;

@@ -23,7 +23,7 @@ use tokio::time::sleep;
 use super::{
     StoreError,
     engine::{Connection, Row, Statement, sql},
-    open,
+    moving, open,
     pool::{self, Tries},
     rows,
     shared::Shared,
@@ -223,6 +223,8 @@ impl Shared {
                 return Ok(());
             }
         }
+        // Whoever moves the store has held the head of the log when it wrote that down.
+        moving::refuse_marked(connection).await?;
         let id = NodeId::random(&mut Os);
         place.id = Some(id);
         let query = "INSERT INTO nodes (id, name, version, started_at, seen_at, acknowledged, lease_ms, \

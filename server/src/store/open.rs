@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::{
     Database, Leasing, Log, Store, StoreError, Tasks, Writing,
     engine::{self, Connection, Readers, Row, sql},
+    moving,
     nodes::Place,
     pool::{Pool, Tries},
     rows, schema,
@@ -49,6 +50,7 @@ impl Store {
         schema::make_private(&path)?;
         let mut connection = engine::open_file(&path, LOCK_WAIT_MAX).await?;
         schema::update(&mut connection).await?;
+        moving::refuse_marked(&mut connection).await?;
         // Nobody continues a cursor into a restored backup.
         let id = LogId::random(&mut Os);
         let (ended, head) = load(&mut connection, id, ended_since).await?;
@@ -122,7 +124,7 @@ impl Store {
     }
 }
 
-fn lock(folder: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
     use std::os::unix::fs::OpenOptionsExt;
     let path = folder.join("lock");
     let file_error = |cause| StoreError::File { path: path.clone(), cause: Arc::new(cause) };

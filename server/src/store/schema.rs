@@ -74,3 +74,15 @@ pub(super) fn make_private(path: &Path) -> Result<(), StoreError> {
         .map(drop)
         .map_err(|cause| StoreError::File { path: path.to_owned(), cause: cause.into() })
 }
+
+/// Whether the schema is that of this version.
+pub(super) async fn is_current(connection: &mut Connection) -> Result<bool, StoreError> {
+    let known = match connection {
+        Connection::Sqlite(_) => SQLITE.len(),
+        Connection::Postgres(_) => POSTGRES.len(),
+    };
+    let query = sql("SELECT MAX(version) AS version FROM schema_versions");
+    let row = query.fetch_optional(connection).await?;
+    let found: Option<i64> = row.map_or(Ok(None), |row| row.try_get("version"))?;
+    Ok(found == Some(known as i64))
+}

@@ -408,7 +408,7 @@ async fn pushed_requests() {
         serde_urlencoded::to_string([("client_id", client), ("request_uri", uri)]).unwrap()
     };
     let pushed = push(&[]).await.expect(201);
-    assert_eq!(pushed.json()["expires_in"], 600);
+    assert_eq!(pushed.json()["expires_in"], 540);
     let uri = pushed.text_of("request_uri");
     assert!(uri.starts_with("urn:ietf:params:oauth:request_uri:"), "{uri}");
 
@@ -457,6 +457,30 @@ async fn pushed_requests() {
     let post = ask("POST", "/oauth2/par").basic(&stranger).raw(request(&[]));
     let post = post.header("content-type", "application/x-www-form-urlencoded");
     assert_eq!(world.send(post).await.expect(401).text_of("error"), "invalid_client");
+}
+
+/// The requests of one client that rest are bounded; who only says its name must not use them up.
+#[tokio::test]
+async fn a_flood_of_requests_in_a_public_clients_name() {
+    let world = World::new().await;
+    let ours = json!({ "first_party": true, "redirect_uris": [CALLBACK] });
+    let web = world.add_client("ours", "confidential", ours.clone()).await;
+    let app = world.add_client("app", "public", ours).await;
+    let push = |id: &str| {
+        let post = ask("POST", "/oauth2/par").raw(request(&[("client_id", id)]));
+        post.header("content-type", "application/x-www-form-urlencoded")
+    };
+    let mut taken = 0;
+    let refused = loop {
+        let answer = world.send(push(&app.0)).await;
+        if answer.status != 201 {
+            break answer.expect(429);
+        }
+        taken += 1;
+    };
+    assert_eq!(refused.text_of("error"), "temporarily_unavailable");
+    assert!((300..symbolon_core::oauth::pushed::PUSHED_MAX).contains(&taken), "{taken}");
+    world.send(push(&web.0).basic(&web)).await.expect(201);
 }
 
 #[tokio::test]

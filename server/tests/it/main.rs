@@ -50,6 +50,8 @@ mod listen;
 #[cfg(test)]
 mod machines;
 #[cfg(test)]
+mod moving;
+#[cfg(test)]
 mod nodes;
 #[cfg(test)]
 mod oauth;

@@ -1,10 +1,15 @@
 //! Clients that have registered themselves: who may look at them, change and remove them (RFC 7592), and what comes of it.
 
-use serde_json::json;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use symbolon::config::ClientRegistration;
+use symbolon_core::oauth::grant::GrantType;
 
 use crate::{
     keys::{ASSERTION_TYPE, Key},
-    registration::{PATH, Registered, asked, logged_in, open, refused, register},
+    registration::{
+        CALLBACK, PATH, Registered, asked, logged_in, on, open, refused, register, registration,
+    },
     world::{Answer, Ask, World, ask},
 };
 
@@ -60,7 +65,7 @@ async fn a_client_replaces_all_of_its_metadata() {
     for wrong in [
         json!({ "client_id": null }),
         json!({ "client_secret": "symc_guess" }),
-        json!({ "registration_access_token": "symr_mine" }),
+        json!({ "registration_access_token": "symg_mine" }),
         json!({ "registration_client_uri": "https://evil.example/" }),
         json!({ "client_secret_expires_at": 0 }),
         json!({ "client_id_issued_at": 0 }),
@@ -127,6 +132,87 @@ async fn later(world: &World, reads: usize, request: Ask) -> Answer {
         world.app.store.clients().await.unwrap();
     }
     world.send(request).await
+}
+
+/// With pairwise subjects nobody finds out by them that two applications have the same user. A client that moved to the
+/// sector of another one would.
+#[tokio::test]
+async fn a_client_that_moves_into_another_ones_sector() {
+    let world = open().await;
+    let grants = json!(["authorization_code", "refresh_token"]);
+    let own = json!({ "grant_types": grants });
+    let pairwise = json!({ "grant_types": grants, "subject_type": "pairwise" });
+    let theirs = "https://victim.example/in";
+    let moved = json!({ "subject_type": "pairwise", "redirect_uris": [theirs] });
+    for (first, wishes) in [(&own, [&pairwise, &moved]), (&pairwise, [&own, &moved])] {
+        let client = register(&world, first).await;
+        let tokens = logged_in(&world, &client, "openid").await;
+        for wish in wishes {
+            refused(&world.send(client.put(wish)).await, 400, "invalid_client_metadata");
+        }
+        let within = json!({ "redirect_uris": [CALLBACK, "https://theirs.example/other"] });
+        let mut kept = first.clone();
+        kept.as_object_mut().unwrap().extend(within.as_object().unwrap().clone());
+        world.send(client.put(&kept)).await.expect(200);
+        let refresh = tokens.text_of("refresh_token");
+        let form = [("grant_type", "refresh_token"), ("refresh_token", &*refresh)];
+        let again = ask("POST", "/oauth2/token").basic(&client.basic()).form(&form);
+        let again = world.send(again).await.expect(200);
+        assert_eq!(sub(&again), sub(&tokens), "a refresh is of the same user");
+    }
+}
+
+fn sub(tokens: &Answer) -> Value {
+    let id_token = tokens.text_of("id_token");
+    let claims = URL_SAFE_NO_PAD.decode(id_token.split('.').nth(1).unwrap()).unwrap();
+    serde_json::from_slice::<Value>(&claims).unwrap()["sub"].clone()
+}
+
+#[tokio::test]
+async fn a_scope_that_a_client_has_lost_since() {
+    let world = open().await;
+    let grants = json!(["authorization_code", "refresh_token"]);
+    let client = register(&world, &json!({ "grant_types": grants, "scope": "openid cart" })).await;
+    let alone = logged_in(&world, &client, "cart").await;
+    let both = logged_in(&world, &client, "openid cart").await;
+    let less = json!({ "grant_types": grants, "scope": "openid" });
+    world.send(client.put(&less)).await.expect(200);
+    let again = async |tokens: &Answer| {
+        let refresh = tokens.text_of("refresh_token");
+        let form = [("grant_type", "refresh_token"), ("refresh_token", &*refresh)];
+        world.send(ask("POST", "/oauth2/token").basic(&client.basic()).form(&form)).await
+    };
+    assert_eq!(again(&both).await.expect(200).text_of("scope"), "openid");
+    refused(&again(&alone).await, 400, "invalid_scope");
+}
+
+#[tokio::test]
+async fn another_ones_sector_by_a_device() {
+    let world = World::with(|config| {
+        on(ClientRegistration::Open)(config);
+        config.client_registration.grant_types.push(GrantType::DeviceCode);
+    })
+    .await;
+    // No browser is sent to that host, so the redirect URI says nothing of who this is.
+    let grants = json!(["authorization_code", GrantType::DeviceCode]);
+    let wants = json!({ "subject_type": "pairwise", "grant_types": grants });
+    refused(&world.send(registration(&wants)).await, 400, "invalid_client_metadata");
+    let client = register(&world, &json!({ "subject_type": "pairwise" })).await;
+    refused(&world.send(client.put(&wants)).await, 400, "invalid_client_metadata");
+    register(&world, &json!({ "grant_types": grants })).await;
+}
+
+#[tokio::test]
+async fn another_clients_token_at_introspection() {
+    let world = open().await;
+    let (own, other) = (register(&world, &json!({})).await, register(&world, &json!({})).await);
+    let api = world.add_client("api", "resource", json!({})).await;
+    let token = logged_in(&world, &own, "openid").await.text_of("access_token");
+    let about = |who| ask("POST", "/oauth2/introspect").basic(who).form(&[("token", &*token)]);
+    for (who, active) in [(&own.basic(), true), (&api, true), (&other.basic(), false)] {
+        let told = world.send(about(who)).await.expect(200).json();
+        assert_eq!(told["active"], active, "{told}");
+    }
 }
 
 #[tokio::test]

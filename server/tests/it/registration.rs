@@ -182,6 +182,7 @@ async fn a_client_registers_itself_logs_somebody_in_and_removes_itself() {
     let shown = world.send(client.ask("GET")).await.expect(200).json();
     assert!(shown["client_secret"].is_null() && shown["client_secret_expires_at"].is_null());
     assert_eq!(shown["registration_access_token"], client.token());
+    assert!(client.token().starts_with("symg_"), "no other secret begins like this one");
     assert_eq!(shown["client_name"], "Their Shop");
 
     // Whoever runs the server sees it, and what it is.
@@ -213,11 +214,11 @@ async fn there_is_no_registration_unless_it_is_on() {
         ("DELETE", "/oauth2/register/a"),
     ] {
         let request =
-            ask(method, path).bearer("symr_x").json(&json!({ "redirect_uris": [CALLBACK] }));
+            ask(method, path).bearer("symg_x").json(&json!({ "redirect_uris": [CALLBACK] }));
         world.send(request).await.expect(404);
     }
     let invite = ask("POST", "/client-invitations").json(&json!({ "uses": 1, "life": "1d" }));
-    world.admin(invite).await.expect(400);
+    world.admin(invite).await.expect(409);
 }
 
 #[tokio::test]
@@ -229,7 +230,7 @@ async fn registration_without_or_with_a_wrong_expired_or_overused_initial_token(
 
     let hour = Duration::from_hours(1);
     let expired = client_registration::invite(&world.app, 5, hour, now() - hour).await.unwrap();
-    for wrong in ["nonsense", "symt_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", expired.expose()]
+    for wrong in ["nonsense", "symi_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", expired.expose()]
     {
         let answer = world.send(registration(&json!({})).bearer(wrong)).await;
         refused(&answer, 401, "invalid_token");
@@ -238,6 +239,8 @@ async fn registration_without_or_with_a_wrong_expired_or_overused_initial_token(
     let invite = ask("POST", "/client-invitations").json(&json!({ "uses": 2, "life": "1h" }));
     let invited = world.admin(invite).await.expect(200);
     let token = invited.text_of("initial_access_token");
+    // Like no other secret, for those who look for leaked ones.
+    assert!(token.starts_with("symi_"), "{token}");
     assert_eq!(invited.text_of("registration_endpoint"), format!("{ORIGIN}{PATH}"));
     world.issued.lock().unwrap().push(token.clone());
     // It is no bearer token of anything else, and what is refused costs no use.
@@ -425,6 +428,13 @@ async fn privilege_growth_by_registration() {
     let login = ask("POST", "/api/v1/login").basic(&basic).json(&password);
     world.send(login).await.expect(403);
     world.send(ask("POST", "/api/v1/sessions").basic(&basic).json(&json!({}))).await.expect(403);
+    let browser = world.cookie("user").await;
+    let session = world.send(ask("GET", "/api/v1/session").cookie(&browser)).await.expect(200);
+    let data = format!("/api/v1/sessions/{}/data", session.text_of("sid"));
+    let patch = ask("PATCH", &data).json(&json!({ "note": "was here" }));
+    for touch in [patch, ask("GET", &format!("{data}?seen=true"))] {
+        world.send(touch.basic(&basic)).await.expect(403);
+    }
     let question = ask("POST", "/follow").basic(&basic).json(&json!({}));
     assert!([400, 403].contains(&world.send(question).await.status.as_u16()));
     let cookie = world.cookie("user").await;

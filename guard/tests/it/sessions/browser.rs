@@ -155,9 +155,7 @@ async fn a_user_ends_a_session_from_the_list() {
 
 #[tokio::test]
 async fn a_user_has_as_many_sessions_as_allowed() {
-    for (otherwise, status, first) in
-        [(Otherwise::Refuse, 409, "user"), (Otherwise::EndOldest, 200, "nobody")]
-    {
+    for (otherwise, status, left) in [(Otherwise::Refuse, 409, 2), (Otherwise::EndOldest, 200, 1)] {
         let at_most = Some(AtMost { sessions: 2.try_into().unwrap(), otherwise });
         let app = app(Settings { at_most, ..settings() }, Spy::new());
         let [mut a, mut b, mut c] = [(); 3].map(|()| Browser::new(&app));
@@ -170,8 +168,9 @@ async fn a_user_has_as_many_sessions_as_allowed() {
             assert_eq!((page.code().as_str(), page.sets_a_cookie()), ("too_many_sessions", false));
             assert_eq!(c.read("/cart").await, "tea");
         }
-        assert_eq!(a.read("/who").await, first);
-        assert_eq!(b.read("/who").await, "user");
+        // Which of the two is older, they may not know themselves: they may be of the same millisecond.
+        let users = [a.read("/who").await, b.read("/who").await];
+        assert_eq!(users.iter().filter(|who| *who == "user").count(), left);
     }
 }
 

@@ -55,6 +55,10 @@ fn reader(
     query: DataQuery,
 ) -> Result<(Arc<Client>, Reader), Problem> {
     if let Some(client) = input::basic(headers, http)? {
+        // Whose sessions these are, a stranger's client does not say; and what it wrote would cost a row each.
+        if client.is_registered() {
+            return Err(problem::CLIENT_KIND.into());
+        }
         return Ok((client, Reader::Client));
     }
     let identity = identity.ok_or(problem::UNAUTHENTICATED)?;

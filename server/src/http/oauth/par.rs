@@ -7,12 +7,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
-use symbolon_core::oauth::pushed::{LIFE, PUSHED_BYTES_MAX};
+use symbolon_core::{
+    family::Binding,
+    oauth::pushed::{LIFE, PUSHED_BYTES_MAX},
+};
 
 use super::{error::OauthError, parameters::Parameters, request::Asked};
 use crate::{
     app::now,
-    http::Http,
+    http::{Http, input::Caller},
     ops::{self, push::Refused},
 };
 
@@ -24,9 +27,10 @@ const OF_THE_CLIENT: [&str; 4] =
 pub async fn push(
     State(http): State<Http>,
     headers: HeaderMap,
+    caller: Caller,
     mut parameters: Parameters,
 ) -> Result<Response, OauthError> {
-    let (client, _) = parameters.client(&headers, &http).await?;
+    let (client, shown) = parameters.client(&headers, &http).await?;
     for name in OF_THE_CLIENT {
         parameters.take(name);
     }
@@ -46,6 +50,10 @@ pub async fn push(
     }
     if form.len() > PUSHED_BYTES_MAX {
         return Err(OauthError::invalid_request("the request is too long"));
+    }
+    if shown == Binding::None {
+        let charged = http.app.attempts.pushed(&client.id, caller.device.address, now());
+        charged.map_err(|_| OauthError::TOO_MANY)?;
     }
     let uri =
         ops::push::push(&http.app, &client.id, form, now()).await.map_err(
