@@ -72,7 +72,7 @@ export class Load {
     return this.counts.acts ?? 0;
   }
 
-  // Whoever has waited for an answer for this long goes away.
+  // Whoever has waited for an answer through nginx for this long goes away.
   abandon(waitedMs) {
     for (const [asking, since] of this.#asking) if (Date.now() - since >= waitedMs) asking.abort();
   }
@@ -170,7 +170,7 @@ export class Load {
     const isAway = () => options.node !== undefined && options.node === this.#away;
     const wasAway = isAway();
     const mayFail = () => wasAway || isAway() || this.#isBroken || this.#changes !== changes;
-    this.#asking.set(asking, Date.now());
+    if (options.node === undefined) this.#asking.set(asking, Date.now());
     const answer = await this.world.ask(path, { ...options, signal: asking.signal });
     this.#asking.delete(asking);
     this.counts[answer.status] = (this.counts[answer.status] ?? 0) + 1;
