@@ -34,6 +34,11 @@ impl Rounds {
         Self(self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect())
     }
 
+    /// What is above another figure, round by round.
+    pub(crate) fn minus(&self, other: &Self) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(a, b)| a - b).collect())
+    }
+
     /// The same in another unit.
     pub(crate) fn times(&self, factor: f64) -> Self {
         Self(self.0.iter().map(|value| value * factor).collect())

@@ -10,9 +10,11 @@ mod following;
 mod harness;
 mod load;
 mod memory;
+mod own_sessions;
 mod process;
 mod provider;
 mod revocation;
+mod stores;
 mod table;
 mod traffic;
 mod world;
@@ -37,6 +39,7 @@ const FIGURES: &[(&str, Figure)] = &[
     ("rotations", provider::rotations),
     ("lookups", provider::lookups),
     ("login", traffic::login),
+    ("own-sessions", own_sessions::own_sessions),
     ("memory", memory::all),
     ("revocation", revocation::revocation),
     ("weight", revocation::weight),

@@ -53,11 +53,13 @@ impl Measured {
 }
 
 /// Runs the jobs in turn, round by round, after one round that warms up.
-pub(crate) fn alternate<const N: usize>(
-    load: &mut Load,
-    mut jobs: [Job; N],
-) -> Result<[Measured; N]> {
-    let mut all = [(); N].map(|()| Measured::default());
+pub(crate) fn alternate<const N: usize>(load: &mut Load, jobs: [Job; N]) -> Result<[Measured; N]> {
+    in_turn(load, jobs.into())?.try_into().map_err(|_| "as many as there are jobs".into())
+}
+
+/// The same of any number of jobs.
+pub(crate) fn in_turn(load: &mut Load, mut jobs: Vec<Job>) -> Result<Vec<Measured>> {
+    let mut all: Vec<_> = jobs.iter().map(|_| Measured::default()).collect();
     for round in 0..=ROUNDS {
         for (job, measured) in jobs.iter_mut().zip(&mut all) {
             let cpu = || job.process.map_or_else(|| Ok(process_cpu()), cpu_of);

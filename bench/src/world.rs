@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -48,9 +48,13 @@ pub(crate) fn basic_of(client: &str, secret: &str) -> String {
 pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
+    /// Beside the executable.
     pub(crate) fn new() -> Result<Self> {
-        let name = format!("bench-{}", SessionId::random(&mut symbolon::app::Os));
-        let path = std::env::current_exe()?.with_file_name(name);
+        Self::within(std::env::current_exe()?.parent().ok_or("no folder")?)
+    }
+
+    pub(crate) fn within(folder: &Path) -> Result<Self> {
+        let path = folder.join(format!("bench-{}", SessionId::random(&mut symbolon::app::Os)));
         std::fs::create_dir(&path)?;
         Ok(Self(path))
     }
