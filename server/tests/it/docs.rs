@@ -95,6 +95,12 @@ The guard answers these in front of every route that it guards, in Symbolon itse
 const ERRORS_AFTER: &str = r#"
 A credential that is malformed, forged, expired, ended or of the wrong kind is always `invalid_token`: the answer does
 not say which.
+
+## From the command line
+
+`--json` prints `{"errors": [{"code", "cause", "fix"}]}` on standard error. The codes of moving, backing up and restoring
+a store, with what to do: [deploying](guide/deploying.md#move-to-another-store). A server that does not start because its store is being
+moved or filled, or was moved away, says `store_moving`.
 "#;
 
 #[test]
@@ -307,7 +313,12 @@ fn no_proxy_is_sticky() {
         let text = read(&root().join("deploy").join(file));
         let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
         let code: Vec<_> = lines.collect();
-        assert_eq!(code.iter().filter(|line| line.starts_with("server ") && line.contains(":8080")).count(), 3);
+        assert_eq!(
+            code.iter()
+                .filter(|line| line.starts_with("server ") && line.contains(":8080"))
+                .count(),
+            3
+        );
         for sticky in ["ip_hash", "hash ", "sticky", "cookie", "stick-table", "balance source"] {
             assert!(!code.iter().any(|line| line.contains(sticky)), "{file}: {sticky}");
         }
