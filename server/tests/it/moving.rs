@@ -212,6 +212,13 @@ async fn a_killed_move_goes_on_and_nothing_is_missing() {
         assert_eq!(refused(&["env", &url], &old.0, &["user", "list"]).1, "store_moving");
         assert_eq!(refused(&[], &old.0, &["user", "list"]).1, "store_moving");
     }
+    // As if it had been killed when all was compared and handed over, a moment before the end.
+    let url = format!("sqlite:{}", old.0.join("symbolon.db").display());
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    let hand_over =
+        "UPDATE moving SET state = replace(state, '\"source\"', '\"moved\"') WHERE part = ''";
+    assert_eq!(sqlx::query(hand_over).execute(&mut connection).await.unwrap().rows_affected(), 1);
+    connection.close().await.unwrap();
     let killed = migrated(&by, &old.0, &store(&here, a));
     let whole = migrated(&by, &copy.0, &store(&same, b));
     assert_eq!(killed, whole);
