@@ -57,7 +57,7 @@ mod unit {
     pub(super) const NODE_SECOND: [f64; 2] = [30.0, 5.0];
     pub(super) const NODE_END: [f64; 2] = [6.0, 1.0];
     /// Seconds of one core.
-    pub(super) const PASSWORD: f64 = 0.025;
+    pub(super) const PASSWORD: f64 = 0.022;
     pub(super) const REQUEST: f64 = 110e-6;
     pub(super) const FOLLOWER_SECOND: f64 = 64e-6;
     /// How long the audit trail is kept.

@@ -212,6 +212,13 @@ async fn a_killed_move_goes_on_and_nothing_is_missing() {
         assert_eq!(refused(&["env", &url], &old.0, &["user", "list"]).1, "store_moving");
         assert_eq!(refused(&[], &old.0, &["user", "list"]).1, "store_moving");
     }
+    // As if it had been killed when all was compared and handed over, a moment before the end.
+    let url = format!("sqlite:{}", old.0.join("symbolon.db").display());
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    let hand_over =
+        "UPDATE moving SET state = replace(state, '\"source\"', '\"moved\"') WHERE part = ''";
+    assert_eq!(sqlx::query(hand_over).execute(&mut connection).await.unwrap().rows_affected(), 1);
+    connection.close().await.unwrap();
     let killed = migrated(&by, &old.0, &store(&here, a));
     let whole = migrated(&by, &copy.0, &store(&same, b));
     assert_eq!(killed, whole);
@@ -313,6 +320,42 @@ async fn what_ended_after_the_backup_stays_ended() {
     assert!(!keys.contains(&&rotated["kid"]), "{keys:?} {rotated}");
     let mut new = log_in(&server.http).await;
     assert_eq!(uses(&server.http, &mut new).await, ALL);
+}
+
+/// Nobody continues a cursor of before a restore, and leases of before are waited for, however long they were.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_begins_another_history_and_waits() {
+    // In a file every start begins one.
+    if !postgres::is_asked_for() && postgres::shared().is_none() {
+        return;
+    }
+    let folder = Folder::new();
+    let url = postgres::database_of(&folder.0);
+    let mut connection = sqlx::PgConnection::connect(url.expose()).await.unwrap();
+    let (file, port) = (folder.0.join("backup"), free_port());
+    let file = file.to_str().unwrap();
+    let mut server = start_on(url.expose(), &folder.0, port).await;
+    run(&folder.0, &["user", "add", "load"], PASSWORD);
+    let set = format!("SYMBOLON_STORE__URL={}", url.expose());
+    let by = ["env", &set];
+    migrated(&by, &folder.0, &["backup", "--to", file]);
+    let login = log_in(&server.http).await;
+    end(&server.http, &login).await;
+    server.kill();
+    let history = "SELECT 'log_head'::regclass::oid::bigint AS table_id, sequence FROM log_head";
+    let (before, _): (i64, i64) = sqlx::query_as(history).fetch_one(&mut connection).await.unwrap();
+    migrated(&by, &folder.0, &["restore", "--from", file, "--overwrite"]);
+    let (after, head): (i64, i64) =
+        sqlx::query_as(history).fetch_one(&mut connection).await.unwrap();
+    assert_ne!(before, after);
+    // The withdrawn keys are the end of the log.
+    let last = "SELECT MAX(sequence) FROM revocations";
+    let last: (i64,) = sqlx::query_as(last).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(head, last.0);
+    let waits = "SELECT lease_ms, acknowledged FROM nodes";
+    let waits: Vec<(i64, i64)> = sqlx::query_as(waits).fetch_all(&mut connection).await.unwrap();
+    assert_eq!(waits, [(30_000, 0)]);
+    connection.close().await.unwrap();
 }
 
 /// After the last backup of a store nothing can end in it, so its sessions may go on elsewhere.
