@@ -51,6 +51,7 @@ fn adapted(file: &str, folder: &Path, port: u16, nodes: &[u16]) -> PathBuf {
         ("listen 443 ssl;", format!("listen 127.0.0.1:{port};")),
         ("/run/nginx.pid", format!("{at}/nginx.pid")),
         ("http {", format!("http {{ access_log off; {temporary}")),
+        ("maxconn 20000", "maxconn 200".to_owned()),
         ("bind :443 ssl crt", format!("bind 127.0.0.1:{port} #")),
     ] {
         text = text.replace(there, &here);
