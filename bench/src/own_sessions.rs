@@ -82,17 +82,20 @@ pub(crate) fn own_sessions(table: &mut Table) -> Result<()> {
         }
     }
     let mut load = Load::start()?;
+    // Before rows that were removed leave room for new ones.
+    for application in &applications {
+        if let Some(postgres) = &stores.postgres
+            && application.kind.keeps("postgres")
+        {
+            in_postgres(table, &mut load, application, postgres)?;
+        }
+    }
     costs(table, &mut load, &applications)?;
     for application in &applications {
         if let Some(redis) = &stores.redis
             && application.kind.keeps("redis")
         {
             in_redis(table, &mut load, application, redis)?;
-        }
-        if let Some(postgres) = &stores.postgres
-            && application.kind.keeps("postgres")
-        {
-            in_postgres(table, &mut load, application, postgres)?;
         }
     }
     drop(applications);
