@@ -19,6 +19,8 @@ use crate::{
     world::Folder,
 };
 
+/// Long enough that every connection has an answer.
+const TAKEN_MS: u64 = 200;
 const ROUTES: [&str; 4] = ["/none", "/read", "/write", "/new"];
 /// Enough that what a table of them has left over is a fair share.
 const WEIGHED_MIN: u64 = 150_000;
@@ -80,17 +82,20 @@ pub(crate) fn own_sessions(table: &mut Table) -> Result<()> {
         }
     }
     let mut load = Load::start()?;
+    // Before rows that were removed leave room for new ones.
+    for application in &applications {
+        if let Some(postgres) = &stores.postgres
+            && application.kind.keeps("postgres")
+        {
+            in_postgres(table, &mut load, application, postgres)?;
+        }
+    }
     costs(table, &mut load, &applications)?;
     for application in &applications {
         if let Some(redis) = &stores.redis
             && application.kind.keeps("redis")
         {
             in_redis(table, &mut load, application, redis)?;
-        }
-        if let Some(postgres) = &stores.postgres
-            && application.kind.keeps("postgres")
-        {
-            in_postgres(table, &mut load, application, postgres)?;
         }
     }
     drop(applications);
@@ -305,7 +310,7 @@ impl Application {
             }
         }
         // A session that its layer does not know would make for a cheap answer.
-        let mut check = Job { for_ms: 1, ..job.clone() };
+        let mut check = Job { for_ms: TAKEN_MS, ..job.clone() };
         for step in check.walks.iter_mut().flat_map(|walk| &mut walk.steps) {
             step.head = step.head.replacen(path, "/read", 1);
             *step = step.clone().taking("\r\n\r\n\"");
@@ -319,7 +324,7 @@ impl Application {
 
     /// What each connection's last answer has after this text.
     fn take(&self, load: &mut Load, path: &str, after: &str) -> Result<Vec<String>> {
-        let mut job = Job { for_ms: 1, ..self.fresh(path) };
+        let mut job = Job { for_ms: TAKEN_MS, ..self.fresh(path) };
         for step in job.walks.iter_mut().flat_map(|walk| &mut walk.steps) {
             *step = step.clone().taking(after);
         }
