@@ -26,6 +26,7 @@ export class Load {
   #isBroken = false;
   #changes = 0;
   #stopping = false;
+  #away;
   #asking = new Map();
 
   static async start(world, { clients, seed }) {
@@ -48,6 +49,13 @@ export class Load {
     console.log(`${name}: ${this.acknowledged - before} acts meanwhile`);
   }
 
+  // Something is away on purpose: whoever asks it directly gets no answer, and nobody else may notice.
+  async without(node, work) {
+    this.#away = node;
+    await work();
+    this.#away = undefined;
+  }
+
   // Waits until so many more acts were acknowledged.
   advance(acts) {
     const enough = this.acknowledged + acts;
@@ -64,7 +72,7 @@ export class Load {
     return this.counts.acts ?? 0;
   }
 
-  // Whoever has waited for an answer for this long goes away.
+  // Whoever has waited for an answer through nginx for this long goes away.
   abandon(waitedMs) {
     for (const [asking, since] of this.#asking) if (Date.now() - since >= waitedMs) asking.abort();
   }
@@ -159,8 +167,10 @@ export class Load {
   // Gives the answer; nothing if there was none and something is broken.
   async #ask(path, options) {
     const [changes, asking] = [this.#changes, new AbortController()];
-    const mayFail = () => this.#isBroken || this.#changes !== changes;
-    this.#asking.set(asking, Date.now());
+    const isAway = () => options.node !== undefined && options.node === this.#away;
+    const wasAway = isAway();
+    const mayFail = () => wasAway || isAway() || this.#isBroken || this.#changes !== changes;
+    if (options.node === undefined) this.#asking.set(asking, Date.now());
     const answer = await this.world.ask(path, { ...options, signal: asking.signal });
     this.#asking.delete(asking);
     this.counts[answer.status] = (this.counts[answer.status] ?? 0) + 1;

@@ -21,9 +21,13 @@ const INVITED_NAMES: Quota = Quota { burst: 10, every: Duration::from_secs(3600)
 /// Devices of one public client, whose name anybody can say, that begin to wait at one address group.
 const DEVICES: Quota = Quota { burst: 30, every: Duration::from_secs(10) };
 
-/// Authorization requests that one address group pushes for a public client, whose name anybody can say: far fewer than
-/// may rest of one client.
-const PUSHED: Quota = Quota { burst: 300, every: Duration::from_secs(1) };
+/// Authorization requests that one address group pushes for a public client, whose name anybody can say, or for one that
+/// registered itself: far fewer than may rest of one client.
+const PUSHED: Quota = Quota { burst: 300, every: Duration::from_millis(500) };
+
+/// Assertions of one client that registered itself. Used ones are remembered in one table for all clients, for up to an
+/// hour: strangers must not fill it.
+const ASSERTIONS: Quota = Quota { burst: 1000, every: Duration::from_millis(250) };
 
 /// Codes of devices that are typed in one session and that nobody shows.
 const USER_CODES: Quota = Quota { burst: 10, every: Duration::from_secs(60) };
@@ -138,6 +142,16 @@ impl Attempts {
     /// [`Limited`].
     pub fn pushed(&self, client: &ClientId, address: IpAddr, now: Time) -> Result<(), Limited> {
         self.charge("pushed", client.as_str().as_bytes(), address, PUSHED, now)
+    }
+
+    /// Charges an assertion of a client that registered itself.
+    ///
+    /// # Errors
+    /// [`Limited`].
+    pub fn assertion(&self, client: &ClientId, now: Time) -> Result<(), Limited> {
+        let mut table = self.table();
+        let key = table.key("assertion", &[client.as_str().as_bytes()]);
+        table.charge(&[Charge { key, quota: ASSERTIONS, emptied_by_success: false }], now)
     }
 
     /// Charges a device's code that is typed in a session. [Refund](Self::refund) it if a device shows it.

@@ -14,7 +14,10 @@ use crate::postgres::{Folder, Postgres};
 /// How often each race is run, unless the caller says so: what a real server takes for ten thousand is most of an hour.
 #[expect(clippy::disallowed_methods, reason = "how long the tests may take is the caller's choice")]
 pub(crate) fn rounds(usual: usize) -> usize {
-    std::env::var("SYMBOLON_TEST_STORE_RACES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+    std::env::var("SYMBOLON_TEST_STORE_RACES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(usual)
 }
 
 pub(crate) async fn conforms(store: impl SessionStore, usual: usize) {

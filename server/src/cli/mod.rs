@@ -6,6 +6,7 @@ mod forward;
 mod moving;
 mod out;
 mod run;
+mod size;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -73,6 +74,8 @@ enum Command {
     Backup(moving::Backup),
     /// Fill the store from a backup; all sessions end
     Restore(moving::Restore),
+    /// Reckon what so many sessions take: storage, memory, cores, and what is used up first
+    Size(size::Size),
     /// Print shell completions
     Completions {
         /// The shell
@@ -124,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Cluster(command) => admin::run(&arguments, &command.call()),
         Command::Migrate(command) => moving::migrate(&arguments, command),
         Command::Backup(backup) => moving::backup(&arguments, backup),
+        Command::Size(size) => size::run(&arguments, size),
         Command::Restore(restore) => moving::restore(&arguments, restore),
     };
     match result {
@@ -224,15 +228,26 @@ mod tests {
             ("client add shop", false),
             ("client rotate-secret shop", true),
             ("key rotate ES256", true),
-            ("migrate store --from sqlite:/var/lib/symbolon --to postgres://symbolon@db.example/symbolon", true),
-            ("migrate store --from sqlite: --to env:SYMBOLON_STORE__URL", false),
+            (
+                "migrate store --from sqlite:/var/lib/symbolon --to postgres://symbolon@db.example/symbolon",
+                true,
+            ),
+            ("migrate store --from sqlite: --to file:/run/secrets/store-url", false),
             // No secret stands on a command line.
-            ("migrate store --from sqlite:d --to postgres://symbolon:hunter2@db.example/symbolon", false),
-            ("migrate store --from sqlite:d --to postgres://db.example/symbolon?password=hunter2", false),
+            (
+                "migrate store --from sqlite:d --to postgres://symbolon:hunter2@db.example/symbolon",
+                false,
+            ),
+            (
+                "migrate store --from sqlite:d --to postgres://db.example/symbolon?password=hunter2",
+                false,
+            ),
             ("migrate store --from sqlite:d --to mysql://db.example/symbolon", false),
             ("migrate abandon --from config", true),
             ("backup --to symbolon.backup --last", true),
             ("restore --from symbolon.backup --overwrite --keep-sessions", true),
+            ("size --sessions 1000000 --logins-per-second 10.5 --services 30", true),
+            ("size --sessions 1000000", false),
             ("completions bash", true),
             ("", false),
         ] {

@@ -21,7 +21,7 @@ use crate::{
 pub(super) enum MigrateCommand {
     /// Move users, sessions, keys and all else; nobody is logged out
     Store {
-        /// Where it is: sqlite:FOLDER, postgres://USER@HOST/NAME, env:VARIABLE with such a URL, or config
+        /// Where it is: sqlite:FOLDER, postgres://USER@HOST/NAME, file:FILE with such a URL, or config
         #[arg(long, value_name = "STORE")]
         from: Named,
         /// Where it goes, in the same words: an empty folder or database
@@ -65,7 +65,7 @@ pub(super) enum Named {
     Configured,
     Folder(PathBuf),
     Url(String),
-    Variable(String),
+    UrlFile(PathBuf),
 }
 
 impl FromStr for Named {
@@ -79,15 +79,17 @@ impl FromStr for Named {
             let has_password = text.contains("password=")
                 || text.split_once('@').is_some_and(|(before, _)| before.matches(':').count() > 1);
             return if has_password {
-                Err("leave the password out and set PGPASSWORD, or write env:VARIABLE for the whole URL")
+                Err(
+                    "leave the password out and set PGPASSWORD, or write file:FILE, with the whole URL in it",
+                )
             } else {
                 Ok(Self::Url(text.to_owned()))
             };
         }
         match text.split_once(':') {
             Some(("sqlite", folder)) if !folder.is_empty() => Ok(Self::Folder(folder.into())),
-            Some(("env", name)) if !name.is_empty() => Ok(Self::Variable(name.to_owned())),
-            _ => Err("write sqlite:FOLDER, postgres://USER@HOST/NAME, env:VARIABLE or config"),
+            Some(("file", file)) if !file.is_empty() => Ok(Self::UrlFile(file.into())),
+            _ => Err("write sqlite:FOLDER, postgres://USER@HOST/NAME, file:FILE or config"),
         }
     }
 }
@@ -98,12 +100,16 @@ impl Named {
             Self::Configured => return Ok(Where::Configured),
             Self::Folder(folder) => return Ok(Where::Folder(folder.clone())),
             Self::Url(url) => url.clone(),
-            Self::Variable(name) => std::env::var(name).unwrap_or_default(),
+            Self::UrlFile(file) => std::fs::read_to_string(file).map_err(|error| {
+                let cause = format!("{}: {error}", file.display());
+                Exit::new(2, "invalid_store", cause, "name a file that this user can read")
+            })?,
         };
-        let url = text.parse::<DatabaseUrl>().map_err(|error| {
+        let url = SecretText::new(text);
+        let url = url.expose().trim().parse::<DatabaseUrl>().map_err(|error| {
             Exit::new(2, "invalid_store", error.to_string(), "write postgres://USER@HOST/NAME")
         })?;
-        Ok(Where::Url(SecretText::new(url.0.expose().to_owned())))
+        Ok(Where::Url(url.0))
     }
 }
 
@@ -113,7 +119,9 @@ pub(super) fn migrate(arguments: &Arguments, command: &MigrateCommand) -> Result
     match command {
         MigrateCommand::Abandon { from } => {
             let from = from.place()?;
-            block_on(async { moving::abandon(&config, &from).await.map_err(|error| fail(&error)) })?;
+            block_on(async {
+                moving::abandon(&config, &from).await.map_err(|error| fail(&error))
+            })?;
             out::value(&Value::Null, &[], arguments.json);
         }
         MigrateCommand::Store { from, to } => {
@@ -124,10 +132,14 @@ pub(super) fn migrate(arguments: &Arguments, command: &MigrateCommand) -> Result
                 moving::migrate(&config, &from, &to, &mut told).await.map_err(|error| fail(&error))
             })?;
             print(arguments, &moved, json!({ "master_key_file": config.master_key_file }));
-            note(arguments, &config, &[
-                "Everything is in the new store, and every row was compared. Set store.url (or data_dir) to it.",
-                "No server starts on the old one any more.",
-            ]);
+            note(
+                arguments,
+                &config,
+                &[
+                    "Everything is in the new store, and every row was compared. Set store.url (or data_dir) to it.",
+                    "No server starts on the old one any more.",
+                ],
+            );
         }
     }
     Ok(())
@@ -188,7 +200,8 @@ pub(super) fn restore(arguments: &Arguments, restore: &Restore) -> Result<(), Ex
     let wait = "The first confirmed end waits for leases of before, up to 30 s.";
     let kept = "Sessions go on. Never restore this file a second time with --keep-sessions: what has ended meanwhile \
                 would live again.";
-    let lines = if restore.keep_sessions { [kept, wait].to_vec() } else { [ended, lost, wait].to_vec() };
+    let lines =
+        if restore.keep_sessions { [kept, wait].to_vec() } else { [ended, lost, wait].to_vec() };
     note(arguments, &config, &lines);
     Ok(())
 }
@@ -204,9 +217,7 @@ fn agrees(arguments: &Arguments) -> bool {
 }
 
 fn print(arguments: &Arguments, moved: &[Moved], mut more: Value) {
-    let row = |moved: &Moved| {
-        json!({ "table": moved.table, "rows": moved.rows, "checksum": moved.checksum })
-    };
+    let row = |moved: &Moved| json!({ "table": moved.table, "rows": moved.rows, "checksum": moved.checksum });
     let tables: Value = moved.iter().map(row).collect();
     if arguments.json {
         more["tables"] = tables;

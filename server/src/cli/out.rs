@@ -120,7 +120,7 @@ impl Bar {
         if !self.is_terminal {
             return if done { format!("{step} {table}: {rows}\n") } else { String::new() };
         }
-        let full = if of == 0 { BAR_WIDTH } else { rows.min(of) * BAR_WIDTH / of };
+        let full = (rows.min(of) * BAR_WIDTH).checked_div(of).unwrap_or(BAR_WIDTH);
         let bar: String = (0..BAR_WIDTH).map(|at| if at < full { '#' } else { '.' }).collect();
         let end = if done { "\n" } else { "" };
         format!("\r\x1b[K{step:8} [{bar}] {table} {rows}/{of}{end}")
@@ -255,7 +255,12 @@ mod tests {
             (false, false, 50, ""),
             (false, false, 100, "copied users: 100\n"),
             (true, true, 50, ""),
-            (true, true, 100, "{\"of\":100,\"rows\":100,\"step\":\"copied\",\"table\":\"users\"}\n"),
+            (
+                true,
+                true,
+                100,
+                "{\"of\":100,\"rows\":100,\"step\":\"copied\",\"table\":\"users\"}\n",
+            ),
         ] {
             let bar = Bar { as_json, is_terminal };
             assert_eq!(bar.line("copied", "users", rows, 100), line);

@@ -10,17 +10,7 @@ mod local;
 mod tests;
 mod tls;
 
-use std::{
-    convert::Infallible,
-    io,
-    net::SocketAddr,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -32,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
 use tower::ServiceExt;
@@ -46,6 +36,8 @@ use crate::config::Listen;
 
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection that has asked for nothing yet stays open when the server stops.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long to wait when the system has no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -188,7 +180,14 @@ impl Front {
                 }
             }
         }
-        drop(listener);
+        for socket in listener.last() {
+            let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { break };
+            let (front, stop) = (self.clone(), stop.clone());
+            connections.spawn(async move {
+                front.connection(socket, stop).await;
+                drop(permit);
+            });
+        }
         let finished = async { while connections.join_next().await.is_some() {} };
         let in_time = tokio::time::timeout(self.0.bounds.shutdown_timeout, finished).await.is_ok();
         if !in_time {
@@ -205,9 +204,13 @@ impl Front {
             }
             Socket::Tcp(stream, address, Some(certificates)) => {
                 let handshake = certificates.acceptor().accept(stream);
+                let over = async {
+                    stop.wait().await;
+                    tokio::time::sleep(FIRST_REQUEST_TIMEOUT).await;
+                };
                 let done = tokio::select! {
                     done = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => done,
-                    () = stop.wait() => return,
+                    () = over => return,
                 };
                 match done {
                     Ok(Ok(stream)) => {
@@ -224,21 +227,31 @@ impl Front {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let asked = AtomicBool::new(false);
+        let asked = Notify::new();
         let service = service_fn(|request| {
-            asked.store(true, Ordering::Relaxed);
+            asked.notify_one();
             self.clone().answer(request, caller)
         });
         let mut connection = pin!(self.0.http.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = stop.wait() => {
-                // Hyper would wait for the first request of a connection, however long it does not come.
-                if !asked.load(Ordering::Relaxed) {
-                    return;
+                // Whoever has just connected has a request on its way. Hyper would wait for it however long it does not
+                // come.
+                let first = async {
+                    tokio::select! {
+                        ended = connection.as_mut() => Some(ended),
+                        () = asked.notified() => None,
+                    }
+                };
+                match tokio::time::timeout(FIRST_REQUEST_TIMEOUT, first).await {
+                    Err(_) => return,
+                    Ok(Some(ended)) => ended,
+                    Ok(None) => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
                 }
-                connection.as_mut().graceful_shutdown();
-                connection.await
             }
         };
         if let Err(error) = ended {
@@ -306,6 +319,18 @@ enum Socket {
     Local(UnixStream),
 }
 
+impl Socket {
+    fn tcp(
+        stream: TcpStream,
+        address: SocketAddr,
+        certificates: Option<Arc<Certificates>>,
+    ) -> io::Result<Self> {
+        // Answers are written in one go; waiting for more only delays them.
+        stream.set_nodelay(true)?;
+        Ok(Self::Tcp(stream, address, certificates))
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Caller {
     /// The address of the socket's other end, and whether it speaks TLS.
@@ -319,10 +344,30 @@ impl Listener {
             Self::Local(listener) => listener.accept().await.map(Socket::Local),
             Self::Tcp(listener, certificates) => {
                 let (stream, address) = listener.accept().await?;
-                // Answers are written in one go; waiting for more only delays them.
-                stream.set_nodelay(true)?;
-                Ok(Socket::Tcp(stream, address, certificates.clone()))
+                Socket::tcp(stream, address, certificates.clone())
             }
         }
+    }
+
+    /// Closes it, and gives who has connected and was not accepted yet: the kernel would cut them off in the middle of
+    /// their request.
+    fn last(self) -> Vec<Socket> {
+        let Self::Tcp(listener, certificates) = self else { return Vec::new() };
+        let Ok(listener) = listener.into_std() else { return Vec::new() };
+        let mut last = Vec::new();
+        loop {
+            match listener.accept() {
+                Ok((stream, address)) => last.push((stream, address)),
+                Err(error) if is_of_connection(&error) => {}
+                // Nobody else waits.
+                Err(_) => break,
+            }
+        }
+        drop(listener);
+        let socket = |(stream, address): (std::net::TcpStream, SocketAddr)| {
+            stream.set_nonblocking(true)?;
+            Socket::tcp(TcpStream::from_std(stream)?, address, certificates.clone())
+        };
+        last.into_iter().filter_map(|accepted| socket(accepted).ok()).collect()
     }
 }

@@ -101,6 +101,30 @@ async fn every_request_knows_its_peer() {
     assert!(served.await.unwrap());
 }
 
+/// A proxy sends to whoever listens. What has reached the kernel before the socket closes is answered.
+#[tokio::test]
+async fn who_has_connected_before_the_stop_is_answered() {
+    let (listener, address) = tcp().await;
+    let mut waiting = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        waiting.push(stream);
+    }
+    let silent = TcpStream::connect(address).await.unwrap();
+    let (stopper, stop) = Stop::new();
+    stopper.stop();
+    let front = front(Router::new().route("/", get(whoami)), BOUNDS);
+    assert!(front.serve(Listener::Tcp(listener, None), stop).await);
+    for stream in waiting {
+        let answer = heard(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.ends_with("127.0.0.1 false"), "{answer}");
+    }
+    assert_eq!(heard(silent).await, "");
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
 #[tokio::test]
 async fn hostile_heads_are_refused() {
     let (listener, address) = tcp().await;

@@ -135,6 +135,9 @@ pub async fn client(
         }
         proven => proven?,
     };
+    if client.is_registered() {
+        app.attempts.assertion(&client.id, now).map_err(|_| Unavailable::contended())?;
+    }
     app.assertions.first(&proven, now)?;
     // Where there are more processes, one of them may have seen it.
     let digest = Once::digest(proven.client.as_str().as_bytes(), &proven.jti);

@@ -105,7 +105,9 @@ impl MoveError {
         match self {
             Self::Store(error) => error.advice(),
             Self::Running(_) => ("store_in_use", "stop every server that uses the store"),
-            Self::NoStore(_) => ("no_store", "name the folder or database that a server has worked on"),
+            Self::NoStore(_) => {
+                ("no_store", "name the folder or database that a server has worked on")
+            }
             Self::NotEmpty => (
                 "target_not_empty",
                 "name an empty folder or database; restore replaces what is there with --overwrite",

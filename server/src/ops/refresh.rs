@@ -2,7 +2,7 @@
 
 use symbolon_core::{
     client::Client,
-    family::{Binding, Whence},
+    family::{Binding, Family, Whence},
     handle::{Handle, InvalidHandle, Kind},
     oauth::{jwk::Thumbprint, resource::Resources},
     refresh::{self, Presented, Refresh},
@@ -79,6 +79,14 @@ pub async fn refresh(app: &App, used: Use<'_>, now: Time) -> Result<Tokens, Refu
     Err(Unavailable::contended().into())
 }
 
+/// What was granted, was asked for now, and is still the client's to have. `None` where that is nothing: a token without a
+/// scope is not for nothing, but for nothing in particular.
+fn scope_of(family: &Family, used: &Use<'_>) -> Option<Box<str>> {
+    let granted = family.scope_of(used.scope)?;
+    let left = used.client.scope(&granted);
+    (granted.is_empty() || !left.is_empty()).then_some(left)
+}
+
 fn decide(
     app: &App,
     live: &Live,
@@ -112,7 +120,7 @@ fn decide(
     check::stands(live, now)?;
     let user = live.user.as_ref().ok_or(check::Refused::Lapsed(Lapse::User))?;
     let resources = family.resources.narrowed(&used.resources).ok_or(NoToken::Audience)?;
-    let scope = family.scope_of(used.scope).ok_or(Refused::Scope)?;
+    let scope = scope_of(family, used).ok_or(Refused::Scope)?;
     let whose = (session.limits.ends_at, user, session.login.as_ref().map(|login| login.at));
     let issued = issue::issued(app, used.client, resources, scope, whose, used.key, now)?;
     let active = keys

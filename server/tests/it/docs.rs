@@ -18,6 +18,7 @@ use symbolon::{
 use symbolon_guard::Refusal;
 
 use crate::{
+    process::binary,
     store::Folder,
     world::{PASSWORD, World},
 };
@@ -94,6 +95,12 @@ The guard answers these in front of every route that it guards, in Symbolon itse
 const ERRORS_AFTER: &str = r#"
 A credential that is malformed, forged, expired, ended or of the wrong kind is always `invalid_token`: the answer does
 not say which.
+
+## From the command line
+
+`--json` prints `{"errors": [{"code", "cause", "fix"}]}` on standard error. The codes of moving, backing up and restoring
+a store, with what to do: [deploying](guide/deploying.md#move-to-another-store). A server that does not start because its store is being
+moved or filled, or was moved away, says `store_moving`.
 "#;
 
 #[test]
@@ -254,6 +261,68 @@ fn the_configurations_are_fit_for_serve() {
         }
     }
     assert!(seen >= 5, "only {seen} configurations were found");
+}
+
+/// The page of sizes shows what the command prints.
+#[test]
+fn sizes_are_what_the_command_prints() {
+    for name in ["sizing.md", "sizing.ko.md"] {
+        let path = root().join("docs").join(name);
+        let (before, mut after) = (read(&path), String::new());
+        let mut pieces = before.split("```text\n");
+        after.push_str(pieces.next().unwrap());
+        for piece in pieces {
+            let (block, rest) = piece.split_once("```").unwrap();
+            let line = block.lines().next().unwrap();
+            let words = line.strip_prefix("symbolon ").unwrap().split(' ');
+            let output = binary(&[]).args(words).output().unwrap();
+            let printed = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success(), "{line}: {:?}", output.status);
+            write!(after, "```text\n{line}\n\n{printed}```{rest}").unwrap();
+        }
+        if std::env::var_os("SYMBOLON_UPDATE_DOCS").is_some() {
+            fs::write(&path, &after).unwrap();
+        }
+        let same = read(&path) == after;
+        assert!(same, "{name}: run SYMBOLON_UPDATE_DOCS=1 cargo test -p symbolon docs::");
+    }
+}
+
+/// The nodes of the manifests read a configuration that they take.
+#[test]
+fn the_configuration_of_the_manifests_is_fit_for_serve() {
+    let path = root().join("deploy/kubernetes/configuration.yaml");
+    let text = read(&path);
+    let shown = text.split("symbolon.toml: |\n").nth(1).unwrap();
+    let shown: String = shown.lines().map(|line| format!("{}\n", line.trim_start())).collect();
+    let sources = Sources { file: Some((path, shown)), ..Sources::default() };
+    let secret = |file: &Path| {
+        let url = "postgres://symbolon@db.example/symbolon".to_owned();
+        Ok(if file.ends_with("store-url") { url } else { "0".repeat(64) })
+    };
+    let config = Config::load(&sources, &secret).unwrap();
+    assert!(config.store.url.is_some());
+    let refused = config.refuse_unsafe();
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
+/// Both proxies take the nodes in turn, and neither keeps a browser at one.
+#[test]
+fn no_proxy_is_sticky() {
+    for file in ["nginx.conf", "haproxy.cfg"] {
+        let text = read(&root().join("deploy").join(file));
+        let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+        let code: Vec<_> = lines.collect();
+        assert_eq!(
+            code.iter()
+                .filter(|line| line.starts_with("server ") && line.contains(":8080"))
+                .count(),
+            3
+        );
+        for sticky in ["ip_hash", "hash ", "sticky", "cookie", "stick-table", "balance source"] {
+            assert!(!code.iter().any(|line| line.contains(sticky)), "{file}: {sticky}");
+        }
+    }
 }
 
 /// The README's walk, as a reader pastes it into bash. curl is told where `localhost:8080` is, so the text runs as it

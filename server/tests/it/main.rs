@@ -22,6 +22,8 @@ mod cli;
 #[cfg(test)]
 mod codes;
 #[cfg(test)]
+mod deployed;
+#[cfg(test)]
 mod device;
 #[cfg(test)]
 mod docs;

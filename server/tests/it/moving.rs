@@ -63,7 +63,8 @@ async fn end(http: &Http, login: &Login) {
     assert_eq!(http.post("/api/v1/logout", &[], &body).await.unwrap().status, 204);
     let origin = ("sec-fetch-site", "same-origin");
     let cookie = ("cookie", login.cookie.as_str());
-    let ended = http.send(Method::POST, "/api/v1/logout", &[cookie, origin], Some(&json!({}))).await;
+    let ended =
+        http.send(Method::POST, "/api/v1/logout", &[cookie, origin], Some(&json!({}))).await;
     assert_eq!(ended.unwrap().status, 204);
 }
 
@@ -84,6 +85,13 @@ fn from(place: &Path) -> String {
 /// The arguments of a move.
 fn store<'a>(from: &'a str, to: &'a str) -> [&'a str; 6] {
     ["migrate", "store", "--from", from, "--to", to]
+}
+
+/// A database as an argument: its URL in a file.
+fn named(url: &str, folder: &Folder) -> String {
+    let file = folder.0.join("url");
+    fs::write(&file, url).unwrap();
+    format!("file:{}", file.display())
 }
 
 fn key_of(from: &Folder, to: &Folder) {
@@ -107,8 +115,8 @@ async fn logins_live_on_in_another_engine_and_back() {
     assert_eq!(uses(&server.http, &mut ended).await, NONE);
 
     let [env, to] = on(&url);
-    let by = [env.as_str(), &format!("TO={url}")];
-    let (here, there) = (from(&old.0), "env:TO");
+    let (here, there) = (from(&old.0), &named(&url, &old));
+    let by = ["env"];
     // A server that runs is noticed, by the lock of its folder.
     let busy = refused(&by, &old.0, &store(&here, there));
     assert_eq!(busy, (4, "data_folder_busy".to_owned()));
@@ -127,7 +135,7 @@ async fn logins_live_on_in_another_engine_and_back() {
 
     // Here one is noticed by its lease, which it goes on to renew.
     key_of(&old, &back);
-    let (here, there) = ("env:TO", from(&back.0));
+    let (here, there) = (&named(&url, &back), from(&back.0));
     assert_eq!(refused(&by, &back.0, &store(here, &there)), (4, "store_in_use".to_owned()));
     assert_eq!(uses(&server.http, &mut kept).await, ALL, "it was not disturbed");
     server.kill();
@@ -195,25 +203,31 @@ async fn a_killed_move_goes_on_and_nothing_is_missing() {
         fs::copy(old.0.join(name), copy.0.join(name)).unwrap();
     }
     let urls = [&old, &other].map(|folder| postgres::database_of(&folder.0).expose().to_owned());
-    let by = ["env".to_owned(), format!("A={}", urls[0]), format!("B={}", urls[1])];
-    let by: Vec<_> = by.iter().map(String::as_str).collect();
+    let (by, a, b) = (["env"], &named(&urls[0], &old), &named(&urls[1], &other));
     let (here, same) = (from(&old.0), from(&copy.0));
     for lines in [1, 3, 6, 2, 9, 12] {
-        interrupt(&by, &old.0, &store(&here, "env:A"), lines);
+        interrupt(&by, &old.0, &store(&here, a), lines);
         // Half a store is none.
         let url = format!("SYMBOLON_STORE__URL={}", urls[0]);
         assert_eq!(refused(&["env", &url], &old.0, &["user", "list"]).1, "store_moving");
         assert_eq!(refused(&[], &old.0, &["user", "list"]).1, "store_moving");
     }
-    let killed = migrated(&by, &old.0, &store(&here, "env:A"));
-    let whole = migrated(&by, &copy.0, &store(&same, "env:B"));
+    // As if it had been killed when all was compared and handed over, a moment before the end.
+    let url = format!("sqlite:{}", old.0.join("symbolon.db").display());
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    let hand_over =
+        "UPDATE moving SET state = replace(state, '\"source\"', '\"moved\"') WHERE part = ''";
+    assert_eq!(sqlx::query(hand_over).execute(&mut connection).await.unwrap().rows_affected(), 1);
+    connection.close().await.unwrap();
+    let killed = migrated(&by, &old.0, &store(&here, a));
+    let whole = migrated(&by, &copy.0, &store(&same, b));
     assert_eq!(killed, whole);
     assert!(killed.iter().any(|table| table["table"] == "users" && table["rows"] == 9501));
     // And back, into a folder.
     key_of(&copy, &other);
     let place = from(&other.0);
-    interrupt(&by, &other.0, &store("env:B", &place), 10);
-    assert_eq!(migrated(&by, &other.0, &store("env:B", &place)), whole);
+    interrupt(&by, &other.0, &store(b, &place), 10);
+    assert_eq!(migrated(&by, &other.0, &store(b, &place)), whole);
 }
 
 #[tokio::test]
@@ -258,7 +272,7 @@ async fn what_cannot_be_moved() {
         (store(&none, &there).to_vec(), "no_store"),
         (aside(&no_key, &none), "master_key"),
         ([&["--set", &other_key], &store(&here, &none)[..]].concat(), "master_key"),
-        (store(&here, "env:NOTHING").to_vec(), "invalid_store"),
+        (store(&here, "file:/nowhere/url").to_vec(), "invalid_store"),
         (vec!["restore", "--from", &missing], "no_store"),
     ] {
         assert_eq!(refused(&[], &old.0, &arguments).1, code, "{arguments:?}");
@@ -306,6 +320,42 @@ async fn what_ended_after_the_backup_stays_ended() {
     assert!(!keys.contains(&&rotated["kid"]), "{keys:?} {rotated}");
     let mut new = log_in(&server.http).await;
     assert_eq!(uses(&server.http, &mut new).await, ALL);
+}
+
+/// Nobody continues a cursor of before a restore, and leases of before are waited for, however long they were.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_begins_another_history_and_waits() {
+    // In a file every start begins one.
+    if !postgres::is_asked_for() && postgres::shared().is_none() {
+        return;
+    }
+    let folder = Folder::new();
+    let url = postgres::database_of(&folder.0);
+    let mut connection = sqlx::PgConnection::connect(url.expose()).await.unwrap();
+    let (file, port) = (folder.0.join("backup"), free_port());
+    let file = file.to_str().unwrap();
+    let mut server = start_on(url.expose(), &folder.0, port).await;
+    run(&folder.0, &["user", "add", "load"], PASSWORD);
+    let set = format!("SYMBOLON_STORE__URL={}", url.expose());
+    let by = ["env", &set];
+    migrated(&by, &folder.0, &["backup", "--to", file]);
+    let login = log_in(&server.http).await;
+    end(&server.http, &login).await;
+    server.kill();
+    let history = "SELECT 'log_head'::regclass::oid::bigint AS table_id, sequence FROM log_head";
+    let (before, _): (i64, i64) = sqlx::query_as(history).fetch_one(&mut connection).await.unwrap();
+    migrated(&by, &folder.0, &["restore", "--from", file, "--overwrite"]);
+    let (after, head): (i64, i64) =
+        sqlx::query_as(history).fetch_one(&mut connection).await.unwrap();
+    assert_ne!(before, after);
+    // The withdrawn keys are the end of the log.
+    let last = "SELECT MAX(sequence) FROM revocations";
+    let last: (i64,) = sqlx::query_as(last).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(head, last.0);
+    let waits = "SELECT lease_ms, acknowledged FROM nodes";
+    let waits: Vec<(i64, i64)> = sqlx::query_as(waits).fetch_all(&mut connection).await.unwrap();
+    assert_eq!(waits, [(30_000, 0)]);
+    connection.close().await.unwrap();
 }
 
 /// After the last backup of a store nothing can end in it, so its sessions may go on elsewhere.

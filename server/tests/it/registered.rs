@@ -7,6 +7,7 @@ use symbolon_core::oauth::grant::GrantType;
 
 use crate::{
     keys::{ASSERTION_TYPE, Key},
+    oauth::{VERIFIER, s256},
     registration::{
         CALLBACK, PATH, Registered, asked, logged_in, on, open, refused, register, registration,
     },
@@ -126,6 +127,63 @@ async fn a_client_proves_itself_as_it_registered() {
     refused(&world.send(signed(&pinned)).await, 401, "invalid_client");
 }
 
+/// What was used is remembered for all clients together.
+#[tokio::test]
+async fn a_flood_of_assertions_by_a_client_that_registered_itself() {
+    let world = open().await;
+    let key = Key::new();
+    let jwks = json!({ "keys": [key.named("1")] });
+    let wants = json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks": jwks });
+    let stranger = register(&world, &wants).await.id();
+    let ours = world.add_client("ours", "confidential", json!({ "jwks": jwks })).await.0;
+    let ask_as = |id: &str| {
+        let assertion = key.assertion(id, "1", &json!({}));
+        let form = [
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("client_assertion", &*assertion),
+            ("token", "x"),
+        ];
+        ask("POST", "/oauth2/introspect").form(&form)
+    };
+    let mut taken = 0;
+    let full = loop {
+        let answer = world.send(ask_as(&stranger)).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken < 10_000, "nothing bounds them");
+    };
+    refused(&full, 503, "temporarily_unavailable");
+    assert!(taken >= 1000, "{taken}");
+    world.send(ask_as(&ours)).await.expect(200);
+}
+
+/// Each may be 16 KiB, and rests for minutes.
+#[tokio::test]
+async fn a_flood_of_pushed_requests_by_a_client_that_registered_itself() {
+    let world = open().await;
+    let client = register(&world, &json!({})).await;
+    let challenge = s256(VERIFIER);
+    let form = [
+        ("response_type", "code"),
+        ("redirect_uri", CALLBACK),
+        ("code_challenge", &*challenge),
+        ("code_challenge_method", "S256"),
+    ];
+    let mut taken = 0;
+    let full = loop {
+        let push = ask("POST", "/oauth2/par").basic(&client.basic()).form(&form);
+        let answer = world.send(push).await;
+        if answer.status != 201 {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken < 3000, "nothing bounds them");
+    };
+    refused(&full, 429, "temporarily_unavailable");
+}
+
 /// Sends a request some reads later, so that it meets others at every step.
 async fn later(world: &World, reads: usize, request: Ask) -> Answer {
     for _ in 0..reads {
@@ -166,6 +224,24 @@ fn sub(tokens: &Answer) -> Value {
     let id_token = tokens.text_of("id_token");
     let claims = URL_SAFE_NO_PAD.decode(id_token.split('.').nth(1).unwrap()).unwrap();
     serde_json::from_slice::<Value>(&claims).unwrap()["sub"].clone()
+}
+
+#[tokio::test]
+async fn a_scope_that_a_client_has_lost_since() {
+    let world = open().await;
+    let grants = json!(["authorization_code", "refresh_token"]);
+    let client = register(&world, &json!({ "grant_types": grants, "scope": "openid cart" })).await;
+    let alone = logged_in(&world, &client, "cart").await;
+    let both = logged_in(&world, &client, "openid cart").await;
+    let less = json!({ "grant_types": grants, "scope": "openid" });
+    world.send(client.put(&less)).await.expect(200);
+    let again = async |tokens: &Answer| {
+        let refresh = tokens.text_of("refresh_token");
+        let form = [("grant_type", "refresh_token"), ("refresh_token", &*refresh)];
+        world.send(ask("POST", "/oauth2/token").basic(&client.basic()).form(&form)).await
+    };
+    assert_eq!(again(&both).await.expect(200).text_of("scope"), "openid");
+    refused(&again(&alone).await, 400, "invalid_scope");
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ pub async fn push(
     if form.len() > PUSHED_BYTES_MAX {
         return Err(OauthError::invalid_request("the request is too long"));
     }
-    if shown == Binding::None {
+    if shown == Binding::None || client.is_registered() {
         let charged = http.app.attempts.pushed(&client.id, caller.device.address, now());
         charged.map_err(|_| OauthError::TOO_MANY)?;
     }

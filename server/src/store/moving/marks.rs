@@ -12,7 +12,8 @@ use super::{
         engine::{Connection, Row, sql},
         rows,
     },
-    MoveError, Role, tables::Cells,
+    MoveError, Role,
+    tables::Cells,
 };
 
 /// What stands in a store that is no ordinary one.
@@ -62,10 +63,8 @@ async fn state<T: for<'de> Deserialize<'de>>(
 ) -> Result<Option<T>, StoreError> {
     let query = sql("SELECT state FROM moving WHERE part = $1").bind(part);
     let Some(row) = query.fetch_optional(connection).await? else { return Ok(None) };
-    let damaged = |error: serde_json::Error| StoreError::Damaged {
-        table: "moving",
-        what: error.to_string(),
-    };
+    let damaged =
+        |error: serde_json::Error| StoreError::Damaged { table: "moving", what: error.to_string() };
     serde_json::from_str(row.try_get("state")?).map(Some).map_err(damaged)
 }
 

@@ -280,7 +280,8 @@ pub async fn restore(
     let mark = match there {
         Some(mark) if is_rest(&mark) => mark,
         there => {
-            if !how.overwrite && !(there.is_none() && target.is_empty(&tables).await?) {
+            let is_free = there.is_none() && target.is_empty(&tables).await?;
+            if !(is_free || how.overwrite) {
                 return Err(MoveError::NotEmpty);
             }
             let keys = target.keys().await?;

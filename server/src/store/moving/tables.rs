@@ -183,7 +183,8 @@ impl Table {
         let (all, key) = (self.names(0..self.columns.len()), self.names(self.key.iter().copied()));
         for rows in rows.chunks(ROWS_PER_STATEMENT) {
             let width = self.columns.len();
-            let values = (0..rows.len()).map(|row| format!("({})", placeholders(row * width, width)));
+            let values =
+                (0..rows.len()).map(|row| format!("({})", placeholders(row * width, width)));
             let values = values.collect::<Vec<_>>().join(", ");
             let text = format!(
                 "INSERT INTO {} ({all}) VALUES {values} ON CONFLICT ({key}) DO NOTHING",
