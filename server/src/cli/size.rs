@@ -256,7 +256,7 @@ fn scaled(value: f64, unit: &str) -> String {
         value /= 1000.0;
         at += 1;
     }
-    let digits = usize::from(value < 10.0 && value.fract() > 0.04);
+    let digits = usize::from(value < 10.0 && (value * 10.0).round() % 10.0 != 0.0);
     format!("{value:.digits$} {}{unit}", prefixes[at])
 }
 
