@@ -41,7 +41,10 @@ fn sign(header: &[u8], claims: &[u8]) -> String {
 /// Whatever is accepted keeps the rules, and says the same when we say it ourselves.
 fn check(text: &str) {
     let Ok(mut token) = VERIFIER.verify(text, NOW) else { return };
-    assert_eq!((&*token.claims.iss, token.key, token.typ), (ISSUER, KEY_ID, Some(TokenType::AtJwt)));
+    assert_eq!(
+        (&*token.claims.iss, token.key, token.typ),
+        (ISSUER, KEY_ID, Some(TokenType::AtJwt))
+    );
     assert!(token.claims.aud.contains(AUDIENCE));
     assert!(token.claims.exp.since(token.claims.iat) <= Duration::from_secs(3600));
     // Numbers that no claim of ours is may be rounded.
