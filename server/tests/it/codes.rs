@@ -12,7 +12,10 @@ use symbolon_core::{
     secret::SecretText,
 };
 
-use crate::world::{Answer, ORIGIN, PASSWORD, World, ask};
+use crate::{
+    races::{Tally, rounds},
+    world::{Answer, ORIGIN, PASSWORD, World, ask},
+};
 
 pub(crate) const CALLBACK: &str = "https://shop.example/_symbolon/callback";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -383,8 +386,8 @@ async fn what_ends_the_login_ends_its_codes() {
 async fn no_child_lives_under_an_ended_parent() {
     let shop = Shop::new().await;
     let store = &shop.world.app.store;
-    let (mut won, mut lost) = (0, 0);
-    for round in 0..crate::races() {
+    let tally = Tally::default();
+    rounds(async |round| {
         let login = shop.world.login("user", "session").await;
         let (browser, parent) = (login.cookie("symbolon").unwrap(), login.text_of("sid"));
         let parent = parent.parse().unwrap();
@@ -407,17 +410,17 @@ async fn no_child_lives_under_an_ended_parent() {
             ended.await.unwrap();
         };
         let (redeemed, ()) = join(shop.redeem(&code), end).await;
+        tally.count(redeemed.status == 200);
         if redeemed.status == 200 {
-            won += 1;
             assert!(!shop.counts(&redeemed.text_of("session_cookie")).await, "round {round}");
         } else {
-            lost += 1;
             assert_eq!(redeemed.code(), "invalid_grant");
         }
         let child = store.child(parent, &"shop".parse().unwrap()).await.unwrap();
         assert!(child.is_none(), "round {round}: {child:?}");
-    }
-    assert!(won > 0 && lost > 0, "{won} won, {lost} lost: no race was run");
+    })
+    .await;
+    tally.assert_raced();
 }
 
 #[tokio::test]

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::world::{ORIGIN, PASSWORD, Tokens, World, ask};
+use crate::{
+    races::rounds,
+    world::{ORIGIN, PASSWORD, Tokens, World, ask},
+};
 
 #[tokio::test]
 async fn one_act_ends_both_halves() {
@@ -464,9 +467,9 @@ async fn registering_a_taken_name_looks_like_any_other() {
 async fn no_write_brings_an_ended_session_back() {
     let world = World::new().await;
     let shop = world.add_client("shop", "confidential", json!({})).await;
-    for n in 0..u32::try_from(crate::races()).unwrap() {
+    rounds(async |round| {
         // Visitors of one address are limited: these come from many.
-        let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 + n);
+        let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(round).unwrap());
         let visitor = world
             .send(ask("POST", "/api/v1/sessions").basic(&shop).json(&json!({ "address": address })))
             .await
@@ -488,7 +491,8 @@ async fn no_write_brings_an_ended_session_back() {
         );
         assert!(!world.cookie_counts(&cookie).await);
         world.send(ask("GET", &data).basic(&shop)).await.expect(404);
-    }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -32,25 +32,25 @@ use crate::{
 };
 
 /// Runs all rounds, some at a time: they share what the store does for each commit, and disturb each other.
-async fn rounds(run: impl AsyncFn(usize)) {
+pub(crate) async fn rounds(run: impl AsyncFn(usize)) {
     stream::iter(0..crate::races()).for_each_concurrent(16, |round| run(round)).await;
 }
 
 /// How often what was in flight came before the end, and how often after it.
 #[derive(Debug, Default)]
-struct Tally {
+pub(crate) struct Tally {
     won: Cell<usize>,
     lost: Cell<usize>,
 }
 
 impl Tally {
-    fn count(&self, won: bool) {
+    pub(crate) fn count(&self, won: bool) {
         let count = if won { &self.won } else { &self.lost };
         count.set(count.get() + 1);
     }
 
     #[track_caller]
-    fn assert_raced(&self) {
+    pub(crate) fn assert_raced(&self) {
         assert!(self.won.get() > 0 && self.lost.get() > 0, "{self:?}: no race was run");
     }
 }
