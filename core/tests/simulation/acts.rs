@@ -52,6 +52,7 @@ pub(crate) struct Confirm {
     pub(crate) deadline: Tick,
     /// When it was asked for: only for [`Fault::WaitsFromAsking`].
     began: Tick,
+    losses: u64,
 }
 
 #[derive(Debug)]
@@ -211,7 +212,7 @@ impl Member {
     fn ended(&mut self, act: &Act, stage: &mut Stage) {
         let Some(Request::End { sid, confirm: true }) = act.request else { return };
         let deadline = stage.tick(self.pid) + span(stage.plan.leases[0] * 3);
-        let confirm = Confirm { sid, deadline, began: act.asked };
+        let confirm = Confirm { sid, deadline, began: act.asked, losses: act.losses };
         if stage.broken(Fault::EndedAlreadyIsConfirmed) && matches!(act.doing, Doing::Loading) {
             return stage.facts.confirmed(sid, stage.now);
         }
@@ -250,7 +251,7 @@ impl Member {
             let done = self.confirming.swap_remove(at);
             stage.facts.seen.acknowledged += u64::from(done.followers.acknowledged);
             stage.facts.seen.waited_out += u64::from(done.followers.waited_out);
-            stage.facts.confirmed(done.confirm.sid, stage.now);
+            stage.facts.told_confirmed(done.confirm.sid, done.confirm.losses, stage.now);
             return stage.everybody_decides();
         }
         if now >= one.confirm.deadline {

@@ -51,6 +51,13 @@ impl Facts {
         }
     }
 
+    /// An end that history has lost meanwhile is not there any more, whatever somebody is told of it.
+    pub(crate) fn told_confirmed(&mut self, sid: SessionId, losses: u64, now: u64) {
+        if losses == self.clients.losses {
+            self.confirmed(sid, now);
+        }
+    }
+
     /// The refresh token of a generation was exchanged for this successor.
     pub(crate) fn told_refreshed(
         &mut self,

@@ -199,7 +199,7 @@ impl Database {
         if matches!(query, Query::Commit) {
             open.committing = true;
             let delay = if stage.broken(Fault::NotDurable) { 0 } else { stage.store_delay() };
-            return stage.later(delay.min(timeout * 4), ORIGIN, Do::Durable(tx));
+            return stage.later(delay.min(timeout * 2), ORIGIN, Do::Durable(tx));
         }
         let step = open.step;
         match self.execute(tx, &query, stage) {

@@ -120,11 +120,36 @@ impl Plan {
     }
 
     fn focus_shared(&mut self) {
-        match self.fault {
-            Some(Fault::UnfencedConfirms) => {
+        use Fault::*;
+        let Some(fault) = self.fault else { return };
+        match fault {
+            UnfencedConfirms => {
                 (self.fenced, self.chaos, self.weights) = (false, 4, [0, 0, 0, 0, 1, 0, 0, 0]);
             }
-            Some(Fault::SilentIsGone | Fault::WaitsFromAsking) => self.late = 15,
+            // Somebody is silent when something ends.
+            SilentIsGone | WaitsFromAsking | NodeLeaseFromCommit | ClocksBeyondAllowance => {
+                (self.fenced, self.chaos, self.ends) = (true, 4, 3);
+                (self.late, self.lost, self.timeout) = (15, 0, self.leases[0]);
+                self.weights = [2, 0, 0, 0, 0, 0, 3, 0];
+            }
+            RenewsWithoutRow => {
+                (self.fenced, self.chaos, self.ends) = (true, 4, 3);
+                self.weights = [2, 0, 0, 0, 0, 0, 3, 0];
+            }
+            // Nodes that are not in the backup hold leases.
+            HistoryNotWaitedFor | StartNotWaitedFor => {
+                (self.fenced, self.chaos, self.ends) = (true, 8, 6);
+                (self.late, self.lost, self.delay) = (0, 0, self.leases[0] / 200);
+                self.weights = [0, 0, 2, 0, 0, 2, 2, 0];
+            }
+            ProgressKept => {
+                (self.fenced, self.chaos, self.ends) = (true, 2, 2);
+                self.weights = [0, 0, 0, 0, 0, 1, 1, 0];
+            }
+            SharedIdentity => {
+                (self.fenced, self.chaos, self.ends) = (true, 2, 3);
+                (self.guards, self.weights) = (4, [1, 0, 0, 0, 0, 0, 1, 0]);
+            }
             _ => {}
         }
     }
