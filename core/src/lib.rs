@@ -14,7 +14,7 @@
 //! | [`token`], [`keys`] | access tokens (JWS, RFC 9068) and the key ring |
 //! | [`oauth`] | what clients present: keys, assertions, proofs, requests; scopes and URIs |
 //! | [`revocation`] | the set of ended ids that every check looks at |
-//! | [`log`], [`lease`], [`follower`] | who knows of what has ended, and who may decide alone meanwhile |
+//! | [`log`], [`lease`], [`follower`], [`node`] | who knows of what has ended, and who may decide alone meanwhile |
 //! | [`user`], [`client`], [`password`], [`limit`], [`csrf`] | who, which application, and the rules at the door |
 //! | [`change`], [`audit`] | the decision itself |
 
@@ -34,6 +34,7 @@ pub mod limit;
 pub mod log;
 pub mod logout_uri;
 pub mod mapped;
+pub mod node;
 pub mod notice;
 pub mod oauth;
 pub mod password;

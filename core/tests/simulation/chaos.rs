@@ -9,16 +9,10 @@ impl World {
     /// One thing, by the weights of the plan.
     pub(crate) fn chaos(&mut self) {
         let stage = &mut self.stage;
-        let weights = stage.plan.weights;
-        let mut left = stage.rng.between(0, weights.iter().sum::<u64>().max(1));
-        let what = weights.iter().position(|weight| {
-            let here = left < *weight;
-            left = left.saturating_sub(*weight);
-            here
-        });
+        let what = stage.by_weight();
         let pid = stage.rng.index(stage.hosts.len());
         match what {
-            Some(0) => freeze(pid, stage),
+            Some(0) => stage.freeze(pid),
             Some(1) => self.restart_guard(),
             Some(2) => self.restart_node(),
             Some(3) => self.origin.restart(stage),
@@ -50,15 +44,28 @@ impl World {
     }
 }
 
-/// For some time, sometimes for longer than any entry lives. Requests wait for it to wake.
-fn freeze(pid: usize, stage: &mut Stage) {
-    let lease = stage.plan.leases[0];
-    let most = if stage.rng.one_in(8) { stage.plan.entry_life * 2 } else { lease * 3 };
-    let until = (stage.now + stage.rng.between(0, most)).min(stage.plan.length);
-    let host = &mut stage.hosts[pid];
-    host.frozen_since = stage.now;
-    host.frozen_until = until;
-    if pid != ORIGIN {
-        (0..3).for_each(|_| stage.at(until, pid, Do::Decide));
+impl Stage {
+    /// What happens next.
+    pub(crate) fn by_weight(&mut self) -> Option<usize> {
+        let weights = self.plan.weights;
+        let mut left = self.rng.between(0, weights.iter().sum::<u64>().max(1));
+        weights.iter().position(|weight| {
+            let here = left < *weight;
+            left = left.saturating_sub(*weight);
+            here
+        })
+    }
+
+    /// For some time, sometimes for longer than any entry lives. Requests wait for it to wake.
+    pub(crate) fn freeze(&mut self, pid: usize) {
+        let lease = self.plan.leases[0];
+        let most = if self.rng.one_in(8) { self.plan.entry_life * 2 } else { lease * 3 };
+        let until = (self.now + self.rng.between(0, most)).min(self.plan.length);
+        let host = &mut self.hosts[pid];
+        host.frozen_since = self.now;
+        host.frozen_until = until;
+        if pid != ORIGIN {
+            (0..3).for_each(|_| self.at(until, pid, Do::Decide));
+        }
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn accept(
     stage.facts.accepted(&accepted, &stage.plan, stage.now);
 }
 
-fn some_token(stage: &mut Stage) -> Option<Token> {
+pub(crate) fn some_token(stage: &mut Stage) -> Option<Token> {
     let tokens = stage.tokens.len();
     if tokens == 0 {
         return None;
@@ -55,7 +55,7 @@ fn some_token(stage: &mut Stage) -> Option<Token> {
     Some(stage.tokens[ended.unwrap_or(first)])
 }
 
-fn fits(token: &Token, time: Time, stage: &Stage) -> bool {
+pub(crate) fn fits(token: &Token, time: Time, stage: &Stage) -> bool {
     let leeway = span(stage.plan.leeway);
     time < token.expires + leeway
         && token.issued <= time + leeway

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use symbolon_core::{id::SessionId, time::Time};
 
-use crate::{draw::MS, host::EPOCH_MS, plan::Plan};
+use crate::{clients::Clients, draw::MS, host::EPOCH_MS, plan::Plan};
 
 /// A promise that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,16 @@ pub(crate) enum Broken {
     AcceptedAfterExpiry,
     /// A token was issued on a proof of life that began after the end.
     IssuedAfterEnd,
+    /// An entry was committed after somebody had read past its number.
+    EntrySkipped,
+    /// A node took a lease without an end that had been committed.
+    RenewedPastEnd,
+    /// Something is not there of which a client was told that it is.
+    LostWrite(&'static str),
+    /// A refresh token has two successors.
+    TwoGenerations,
+    /// A session that had ended was refreshed.
+    RefreshedAfterEnd,
     /// In calm weather something does not work that should.
     NotLive(&'static str),
 }
@@ -53,6 +63,7 @@ pub(crate) struct Accepted {
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     sessions: BTreeMap<SessionId, Fact>,
+    pub(crate) clients: Clients,
     pub(crate) broken: Option<(u64, Broken)>,
     pub(crate) seen: Seen,
 }
@@ -67,6 +78,9 @@ pub(crate) struct Seen {
     pub(crate) acknowledged: u64,
     pub(crate) waited_out: u64,
     pub(crate) restarts: u64,
+    /// Acknowledged writes that were still there in the end, and answers to refresh races.
+    pub(crate) kept: u64,
+    pub(crate) raced: u64,
 }
 
 impl Facts {
@@ -93,15 +107,26 @@ impl Facts {
 
     /// The store went back to an older disk, which says of these whether they were ended. Of an end that it forgot
     /// nothing is promised until they are ended again, except that whoever heard of it remembers; and a session that
-    /// it forgot does not end with its parent.
-    pub(crate) fn lost(&mut self, on_disk: impl Fn(&SessionId) -> Option<bool>) {
+    /// it forgot does not end with its parent. But where that can happen by itself, nothing may have been confirmed.
+    pub(crate) fn lost(
+        &mut self,
+        confirmed_too: bool,
+        on_disk: impl Fn(&SessionId) -> Option<bool>,
+    ) {
         for (sid, fact) in &mut self.sessions {
+            let confirmed = fact.confirmed.filter(|_| !confirmed_too);
             match on_disk(sid) {
                 Some(true) => {}
-                Some(false) => (fact.ended, fact.published, fact.confirmed) = (None, None, None),
-                None => *fact = Fact::default(),
+                Some(false) => {
+                    (fact.ended, fact.published, fact.confirmed) = (None, None, confirmed)
+                }
+                None => *fact = Fact { confirmed, ..Fact::default() },
             }
         }
+    }
+
+    pub(crate) fn is_child(&self, sid: SessionId) -> bool {
+        self.sessions.get(&sid).is_some_and(|fact| fact.parent.is_some())
     }
 
     pub(crate) fn is_ended(&self, sid: SessionId) -> bool {

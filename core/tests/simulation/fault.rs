@@ -61,6 +61,43 @@ pub(crate) enum Fault {
     CoalescedQuestions,
     /// Entries are told, and ends confirmed, before they are durable.
     NotDurable,
+    // Of nodes that share a store:
+    /// A node's lease counts from when its renewal was committed.
+    NodeLeaseFromCommit,
+    /// A node decides without looking at its lease.
+    GateIsOpen,
+    /// A renewal shares no lock with ends.
+    RenewalSharesNoLock,
+    /// A renewal reads the log, and then waits for the lock.
+    RenewalReadsFirst,
+    /// Entries get their numbers from a sequence that nobody locks.
+    NumberedOutsideLock,
+    /// The state changes in one commit, the log in another.
+    EntriesApart,
+    /// A node whose row was removed renews all the same.
+    RenewsWithoutRow,
+    /// Two nodes are configured with one identity.
+    NodesShareIdentity,
+    /// Who does not acknowledge at once is not waited for.
+    SilentIsGone,
+    /// The lease that is waited out counts from when the end was asked for, not from after its commit.
+    WaitsFromAsking,
+    /// A node does not look which history the store tells.
+    HistoryIgnored,
+    /// A node that goes over to another history waits for no leases of before.
+    HistoryNotWaitedFor,
+    /// So does one that starts.
+    StartNotWaitedFor,
+    /// What a node acknowledged of one history counts for another.
+    ProgressKept,
+    /// Ends are confirmed though a failover may lose them.
+    UnfencedConfirms,
+    /// Of a session that the store does not know no entry is written.
+    UnknownIsGone,
+    /// A refresh token moves on, whatever generation it has come to.
+    RefreshWithoutVersion,
+    /// A refresh token moves on, whether its session lives or not.
+    RefreshWithoutLife,
 }
 
 /// Every fault. Each shows within a tenth of so many histories today, most in the first few.
@@ -94,5 +131,40 @@ pub(crate) const ALL: &[Fault] = &[
     Fault::LocalWallClock,
     Fault::ClocksBeyondAllowance,
     Fault::CoalescedQuestions,
+    Fault::NotDurable,
+];
+/// Those that nodes on a shared store can have.
+pub(crate) const SHARED: &[Fault] = &[
+    Fault::NodeLeaseFromCommit,
+    Fault::GateIsOpen,
+    Fault::RenewalSharesNoLock,
+    Fault::RenewalReadsFirst,
+    Fault::NumberedOutsideLock,
+    Fault::EntriesApart,
+    Fault::RenewsWithoutRow,
+    Fault::NodesShareIdentity,
+    Fault::SilentIsGone,
+    Fault::WaitsFromAsking,
+    Fault::HistoryIgnored,
+    Fault::HistoryNotWaitedFor,
+    Fault::StartNotWaitedFor,
+    Fault::ProgressKept,
+    Fault::UnfencedConfirms,
+    Fault::UnknownIsGone,
+    Fault::RefreshWithoutVersion,
+    Fault::RefreshWithoutLife,
+    // Those above that show here, too.
+    Fault::AcknowledgeBeforeApplying,
+    Fault::SharedIdentity,
+    Fault::SnapshotReplaces,
+    Fault::SequencesReused,
+    Fault::TakenBackwards,
+    Fault::EndedAlreadyIsConfirmed,
+    Fault::NoBarrier,
+    Fault::CacheSkipsSet,
+    Fault::NodeGrantsWhole,
+    Fault::NodeAcknowledgesAlone,
+    Fault::ChildFromCache,
+    Fault::ClocksBeyondAllowance,
     Fault::NotDurable,
 ];

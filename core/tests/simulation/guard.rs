@@ -160,7 +160,8 @@ impl Guard {
         }
         let check = Check { sid, asked_at: stage.tick(self.pid), began, expires };
         let starts = stage.hosts[self.pid].starts;
-        stage.ask(self.pid, ORIGIN, Event::Check { from: self.pid, starts, check });
+        let server = if stage.plan.shared { some_server(stage) } else { ORIGIN };
+        stage.ask(self.pid, server, Event::Check { from: self.pid, starts, check });
     }
 
     fn checked(&mut self, check: Check, alive: Option<KeyId>, stage: &mut Stage) {

@@ -20,11 +20,19 @@ pub(crate) struct Host {
     pub(crate) frozen_since: u64,
     /// Until when nothing reaches it or leaves it.
     pub(crate) cut_until: u64,
+    /// The same, of the store alone, and of everybody else alone.
+    pub(crate) cut_from_store_until: u64,
+    pub(crate) cut_from_others_until: u64,
     /// How often it was started: what was meant for an earlier process is lost.
     pub(crate) starts: u32,
 }
 
 impl Host {
+    pub(crate) const fn is_cut(&self, store: bool, now: u64) -> bool {
+        let way = if store { self.cut_from_store_until } else { self.cut_from_others_until };
+        self.cut_until > now || way > now
+    }
+
     /// Its monotonic clock.
     pub(crate) fn tick(&self, now: u64) -> Tick {
         let off = i128::from(now) * i128::from(self.rate_ppm) / 1_000_000;

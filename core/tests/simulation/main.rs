@@ -25,9 +25,17 @@
 
 // `cfg(test)` tells clippy that these are tests throughout.
 #[cfg(test)]
+mod acts;
+#[cfg(test)]
 mod alone;
 #[cfg(test)]
 mod chaos;
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod cluster;
+#[cfg(test)]
+mod database;
 #[cfg(test)]
 mod decide;
 #[cfg(test)]
@@ -43,13 +51,19 @@ mod held;
 #[cfg(test)]
 mod host;
 #[cfg(test)]
+mod member;
+#[cfg(test)]
 mod node;
 #[cfg(test)]
 mod origin;
 #[cfg(test)]
 mod plan;
 #[cfg(test)]
+mod renewal;
+#[cfg(test)]
 mod serving;
+#[cfg(test)]
+mod sql;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]

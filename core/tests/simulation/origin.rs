@@ -138,7 +138,7 @@ impl Origin {
         } else {
             self.disk.key = key;
             let sessions = &self.disk.sessions;
-            stage.facts.lost(|sid| sessions.get(sid).map(|row| row.ended));
+            stage.facts.lost(true, |sid| sessions.get(sid).map(|row| row.ended));
         }
         self.restart(stage);
     }

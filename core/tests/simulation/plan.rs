@@ -11,6 +11,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) fault: Option<Fault>,
+    /// The nodes share a store; otherwise one server has it, and the others follow that one.
+    pub(crate) shared: bool,
     pub(crate) nodes: usize,
     pub(crate) guards: usize,
     /// No guard asks the origin.
@@ -43,6 +45,10 @@ pub(crate) struct Plan {
     pub(crate) weights: [u64; 8],
     /// Per mille that a clock's rate may be off, each way.
     pub(crate) rate_ppm: i64,
+    /// How long an act at a shared store may take.
+    pub(crate) timeout: u64,
+    /// Its failover loses nothing.
+    pub(crate) fenced: bool,
     /// The log keeps its name when the server starts anew, as that of a cluster does.
     pub(crate) log_keeps_name: bool,
 }
@@ -64,6 +70,9 @@ impl Plan {
         let other_lease = if rng.one_in(2) { lease } else { lease / rng.between(2, 4) };
         let mut plan = Self {
             fault,
+            shared: false,
+            timeout: 0,
+            fenced: true,
             nodes: if fault.is_some_and(wants_nodes) { 2 } else { pick(rng, &[0, 0, 1, 2, 3]) },
             guards: if crowd { 120 } else { pick(rng, &[1, 2, 2, 3, 4, 6]) },
             behind_nodes: fault.is_some_and(wants_nodes),
@@ -94,6 +103,55 @@ impl Plan {
         };
         plan.focus();
         plan
+    }
+
+    /// One of nodes that share a store.
+    pub(crate) fn draw_shared(rng: &mut Draw, fault: Option<Fault>) -> Self {
+        let mut plan = Self::draw(rng, fault);
+        let lease = plan.leases[0];
+        (plan.shared, plan.behind_nodes) = (true, true);
+        plan.nodes = pick(rng, &[2, 3, 3, 4]);
+        plan.guards = pick(rng, &[0, 1, 2, 4]);
+        plan.timeout = lease / pick(rng, &[1, 2, 4]) as u64;
+        plan.fenced = !rng.one_in(6);
+        plan.page_max = pick(rng, &[2, 5, 1000]);
+        plan.focus_shared();
+        plan
+    }
+
+    fn focus_shared(&mut self) {
+        use Fault::*;
+        let Some(fault) = self.fault else { return };
+        match fault {
+            UnfencedConfirms => {
+                (self.fenced, self.chaos, self.weights) = (false, 4, [0, 0, 0, 0, 1, 0, 0, 0]);
+            }
+            // Somebody is silent when something ends.
+            SilentIsGone | WaitsFromAsking | NodeLeaseFromCommit | ClocksBeyondAllowance => {
+                (self.fenced, self.chaos, self.ends) = (true, 4, 3);
+                (self.late, self.lost, self.timeout) = (15, 0, self.leases[0]);
+                self.weights = [2, 0, 0, 0, 0, 0, 3, 0];
+            }
+            RenewsWithoutRow => {
+                (self.fenced, self.chaos, self.ends) = (true, 4, 3);
+                self.weights = [2, 0, 0, 0, 0, 0, 3, 0];
+            }
+            // Nodes that are not in the backup hold leases.
+            HistoryNotWaitedFor | StartNotWaitedFor => {
+                (self.fenced, self.chaos, self.ends) = (true, 8, 6);
+                (self.late, self.lost, self.delay) = (0, 0, self.leases[0] / 200);
+                self.weights = [0, 0, 2, 0, 0, 2, 2, 0];
+            }
+            ProgressKept => {
+                (self.fenced, self.chaos, self.ends) = (true, 2, 2);
+                self.weights = [0, 0, 0, 0, 0, 1, 1, 0];
+            }
+            SharedIdentity => {
+                (self.fenced, self.chaos, self.ends) = (true, 2, 3);
+                (self.guards, self.weights) = (4, [1, 0, 0, 0, 0, 0, 1, 0]);
+            }
+            _ => {}
+        }
     }
 
     /// Some faults need something that is rare otherwise.

@@ -200,6 +200,11 @@ impl Serving {
         }
     }
 
+    /// Whether somebody waits until this copy of the log has come as far as its cursor.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.parked.iter().any(|parked| matches!(parked.waits, Waits::CatchUp))
+    }
+
     /// A question has waited long enough, or the store was read for it.
     pub(crate) fn wake(
         &mut self,

@@ -10,7 +10,15 @@ use symbolon_core::{
     time::{Tick, Time},
 };
 
-use crate::{draw::Draw, facts::Facts, fault::Fault, host::Host, plan::Plan};
+use crate::{
+    draw::Draw,
+    facts::Facts,
+    fault::Fault,
+    host::Host,
+    member::Request,
+    plan::Plan,
+    sql::{Query, Rows, Tx},
+};
 
 /// A process: 0 is the origin, then the nodes, then the guards.
 pub(crate) type Pid = usize;
@@ -48,6 +56,19 @@ pub(crate) enum Event {
     Checked {
         check: Check,
         alive: Option<KeyId>,
+    },
+    /// A statement to a store that nodes share, and what it answers.
+    Query {
+        from: Pid,
+        starts: u32,
+        tx: Tx,
+        step: u32,
+        query: Query,
+    },
+    Rows {
+        tx: Tx,
+        step: u32,
+        rows: Rows,
     },
     Do(Do),
 }
@@ -102,6 +123,21 @@ pub(crate) enum Do {
     Decide,
     /// The set learns what the cursor has passed already: see [`Fault::AcknowledgeBeforeApplying`].
     ApplyLate(Vec<symbolon_core::id::EntryId>),
+    /// At a store that nodes share: a commit is durable, or a transaction has been idle since then.
+    Durable(Tx),
+    Idle(Tx, u32),
+    /// At a node of it: what it does has taken too long; it is time to renew; to look at a confirmation; to go on with a
+    /// request that has passed the gate then.
+    TimeOut(Tx),
+    Renew,
+    Look(u64),
+    Lookup(Request, u64),
+    Refresh {
+        sid: SessionId,
+        presented: u64,
+    },
+    /// Many present one refresh token.
+    Race,
     SomeEnd,
     Chaos,
     Calm,
@@ -162,6 +198,7 @@ pub(crate) struct Stage {
     pub(crate) tokens: Vec<Token>,
     queue: BinaryHeap<Reverse<Queued>>,
     orders: u64,
+    numbers: u64,
 }
 
 impl Stage {
@@ -176,6 +213,7 @@ impl Stage {
             tokens: Vec::new(),
             queue: BinaryHeap::new(),
             orders: 0,
+            numbers: 0,
             plan,
         };
         for pid in 0..=stage.plan.nodes + stage.plan.guards {
@@ -196,6 +234,8 @@ impl Stage {
             frozen_until: 0,
             frozen_since: 0,
             cut_until: 0,
+            cut_from_store_until: 0,
+            cut_from_others_until: 0,
             starts: 0,
         };
         host.wall_off_ms = self.wall_off(pid);
@@ -211,6 +251,12 @@ impl Stage {
 
     pub(crate) fn broken(&self, fault: Fault) -> bool {
         self.plan.fault == Some(fault)
+    }
+
+    /// Another one each time.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
     }
 
     pub(crate) fn tick(&self, pid: Pid) -> Tick {
@@ -267,11 +313,18 @@ impl Stage {
     }
 
     fn send(&mut self, from: Pid, to: Pid, starts: Option<u32>, event: Event) {
-        let cut = |pid: Pid| self.hosts[pid].cut_until > self.now;
-        if cut(from) || cut(to) || (!self.calm && self.rng.percent(self.plan.lost)) {
+        let store = from == ORIGIN || to == ORIGIN;
+        let cut = |pid: Pid| self.hosts[pid].is_cut(store, self.now);
+        // What a connection carries comes once. That it breaks is rarer than that a question is lost.
+        let statement = matches!(event, Event::Query { .. } | Event::Rows { .. });
+        let (lost, twice) = match statement {
+            true => (self.plan.lost.div_ceil(5), 0),
+            false => (self.plan.lost, self.plan.twice),
+        };
+        if cut(from) || cut(to) || (!self.calm && self.rng.percent(lost)) {
             return;
         }
-        if !self.calm && self.rng.percent(self.plan.twice) {
+        if !self.calm && self.rng.percent(twice) {
             let delay = self.delay();
             self.queue(self.now + delay, to, starts, event.clone());
         }

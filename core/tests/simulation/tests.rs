@@ -6,10 +6,23 @@ use std::{
 };
 
 use crate::{
+    cluster,
     draw::MS,
     facts::{Broken, Seen},
-    fault, world,
+    fault::{self, Fault},
+    world::{self, History},
 };
+
+/// What must have happened in many histories.
+const HAPPENED: &[(&str, fn(&Seen) -> u64)] = &[
+    ("let in under a lease", |seen| seen.by_lease),
+    ("let in by asking", |seen| seen.by_asking),
+    ("refused", |seen| seen.refused),
+    ("confirmed", |seen| seen.confirmed),
+    ("acknowledged", |seen| seen.acknowledged),
+    ("waited out", |seen| seen.waited_out),
+    ("restarted", |seen| seen.restarts),
+];
 
 /// A number from the environment.
 fn asked(variable: &str) -> Option<u64> {
@@ -30,9 +43,12 @@ fn on_all_cores<T: Send>(count: u64, work: impl Fn(u64) -> T + Sync) -> Vec<T> {
     })
 }
 
+/// Runs the history of a seed, with a fault or without, and tells it if asked to.
+type Run = fn(u64, Option<Fault>, bool) -> History;
+
 /// Runs a history in which nothing is broken on purpose.
-fn sound(seed: u64, told: bool) -> Seen {
-    let history = world::run(seed, None, told);
+fn sound(run: Run, seed: u64, told: bool) -> Seen {
+    let history = run(seed, None, told);
     if let Some((at, broken)) = history.broken {
         let (ms, plan) = (at / MS, history.plan);
         panic!("{broken:?} after {ms} ms; SYMBOLON_TEST_SEED={seed} tells this history\n{plan:#?}");
@@ -40,34 +56,46 @@ fn sound(seed: u64, told: bool) -> Seen {
     history.seen
 }
 
-#[test]
-fn the_promises_hold_in_every_history() {
+/// Runs many, or tells one. A world in which nothing happens keeps every promise: these must have happened.
+fn all_sound(run: Run, usual: u64, happened: &[(&str, fn(&Seen) -> u64)]) {
     if let Some(seed) = asked("SYMBOLON_TEST_SEED") {
-        println!("{:#?}", sound(seed, true));
+        println!("{:#?}", sound(run, seed, true));
         return;
     }
-    let count = asked("SYMBOLON_TEST_RACES").unwrap_or(2000);
-    let all = on_all_cores(count, |seed| sound(seed, false));
-    // A world in which nothing happens keeps every promise.
-    let count_of = |what, of: fn(&Seen) -> u64| {
+    let count = asked("SYMBOLON_TEST_RACES").unwrap_or(usual);
+    let all = on_all_cores(count, |seed| sound(run, seed, false));
+    for (what, of) in happened {
         let sum: u64 = all.iter().map(of).sum();
         assert!(sum > count / 2, "{what}: only {sum} times in {count} histories");
-    };
-    count_of("let in under a lease", |seen| seen.by_lease);
-    count_of("let in by asking", |seen| seen.by_asking);
-    count_of("refused", |seen| seen.refused);
-    count_of("confirmed", |seen| seen.confirmed);
-    count_of("acknowledged", |seen| seen.acknowledged);
-    count_of("waited out", |seen| seen.waited_out);
-    count_of("restarted", |seen| seen.restarts);
+    }
 }
 
 #[test]
+fn the_promises_hold_in_every_history() {
+    all_sound(world::run, 2000, HAPPENED);
+}
+
+#[test]
+fn the_promises_hold_where_nodes_share_a_store() {
+    let kept: [(&str, fn(&Seen) -> u64); 2] =
+        [("kept", |seen| seen.kept), ("refreshed", |seen| seen.raced)];
+    all_sound(cluster::run, 1000, &[HAPPENED, &kept].concat());
+}
+#[test]
 fn every_planted_fault_is_caught() {
-    let caught = on_all_cores(fault::ALL.len() as u64, |at| {
-        let fault = fault::ALL[usize::try_from(at).unwrap()];
+    all_caught(world::run, fault::ALL);
+}
+
+#[test]
+fn every_fault_of_nodes_that_share_a_store_is_caught() {
+    all_caught(cluster::run, fault::SHARED);
+}
+
+fn all_caught(run: Run, faults: &[Fault]) {
+    let caught = on_all_cores(faults.len() as u64, |at| {
+        let fault = faults[usize::try_from(at).unwrap()];
         let caught = (0..fault::HISTORIES_MAX).find_map(|seed| {
-            let (_, broken) = world::run(seed, Some(fault), false).broken?;
+            let (_, broken) = run(seed, Some(fault), false).broken?;
             // That something does not work is no breach of a promise.
             (!matches!(broken, Broken::NotLive(_))).then_some((seed, broken))
         });
@@ -82,8 +110,10 @@ fn every_planted_fault_is_caught() {
 
 #[test]
 fn a_seed_is_one_history() {
-    for seed in 0..20 {
-        let (one, other) = (world::run(seed, None, false), world::run(seed, None, false));
-        assert_eq!(one.seen, other.seen, "{seed}");
+    for run in [world::run, cluster::run] {
+        for seed in 0..20 {
+            let (one, other) = (run(seed, None, false), run(seed, None, false));
+            assert_eq!(one.seen, other.seen, "{seed}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use symbolon_core::{
     id::{EntryId, FollowerId},
     lease::{Asking, Confirmation, Grant, Leases, NotHeard, waited},
     log::{After, Cursor, Entry, Tail},
+    node::Progress,
     revocation::Ended,
     time::{Tick, Time},
 };
@@ -271,16 +272,15 @@ impl Log {
         }
     }
 
-    /// How far the log goes, and who has yet to acknowledge that.
-    pub(super) fn unsettled(&self) -> (u64, Confirmation) {
+    /// Everything that is in the log is applied here. Who holds a lease has yet to acknowledge that.
+    pub(super) fn note_applied(&self, progress: &mut Progress) {
         let state = self.state();
-        let sequence = state.tail.head().sequence;
-        (sequence, state.leases.confirm(sequence, tick()))
+        progress.apply(state.tail.head().sequence, &state.leases, tick());
     }
 
-    /// Whether nobody here has yet to acknowledge it.
-    pub(super) fn is_settled(&self, confirmation: &mut Confirmation) -> bool {
-        self.state().leases.settle(confirmation, tick()).is_none()
+    /// Whether this process and its followers acknowledge more than before.
+    pub(super) fn settle(&self, progress: &mut Progress) -> bool {
+        progress.settle(&self.state().leases, tick())
     }
 
     /// Completes when a follower has acknowledged something.

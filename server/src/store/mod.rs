@@ -32,6 +32,7 @@ use symbolon_core::{
     id::{EntryId, NodeId, SessionId, UserId},
     keys::KeyRecord,
     log::{Cursor, Entry},
+    node::Others,
     oauth::{
         device::{UserCodeDigest, Waiting},
         pushed::{Pushed, PushedDigest},
@@ -48,7 +49,6 @@ use tokio::{
 
 use self::{
     engine::{Readers, Row, Statement, sql},
-    nodes::Others,
     shared::Shared,
     writer::Job,
     writes::Work,

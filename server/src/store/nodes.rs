@@ -7,15 +7,15 @@
 //! | confirm | read the rows of the others until each has acknowledged, or a lease has passed; remove who was silent | 17 |
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use symbolon_core::{
     id::{LogId, NodeId},
-    lease::{Confirmation, waited},
+    lease::waited,
     log::{Cursor, Entry},
+    node::{self, Others, Progress, Waiting},
     time::{Tick, Time},
 };
 use tokio::time::sleep;
@@ -44,10 +44,8 @@ const PAGE: usize = symbolon_core::follower::ENTRIES_MAX;
 pub(super) struct Place {
     /// Its row.
     id: Option<NodeId>,
-    /// What its followers have not all acknowledged yet.
-    unsettled: VecDeque<(u64, Confirmation)>,
-    /// Up to where they have.
-    settled: u64,
+    /// What it acknowledges there.
+    progress: Progress,
 }
 
 /// A node as its row says.
@@ -75,14 +73,6 @@ pub struct Node {
     pub own: bool,
 }
 
-/// How far an end has come at the other nodes.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Others {
-    pub(super) acknowledged: u32,
-    pub(super) waited_out: u32,
-    pub(super) waiting: usize,
-}
-
 impl Shared {
     /// Renews the lease for as long as the store is open: in time, and when something has happened.
     pub(super) async fn keep_renewed(self: Arc<Self>) {
@@ -96,7 +86,7 @@ impl Shared {
             let settles = async {
                 loop {
                     self.log.heard().await;
-                    if self.place.lock().await.settle(&self) {
+                    if self.log.settle(&mut self.place.lock().await.progress) {
                         return;
                     }
                 }
@@ -177,9 +167,9 @@ impl Shared {
         let entries = entries?;
         if !entries.is_empty() {
             self.log.publish(&entries);
-            place.unsettled.push_back(self.log.unsettled());
+            self.log.note_applied(&mut place.progress);
         }
-        place.settle(self);
+        self.log.settle(&mut place.progress);
         Ok(())
     }
 
@@ -202,7 +192,7 @@ impl Shared {
         let earlier_until = tick() + waited(longest.max(self.log.lease()));
         self.log.restart(Cursor { log: history, sequence, tag }, ended, earlier_until);
         *place = Place::default();
-        place.unsettled.push_back(self.log.unsettled());
+        self.log.note_applied(&mut place.progress);
         Ok(())
     }
 
@@ -212,7 +202,7 @@ impl Shared {
         connection: &mut Connection,
         place: &mut Place,
     ) -> Result<(), StoreError> {
-        let acknowledged = rows::int(place.settled);
+        let acknowledged = rows::int(place.progress.acknowledged());
         let (seen_at, lease) = (now().millis(), rows::millis(self.log.lease()));
         let followers = rows::int(self.log.followers() as u64);
         if let Some(id) = place.id {
@@ -243,31 +233,17 @@ impl Shared {
         sequence: u64,
         deadline: Tick,
     ) -> Result<(bool, Others), StoreError> {
-        // Whoever took a lease without knowing of the end had begun before it was committed, which was before now.
-        let began = tick();
+        let mut waiting = Waiting::new(sequence, tick());
         let own = self.place.lock().await.id;
         let query = "SELECT id, acknowledged, renewals, lease_ms FROM nodes";
-        let mut known: Option<Vec<Silent>> = None;
-        let mut others = Others::default();
         let mut pause = Duration::from_millis(1);
         loop {
             let rows = self.pool.read(&sql(query)).await?;
-            let nodes = rows.iter().map(Silent::read).collect::<Result<Vec<_>, _>>()?;
-            let mut nodes: Vec<_> = nodes.into_iter().filter(|node| Some(node.id) != own).collect();
-            // Whoever has come since came with the end.
-            if let Some(known) = &known {
-                nodes.retain(|node| known.iter().any(|known| known.id == node.id));
-            }
-            let known = known.get_or_insert_with(|| nodes.clone());
-            nodes.retain(|node| node.acknowledged < sequence);
-            let over = nodes.iter().map(|node| began + waited(node.lease)).max();
-            let is_over = over.is_none_or(|over| tick() >= over);
-            others.waiting = if is_over { 0 } else { nodes.len() };
-            others.waited_out = if is_over { nodes.len() as u32 } else { 0 };
-            others.acknowledged = (known.len() - nodes.len()) as u32;
-            if is_over {
-                let silent = |node: &&Silent| known.iter().any(|known| known.is_same(node));
-                for node in nodes.iter().filter(silent) {
+            let nodes = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+            let nodes = nodes.into_iter().filter(|node| Some(node.id) != own).collect();
+            let others = waiting.look(nodes, tick());
+            if others.waiting == 0 {
+                for node in &others.silent {
                     self.remove(node).await?;
                 }
                 return Ok((true, others));
@@ -281,7 +257,7 @@ impl Shared {
     }
 
     /// Removes the row of a node that was silent for a whole lease, so that nobody waits for it again.
-    async fn remove(&self, node: &Silent) -> Result<(), StoreError> {
+    async fn remove(&self, node: &node::Row) -> Result<(), StoreError> {
         let query = "DELETE FROM nodes WHERE id = $1 AND renewals = $2";
         let query = sql(query).bind(&node.id.as_bytes()[..]).bind(rows::int(node.renewals));
         self.run(&query).await.map(drop)
@@ -305,47 +281,19 @@ pub(super) fn entries_after(sequence: u64) -> Statement<'static> {
 }
 
 impl Place {
-    /// Whether more is acknowledged than before.
-    fn settle(&mut self, shared: &Shared) -> bool {
-        let before = self.settled;
-        while let Some((sequence, confirmation)) = self.unsettled.front_mut() {
-            if !shared.log.is_settled(confirmation) {
-                break;
-            }
-            self.settled = *sequence;
-            self.unsettled.pop_front();
-        }
-        self.settled > before
-    }
-
     /// Where a process begins that has read the log up to here and granted nothing.
     pub(super) fn at(sequence: u64) -> Self {
-        Self { settled: sequence, ..Self::default() }
+        Self { id: None, progress: Progress::at(sequence) }
     }
 }
 
-/// A node that may have yet to acknowledge something.
-#[derive(Debug, Clone)]
-struct Silent {
-    id: NodeId,
-    acknowledged: u64,
-    renewals: u64,
-    lease: Duration,
-}
-
-impl Silent {
-    fn read(row: &Row) -> Result<Self, StoreError> {
-        Ok(Self {
-            id: rows::id(row, "id")?,
-            acknowledged: rows::count(row, "acknowledged")?,
-            renewals: rows::count(row, "renewals")?,
-            lease: Duration::from_millis(rows::count(row, "lease_ms")?),
-        })
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        (self.id, self.renewals) == (other.id, other.renewals)
-    }
+fn read(row: &Row) -> Result<node::Row, StoreError> {
+    Ok(node::Row {
+        id: rows::id(row, "id")?,
+        acknowledged: rows::count(row, "acknowledged")?,
+        renewals: rows::count(row, "renewals")?,
+        lease: Duration::from_millis(rows::count(row, "lease_ms")?),
+    })
 }
 
 impl Node {
