@@ -17,7 +17,7 @@ use symbolon_core::{
     revocation::Ended,
     time::{Tick, Time},
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, futures::Notified, watch};
 
 use crate::os::{Mark, Os, tick};
 
@@ -294,8 +294,8 @@ impl Log {
     }
 
     /// Completes when a follower has acknowledged something.
-    pub(super) async fn heard(&self) {
-        self.heard.notified().await;
+    pub(super) fn heard(&self) -> Notified<'_> {
+        self.heard.notified()
     }
 
     /// Goes over to another history. What was known to be ended stays. Leases of before are over at `earlier_until`.

@@ -8,6 +8,7 @@
 
 use std::{
     collections::VecDeque,
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -95,10 +96,13 @@ impl Shared {
             }
             let settles = async {
                 loop {
-                    self.log.heard().await;
+                    let mut heard = pin!(self.log.heard());
+                    // Whoever acknowledges between the look and the wait is not missed.
+                    heard.as_mut().enable();
                     if self.place.lock().await.settle(&self) {
                         return;
                     }
+                    heard.await;
                 }
             };
             tokio::select! {
