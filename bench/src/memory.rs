@@ -153,6 +153,7 @@ fn follower() -> Result<(u64, usize)> {
         follower.hear(Answer {
             question: question.question,
             answer: AnswerId::random(&mut Os),
+            node: None,
             cursor: Cursor::start(LogId::from_bytes([1; 16])),
             ended: (0..ENTRIES_MAX).map(|_| EntryId::random(&mut Os)).collect(),
             more: true,

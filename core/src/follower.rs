@@ -12,7 +12,7 @@ use std::time::Duration;
 use rand_core::CryptoRng;
 
 use crate::{
-    id::{AnswerId, EntryId, FollowerId, QuestionId, SessionId},
+    id::{AnswerId, EntryId, FollowerId, NodeId, QuestionId, SessionId},
     lease::DRIFT,
     log::Cursor,
     revocation::Ended,
@@ -26,6 +26,8 @@ pub const SEEN_MAX: usize = 1024;
 /// The longest lease and the longest life of an entry that a follower believes.
 const LEASE_MAX: Duration = Duration::from_secs(60);
 const ENTRY_LIFE_MAX: Duration = Duration::from_hours(24 * 7);
+/// How often another node may answer in the place of the one that was asked for, before any will do.
+const ELSEWHERE_MAX: u32 = 64;
 /// Over how long drift is taken back at once. Times are whole milliseconds, so shorter steps would take back too much.
 const DRIFT_STEP: Duration = Duration::from_secs(1);
 
@@ -40,6 +42,9 @@ pub struct Question {
     /// The last answer that was heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_answer: Option<AnswerId>,
+    /// The node that gave the last answer, while its lease runs: no other hears this question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
     /// Up to where the log was applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
@@ -58,6 +63,9 @@ pub struct Answer {
     pub question: QuestionId,
     /// Names this answer; the next question says it.
     pub answer: AnswerId,
+    /// Which of several nodes answers; the next question says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
     /// Up to where the log is known once `ended` is applied.
     pub cursor: Cursor,
     /// The ids that were ended.
@@ -111,6 +119,7 @@ pub enum Standing {
 /// let answer = Answer {
 ///     question: question.question,
 ///     answer: AnswerId::from_bytes([2; 16]),
+///     node: None,
 ///     cursor: Cursor::start(LogId::from_bytes([3; 16])),
 ///     ended: vec![],
 ///     more: false,
@@ -127,6 +136,9 @@ pub struct Follower {
     id: FollowerId,
     cursor: Option<Cursor>,
     last_answer: Option<AnswerId>,
+    node: Option<NodeId>,
+    /// How often another node has answered since.
+    elsewhere: u32,
     asked: Option<(QuestionId, Tick)>,
     ended: Ended,
     lease_until: Tick,
@@ -142,6 +154,8 @@ impl Follower {
             id: FollowerId::random(rng),
             cursor: None,
             last_answer: None,
+            node: None,
+            elsewhere: 0,
             asked: None,
             ended: Ended::new(rng),
             lease_until: Tick::default(),
@@ -159,6 +173,8 @@ impl Follower {
             follower: self.id,
             question,
             last_answer: self.last_answer,
+            // Where its lease is over nobody waits for it any more.
+            node: self.node.filter(|_| now < self.lease_until),
             cursor: self.cursor,
             trusts_expiry: self.trusts_expiry,
             seen,
@@ -187,15 +203,33 @@ impl Follower {
         self.ended.forget_some_before(answer.now_ms - entry_life);
         self.cursor = Some(answer.cursor);
         self.last_answer = Some(answer.answer);
+        (self.node, self.elsewhere) = (answer.node, 0);
         if !answer.more && !lease.is_zero() {
             self.lease_until = self.lease_until.max(asked_at + lease);
         }
         Ok(answer.ended)
     }
 
+    /// The last question came to another node than the one that it named. Says whether the next is to be sent at once: it
+    /// may come to the right one, and else is soon heard by any.
+    pub fn elsewhere(&mut self) -> bool {
+        let named = self.node.is_some();
+        self.elsewhere += 1;
+        if self.elsewhere >= ELSEWHERE_MAX {
+            self.forget_node();
+        }
+        named
+    }
+
+    /// The last question was not answered: whoever hears the next will do.
+    pub const fn forget_node(&mut self) {
+        (self.node, self.elsewhere) = (None, 0);
+    }
+
     /// Takes a new identity, because the server says that the old one is shared. What is held stays.
     pub fn rename(&mut self, rng: &mut impl CryptoRng) {
         (self.id, self.last_answer, self.asked) = (FollowerId::random(rng), None, None);
+        self.forget_node();
     }
 
     /// Whether it may decide alone, and whether any of these ids was ended. Read the clock *after* the request was read.

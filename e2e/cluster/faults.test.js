@@ -1,10 +1,10 @@
-// Clients work through nginx while servers, the database and what is between them break, one after the other. Nothing that
-// they were told is lost or untrue, and all goes on by itself.
+// Clients work through a proxy while servers, followers, the database and what is between them break, one after the other.
+// Nothing that they were told is lost or untrue, and all goes on by itself.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Load } from "./load.js";
-import { NODES, World, lacks } from "./world.js";
+import { NODES, PROXY, World, lacks, until } from "./world.js";
 
 const skip = lacks() && `skipped, because ${lacks()}`;
 const seed = Number(process.env.SEED ?? 1);
@@ -14,7 +14,10 @@ let world, load, prober;
 
 before(async () => {
   if (skip) return;
+  console.log(`PROXY=${PROXY} SEED=${seed}`);
   world = await World.start();
+  await world.addFollower("cart-api", "api");
+  await world.addFollower("gate", "forward-auth");
   load = await Load.start(world, { clients: 8, seed });
   prober = await world.addUser("prober");
 });
@@ -64,6 +67,24 @@ const FAULTS = {
     world.wire.mend();
     await load.refusedEverywhere(told);
   },
+  async "followers are cut off"() {
+    for (const follower of world.followers) {
+      const told = await known();
+      follower.wire.cut();
+      await endedWithout(2, told);
+      await load.refusedEverywhere(told);
+      await load.advance(60);
+      follower.wire.mend();
+      await load.refusedEverywhere(told);
+    }
+  },
+  async "a server is killed that followers follow, and all are led to others"() {
+    for (const node of NODES) {
+      await world.signal(node, "SIGKILL");
+      await load.advance(30);
+      await world.run(node);
+    }
+  },
 };
 
 // A session that every server has seen.
@@ -72,6 +93,10 @@ async function known() {
   const headers = ["authorization", `Bearer ${json.access_token}`];
   const seen = await Promise.all(NODES.map((node) => world.ask("/api/v1/session", { node, headers })));
   assert.deepEqual(seen.map(({ status }) => status), NODES.map(() => 200));
+  // And every follower.
+  for (const follower of world.followers) {
+    await until(async () => (await world.askFollower(follower, headers)).status === 200, `that ${follower.name} lets in`);
+  }
   return { sid: json.sid, headers, refresh: json.refresh_token };
 }
 
@@ -115,5 +140,5 @@ test("what clients were told is so", { skip }, async () => {
   await load.check();
   console.log(`${load.sessions.length} sessions, seed ${seed}`, load.counts);
   assertTrue();
-  for (const act of ["login", "read", "write", "refresh", "end", "confirmed end"]) assert.ok(load.counts[act] > 0, act);
+  for (const act of ["login", "read", "visit", "write", "count", "refresh", "end", "confirmed end"]) assert.ok(load.counts[act] > 0, act);
 });

@@ -6,7 +6,7 @@ import { NODES, until } from "./world.js";
 
 const AT_ONCE = 4;
 // What a proxy or a server may say while something is broken. 503 says when to ask again.
-const UNANSWERED = [0, 502, 503];
+const UNANSWERED = [0, 502, 503, 504];
 
 // The same order of acts for the same seed, as far as answers come in the same order.
 function randomOf(seed) {
@@ -45,8 +45,16 @@ export class Load {
     const before = this.acknowledged;
     await work();
     for (const node of NODES) await this.world.works(node);
+    for (const follower of this.world.followers) await this.#follows(follower);
     [this.#isBroken, this.#changes] = [false, this.#changes + 1];
     console.log(`${name}: ${this.acknowledged - before} acts meanwhile`);
+  }
+
+  // Waits until a follower lets in who logs in now.
+  async #follows(follower) {
+    const { headers } = (await this.#login(this.users[0], "token")) ?? {};
+    const isLetIn = async () => (await this.world.askFollower(follower, headers)).status === 200;
+    await until(isLetIn, `that ${follower.name} follows`);
   }
 
   // Something is away on purpose: whoever asks it directly gets no answer, and nobody else may notice.
@@ -87,7 +95,7 @@ export class Load {
       const told = await this.#login(user, random(3) ? "token" : "session");
       if (!told) continue;
       for (let acts = 3 + random(6); acts > 0 && !this.#stopping; acts--) {
-        const act = ["read", "read", "write", "write", "refresh"][random(5)];
+        const act = ["read", "visit", "write", "count", "refresh"][random(5)];
         await this[act](told, 1 + random(AT_ONCE));
       }
       const end = ["stay", "end", "confirmed", "confirmed"][random(4)];
@@ -101,13 +109,53 @@ export class Load {
     const { sid, access_token: access, refresh_token: refresh } = answer.json;
     const cookie = answer.headers["set-cookie"]?.[0].split(";")[0];
     const headers = access ? ["authorization", `Bearer ${access}`] : ["cookie", cookie, "origin", this.world.origin];
-    const told = { sid, user, headers, refresh, refreshed: 0, written: [], asked: 0, end: undefined };
+    const told = { sid, user, headers, refresh, refreshed: 0, written: [], asked: 0, counted: 0, mayBeCounted: 0, isUnsure: false, end: undefined };
     this.sessions.push(told);
     return told;
   }
 
   async read(told) {
     this.#is(await this.#ask("/api/v1/session", told), 200, "read", told);
+  }
+
+  // At the followers.
+  async visit(told) {
+    for (const follower of this.#guarding(told)) {
+      const mayFail = this.#failing();
+      const answer = await this.world.askFollower(follower, told.headers);
+      if (answer.status === 200 || !mayFail()) this.#is(answer, 200, "visit", told);
+    }
+  }
+
+  // The one in JavaScript knows access tokens alone.
+  #guarding({ headers }) {
+    return this.world.followers.filter(({ kind }) => kind !== "api" || headers[0] === "authorization");
+  }
+
+  // Several at once add one to a number, each if it is what was read. At most one of them may win, and none that was told so
+  // may lose.
+  async count(told, atOnce) {
+    const path = `/api/v1/sessions/${told.sid}/data`;
+    const read = await this.#ask(path, { headers: this.shop });
+    if (!this.#is(read, 200, "read of a count", told)) return;
+    const n = read.json.n ?? 0;
+    if (n < told.counted || n > told.counted + told.mayBeCounted) this.#violated(`the count is ${n}`, told);
+    // What came late has come.
+    [told.mayBeCounted, told.counted] = [told.counted + told.mayBeCounted - n, n];
+    const headers = [...this.shop, "if-match", read.headers.etag];
+    const add = () => this.#ask(path, { method: "PATCH", headers, json: { n: n + 1 } });
+    const answers = await Promise.all(Array.from({ length: atOnce }, add));
+    const won = answers.filter((answer) => answer?.status === 200).length;
+    const unknown = answers.filter((answer) => !answer?.status).length;
+    const refused = answers.filter((answer) => answer?.status === 412).length;
+    if (won > 1) this.#violated(`${won} of ${atOnce} were told that they had version ${read.headers.etag}`, told);
+    if (won + unknown + refused !== atOnce) this.#violated(`${answers.map((answer) => answer?.status)} to ${headers.at(-1)}`, told);
+    // All of those that were refused were beaten by something: by one of these, or by what came late.
+    if (refused > 0 && won + unknown === 0 && !told.isUnsure) this.#violated(`nobody had version ${read.headers.etag}`, told);
+    for (let winner = 0; winner < won; winner++) this.#is({ status: 200 }, 200, "count", told);
+    told.counted += won;
+    // At most one of those without an answer was in time, or will be.
+    if (won === 0 && unknown > 0) [told.mayBeCounted, told.isUnsure] = [told.mayBeCounted + 1, true];
   }
 
   // Several at once, each with a key of its own: none may take another's away, now or when it comes late.
@@ -117,17 +165,16 @@ export class Load {
       const patch = { method: "PATCH", headers: this.shop, json: { [key]: told.asked } };
       const answer = await this.#ask(`/api/v1/sessions/${told.sid}/data`, patch);
       if (this.#is(answer, 200, "write", told)) told.written.push(key);
+      else told.isUnsure = true;
     };
     await Promise.all(Array.from({ length: atOnce }, one));
   }
 
   // Several at once get the same token. Whoever was not answered asks again with the old one.
   async refresh(told, atOnce) {
-    if (!told.refresh || told.isAstray) return;
+    if (!told.refresh) return;
     const json = { refresh_token: told.refresh };
     const answers = await Promise.all(Array.from({ length: atOnce }, () => this.#ask("/api/v1/refresh", { json })));
-    // A request that nobody waits for may reach a server later than those after it: then it looks like a thief's.
-    told.isAstray = answers.some((answer) => answer?.isAbandoned);
     const all = answers.filter((answer) => this.#is(answer, 200, "refresh", told)).map(({ json }) => json);
     if (all.length === 0) {
       told.mayBeAhead = true;
@@ -159,24 +206,38 @@ export class Load {
       this.#ask("/api/v1/session", { node, headers: told.headers }),
       ...(told.refresh ? [this.#ask("/api/v1/refresh", { node, json: { refresh_token: told.refresh } })] : []),
     ]);
+    asks.push(...this.#guarding(told).map((follower) => this.#asks(follower, told)));
     for (const answer of await Promise.all(asks)) {
       if (answer && ![400, 401].includes(answer.status)) this.#violated(`accepted after its end: ${answer.status}`, told);
     }
   }
 
+  // A follower may refuse in its own words.
+  async #asks(follower, told) {
+    const { status } = await this.world.askFollower(follower, told.headers);
+    return status === 200 ? { status: `200 by ${follower.name}` } : undefined;
+  }
+
+  // Says later whether what begins now may fail: something is broken, or was.
+  #failing(node) {
+    const changes = this.#changes;
+    const isAway = () => node !== undefined && node === this.#away;
+    const wasAway = isAway();
+    return () => wasAway || isAway() || this.#isBroken || this.#changes !== changes;
+  }
+
   // Gives the answer; nothing if there was none and something is broken.
   async #ask(path, options) {
-    const [changes, asking] = [this.#changes, new AbortController()];
-    const isAway = () => options.node !== undefined && options.node === this.#away;
-    const wasAway = isAway();
-    const mayFail = () => wasAway || isAway() || this.#isBroken || this.#changes !== changes;
+    const [mayFail, asking] = [this.#failing(options.node), new AbortController()];
     if (options.node === undefined) this.#asking.set(asking, Date.now());
     const answer = await this.world.ask(path, { ...options, signal: asking.signal });
     this.#asking.delete(asking);
     this.counts[answer.status] = (this.counts[answer.status] ?? 0) + 1;
     if (!UNANSWERED.includes(answer.status)) return answer;
     if (!mayFail()) this.#violated(`${path}: ${answer.status} ${answer.text}`, options);
-    if (answer.status === 503 && !answer.headers["retry-after"]) this.#violated(`${path}: 503 without Retry-After`, options);
+    // A proxy that finds no server says 503, too.
+    const isOurs = answer.status === 503 && answer.headers["content-type"] === "application/problem+json";
+    if (isOurs && !answer.headers["retry-after"]) this.#violated(`${path}: 503 without Retry-After`, options);
     await wait(10);
     return asking.signal.aborted ? { isAbandoned: true } : undefined;
   }
@@ -223,6 +284,9 @@ export class Load {
     if (!right.includes(found[0].statuses)) this.#violated(`found ${[...statuses]}, and not ${right}`, told);
     if (found[0].statuses === "200,200") {
       const lost = told.written.filter((key) => found.some(({ data }) => !(key in data)));
+      const counts = found.map(({ data }) => data.n ?? 0);
+      const isRight = counts.every((n) => n >= told.counted && n <= told.counted + told.mayBeCounted);
+      if (!isRight) this.#violated(`the counts are ${counts}`, told);
       if (lost.length > 0) this.#violated(`acknowledged writes are lost: ${lost}`, told);
     }
     if (told.refresh) await this.#compareRefresh(told, found[0].statuses === "200,200", generation);
@@ -230,7 +294,7 @@ export class Load {
 
   async #compareRefresh(told, lives, generation) {
     const least = 1 + told.refreshed;
-    const right = told.isAstray || told.mayBeAhead ? [least, least + 1] : [least];
+    const right = told.mayBeAhead ? [least, least + 1] : [least];
     if (!told.end && !right.includes(generation)) this.#violated(`generation ${generation}, and not ${right}`, told);
     const answer = await this.world.ask("/api/v1/refresh", { json: { refresh_token: told.refresh } });
     if (answer.status !== (lives ? 200 : 400)) this.#violated(`refresh: ${answer.status} ${answer.text}`, told);

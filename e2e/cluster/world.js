@@ -1,6 +1,7 @@
-// Three servers on one PostgreSQL database behind nginx, which gives each request to the next one: real processes on free
-// ports of 127.0.0.1. nginx reads the very file that the documentation shows; only ports are replaced. The third server
-// reaches the database through a wire of ours.
+// Three servers on one PostgreSQL database behind a proxy, which gives each request to the next one, and followers that ask
+// through that proxy, too: real processes on free ports of 127.0.0.1. The proxy reads the very file of deploy/, but for
+// addresses and certificates. The third server reaches the database through a wire of ours, and so does each follower the
+// proxy.
 
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -16,20 +17,52 @@ import { Wire } from "./wire.js";
 export const DEADLINE_MS = 60_000;
 export const NODES = [0, 1, 2];
 const PASSWORD = "correct horse battery staple";
-const CONF = new URL("../../docs/cluster/nginx.conf", import.meta.url);
+const DEPLOY = new URL("../../deploy/", import.meta.url);
+const API = new URL("../../examples/follower-node/server.js", import.meta.url).pathname;
+
+// How each is started on its file, and who answered is told, for the walk.
+const PROXIES = {
+  nginx: {
+    file: "nginx.conf",
+    command: (file, folder) => ["-p", folder, "-e", "stderr", "-g", "daemon off; master_process off;", "-c", file],
+    here: (text, folder, port) => {
+      const temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((of) => `${of}_temp_path ${folder}/${of};`);
+      return text
+        .replace("listen 443 ssl;", `listen 127.0.0.1:${port};`)
+        .replace(/^ *ssl_certificate.*\n/gm, "")
+        .replace("/run/nginx.pid", `${folder}/nginx.pid`)
+        .replace("http {", `http { access_log off; add_header X-Answered-By $upstream_addr always; ${temp.join(" ")}`);
+    },
+  },
+  haproxy: {
+    file: "haproxy.cfg",
+    command: (file) => ["-db", "-f", file],
+    here: (text, folder, port) =>
+      text
+        .replace(/bind :443 .*/, `bind 127.0.0.1:${port}`)
+        .replace("maxconn 20000", "maxconn 1000")
+        .replace("default_backend", "http-response set-header X-Answered-By %s\n    default_backend"),
+  },
+};
+
+// Which proxy it is.
+export const PROXY = process.env.PROXY ?? "nginx";
 
 // What is not here, if anything is.
 export function lacks() {
+  if (!PROXIES[PROXY]) return `PROXY is none of ${Object.keys(PROXIES)}`;
   if (!process.env.SYMBOLON) return "SYMBOLON does not name the server's binary";
   if (!programOf("initdb")) return "PostgreSQL is not installed";
-  return programOf("nginx") ? undefined : "nginx is not installed";
+  return programOf(PROXY) ? undefined : `${PROXY} is not installed`;
 }
 
 export class World {
+  followers = [];
   #processes = {};
 
-  static async start() {
-    const world = new World();
+  // `settings` are those of every server, besides the usual.
+  static async start(settings = {}) {
+    const world = Object.assign(new World(), { settings });
     world.folder = await mkdtemp(join(tmpdir(), "symbolon-cluster-"));
     const [proxy, database, ...nodes] = await freePorts(5);
     Object.assign(world, { proxy, nodes, origin: `http://localhost:${proxy}` });
@@ -63,6 +96,7 @@ export class World {
       // Whoever got no answer asks again.
       "lifetimes.refresh_grace": "10m",
       "limits.sessions_per_user_max": 10_000,
+      ...this.settings,
     };
     const set = Object.entries(settings).flatMap(([name, value]) => ["--set", `${name}=${value}`]);
     const port = node === 2 ? this.wire.port : this.database.port;
@@ -81,19 +115,43 @@ export class World {
   }
 
   async #runProxy() {
-    const ports = { 8000: this.proxy, 8081: this.nodes[0], 8082: this.nodes[1], 8083: this.nodes[2] };
-    const conf = (await readFile(CONF, "utf8")).replace(/:(8000|8081|8082|8083)\b/g, (_, port) => `:${ports[port]}`);
-    await writeFile(join(this.folder, "symbolon.conf"), conf);
-    const temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((of) => `${of}_temp_path ${this.folder}/${of};`);
-    await writeFile(
-      join(this.folder, "nginx.conf"),
-      // Who answered is told, for the walk.
-      `daemon off; worker_processes 1; error_log stderr; pid ${this.folder}/nginx.pid; events {}
-       http { access_log off; add_header X-Answered-By $upstream_addr always; ${temp.join(" ")}
-         include ${this.folder}/symbolon.conf; }`,
-    );
-    this.#spawn("proxy", [programOf("nginx"), "-p", this.folder, "-e", "stderr", "-c", join(this.folder, "nginx.conf")]);
-    await until(async () => (await this.ask("/healthz")).status === 200, "that nginx answers");
+    const { file, command, here } = PROXIES[PROXY];
+    const node = (_, number) => `127.0.0.1:${this.nodes[number - 1]}`;
+    const text = (await readFile(new URL(file, DEPLOY), "utf8")).replace(/10\.0\.0\.1(\d):8080/g, node);
+    const path = join(this.folder, file);
+    await writeFile(path, here(text, this.folder, this.proxy));
+    this.#spawn("proxy", [programOf(PROXY), ...command(path, this.folder)]);
+    await until(async () => (await this.ask("/healthz")).status === 200, `that ${PROXY} answers`);
+  }
+
+  // Starts `symbolon forward-auth`, or the example in JavaScript (`api`), and waits until it lets a new login in.
+  async addFollower(name, kind) {
+    const { client_secret: secret } = await this.cli(0, ["client", "add", name, "--kind", "resource", "--audience", this.origin]);
+    const [wire, [port]] = [await Wire.to(this.proxy), await freePorts(1)];
+    const server = `http://127.0.0.1:${wire.port}`;
+    if (kind === "api") {
+      const env = { ISSUER: this.origin, SERVER: server, CLIENT_ID: name, CLIENT_SECRET: secret, AUDIENCE: this.origin, PORT: port };
+      this.#spawn(name, [process.execPath, API], env);
+    } else {
+      await writeFile(join(this.folder, `${name}.secret`), secret);
+      const settings = {
+        ...{ "server.url": server, "server.public_url": this.origin, "server.client_id": name, "server.deadline": "1s" },
+        ...{ "server.client_secret_file": join(this.folder, `${name}.secret`), "listen.address": `127.0.0.1:${port}` },
+        ...{ origins: this.origin, headers: "x-original" },
+      };
+      const set = Object.entries(settings).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
+      this.#spawn(name, [process.env.SYMBOLON, "forward-auth", ...set]);
+    }
+    const follower = { name, kind, port, wire };
+    this.followers.push(follower);
+    return follower;
+  }
+
+  // A request with these headers, as one that a follower guards.
+  askFollower({ kind, port }, headers) {
+    const original = ["x-original-method", "GET", "x-original-uri", "/", "x-original-host", `localhost:${this.proxy}`];
+    const all = ["host", `127.0.0.1:${port}`, ...headers, ...(kind === "api" ? [] : original)];
+    return send(port, { path: kind === "api" ? "/" : "/check", headers: all }).catch((error) => ({ status: 0, text: String(error) }));
   }
 
   #spawn(name, [command, ...args], more = {}) {
@@ -163,7 +221,7 @@ export class World {
       child.kill("SIGKILL");
       await exited;
     }
-    this.wire?.stop();
+    for (const { wire } of [this, ...this.followers]) wire?.stop();
     await this.database?.remove();
     await rm(this.folder, { recursive: true, force: true });
   }

@@ -6,6 +6,8 @@ import { createHash, createPublicKey, randomBytes, verify } from "node:crypto";
 const LEASE_MS_MAX = 60_000;
 const ENTRY_LIFE_MS_MAX = 7 * 24 * 3_600_000;
 const ENDED_MAX = 4096;
+// How often another node may answer in the place of the one that was asked for.
+const ELSEWHERE_MAX = 64;
 const SKEW_SECS = 30;
 const TOKEN_LIFE_SECS_MAX = 3600;
 const TOKEN_BYTES_MAX = 8192;
@@ -34,6 +36,8 @@ export class Follower {
   #id = randomId();
   #cursor = null;
   #lastAnswer = null;
+  #node = null;
+  #elsewhere = 0;
   #asked = null;
   #ended = new Map();
   #leaseUntil = -Infinity;
@@ -46,6 +50,7 @@ export class Follower {
       follower: this.#id,
       question: this.#asked.question,
       ...(this.#lastAnswer && { last_answer: this.#lastAnswer }),
+      ...(this.#node && now < this.#leaseUntil && { node: this.#node }),
       ...(this.#cursor && { cursor: this.#cursor }),
     };
   }
@@ -67,6 +72,7 @@ export class Follower {
     }
     this.#cursor = answer.cursor;
     this.#lastAnswer = answer.answer;
+    [this.#node, this.#elsewhere] = [answer.node ?? null, 0];
     if (!answer.more && answer.lease_ms > 0) {
       this.#leaseUntil = Math.max(this.#leaseUntil, asked.now + answer.lease_ms);
     }
@@ -76,6 +82,7 @@ export class Follower {
   static #isSound(answer) {
     return (
       isId(answer.answer) &&
+      (answer.node === undefined || isId(answer.node)) &&
       typeof answer.cursor === "string" &&
       Array.isArray(answer.ended) &&
       answer.ended.length <= ENDED_MAX &&
@@ -86,9 +93,23 @@ export class Follower {
     );
   }
 
+  /** A proxy gave the question to another node than it named. Whether to ask again at once. */
+  elsewhere() {
+    const named = this.#node !== null;
+    this.#elsewhere += 1;
+    if (this.#elsewhere >= ELSEWHERE_MAX) this.forgetNode();
+    return named;
+  }
+
+  /** The question was not answered: whoever hears the next will do. */
+  forgetNode() {
+    [this.#node, this.#elsewhere] = [null, 0];
+  }
+
   /** Another process used this identity: takes a new one, and keeps what is held. */
   rename() {
     [this.#id, this.#lastAnswer, this.#asked] = [randomId(), null, null];
+    this.forgetNode();
   }
 
   /** "ended", "live" or "no-lease". Read `now` after the request was read. */
@@ -114,8 +135,9 @@ export class Verifier {
   #fetching = null;
   #stopped = false;
 
-  constructor({ issuer, clientId, clientSecret, audience }) {
-    Object.assign(this, { issuer, audience });
+  /** `server` is where the issuer is reached from here. */
+  constructor({ issuer, server = issuer, clientId, clientSecret, audience }) {
+    Object.assign(this, { issuer, server, audience });
     const encoded = [clientId, clientSecret].map(encodeURIComponent).join(":");
     this.authorization = `Basic ${Buffer.from(encoded).toString("base64")}`;
   }
@@ -139,6 +161,7 @@ export class Verifier {
           this.#follower.rename();
           continue;
         }
+        if (response.status === 412 && this.#follower.elsewhere()) continue;
         if (response.status !== 200) throw new Error(`the server answered ${response.status}`);
         const answer = await response.json();
         if (!this.#follower.hear(answer)) throw new Error("the answer was dropped");
@@ -146,6 +169,7 @@ export class Verifier {
         if (!answer.more) ready();
         pauseMs = 50;
       } catch (error) {
+        this.#follower.forgetNode();
         console.warn(`following: ${error.message}`);
         await new Promise((resolve) => setTimeout(resolve, pauseMs));
         pauseMs = Math.min(pauseMs * 2, 1000);
@@ -156,7 +180,7 @@ export class Verifier {
   #post(path, type, body) {
     const headers = { authorization: this.authorization, "content-type": type, accept: "application/json" };
     const signal = AbortSignal.timeout(5000);
-    return fetch(this.issuer + path, { method: "POST", headers, body, signal, redirect: "error" });
+    return fetch(this.server + path, { method: "POST", headers, body, signal, redirect: "error" });
   }
 
   /** The claims of an access token, or null if it counts for nothing now. */
@@ -211,7 +235,7 @@ export class Verifier {
   async #fetchKeys() {
     this.#keysAt = monotonicMs();
     const signal = AbortSignal.timeout(5000);
-    const response = await fetch(`${this.issuer}/.well-known/jwks.json`, { signal, redirect: "error" }).catch(() => null);
+    const response = await fetch(`${this.server}/.well-known/jwks.json`, { signal, redirect: "error" }).catch(() => null);
     if (response?.status !== 200) return;
     const { keys } = await response.json();
     for (const jwk of keys.slice(0, 64)) {

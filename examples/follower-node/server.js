@@ -3,8 +3,8 @@
 import { createServer } from "node:http";
 import { Verifier } from "./follower.js";
 
-const { ISSUER, CLIENT_ID, CLIENT_SECRET, AUDIENCE, PORT = "0" } = process.env;
-const verifier = new Verifier({ issuer: ISSUER, clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, audience: AUDIENCE });
+const { ISSUER, SERVER = ISSUER, CLIENT_ID, CLIENT_SECRET, AUDIENCE, PORT = "0" } = process.env;
+const verifier = new Verifier({ issuer: ISSUER, server: SERVER, clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, audience: AUDIENCE });
 // Not ready before it knows what has ended.
 await verifier.start();
 

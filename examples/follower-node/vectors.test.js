@@ -25,13 +25,17 @@ for (const { name, steps } of vectors.histories) {
       if (step.ask) {
         const question = follower.ask(step.at);
         questions.push(question.question);
-        assert.deepEqual([question.cursor ?? null, question.last_answer ?? null], [step.ask.cursor, step.ask.last_answer]);
+        for (const name of ["cursor", "last_answer", "node"]) assert.equal(question[name] ?? null, step.ask[name] ?? null);
       } else if (step.hear) {
         const answer = { ...step.hear, question: questions[Number(step.hear.question.slice(2)) - 1] };
         assert.equal(follower.hear(answer) ? "applied" : "dropped", step.is);
       } else if (step.check) {
         assert.equal(follower.standing(step.check, step.at), step.is);
         if (step.server_time_ms) assert.equal(follower.serverTime(step.at), step.server_time_ms);
+      } else if (step.elsewhere) {
+        for (let times = 0; times < step.elsewhere; times++) follower.elsewhere();
+      } else if (step.unanswered) {
+        follower.forgetNode();
       } else {
         follower.rename();
       }

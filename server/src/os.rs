@@ -61,7 +61,9 @@ pub fn tick() -> Tick {
 
 /// A moment, for whoever holds a lease: its clock must neither stop in sleep nor be slewed, and the system has none such.
 /// Of two clocks of which each does one of these, the one that has counted more is right.
-#[derive(Debug, Clone, Copy)]
+///
+/// The default is when the machine started.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Mark {
     raw: Tick,
     boot: Tick,

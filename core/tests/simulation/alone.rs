@@ -35,6 +35,7 @@ fn answer(question: QuestionId, now: Time) -> Answer {
     Answer {
         question,
         answer: AnswerId::from_bytes([2; 16]),
+        node: None,
         cursor: Cursor::start(LOG),
         ended: Vec::new(),
         more: false,

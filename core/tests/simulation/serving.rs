@@ -306,6 +306,7 @@ impl Serving {
         let answer = Answer {
             question: parked.question.question,
             answer: grant.answer,
+            node: None,
             cursor,
             ended: entries.iter().map(|entry| entry.id).collect(),
             more: !all,

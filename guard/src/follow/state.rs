@@ -154,6 +154,18 @@ impl State {
         Ok(Heard { ended, more, lease, regained })
     }
 
+    /// The last question came to another node than it named. Says whether to ask again at once.
+    pub(super) fn elsewhere(&self) -> bool {
+        self.write().follower.as_mut().is_some_and(Follower::elsewhere)
+    }
+
+    /// The last question was not answered.
+    pub(super) fn forget_node(&self) {
+        if let Some(follower) = &mut self.write().follower {
+            follower.forget_node();
+        }
+    }
+
     /// Takes a new identity.
     pub(super) fn rename(&self) {
         if let Some(follower) = &mut self.write().follower {

@@ -72,6 +72,8 @@ pub(super) enum Failed {
     Identity,
     #[error("the server does not know the client or its secret, or does not let it follow")]
     Stranger,
+    #[error("another node answered")]
+    Elsewhere,
     #[error(transparent)]
     Unanswered(#[from] Unanswered),
     #[error(transparent)]
@@ -94,10 +96,13 @@ async fn follow(shared: &Shared) -> Infallible {
                     tokio::time::sleep(pause.saturating_sub(took)).await;
                 }
             }
+            // A proxy gave it to another node: to the next, then.
+            Err(Failed::Elsewhere) if shared.state.elsewhere() => {}
             Err(failed) => {
                 if failed == Failed::Identity {
                     shared.state.rename();
                 }
+                shared.state.forget_node();
                 // A lost answer makes one conflict, which is no news.
                 if said != Some(failed) && (failed != Failed::Identity || failures > 0) {
                     tracing::warn!(server = shared.asking.link.base(), why = %failed, "cannot follow");
@@ -154,6 +159,7 @@ async fn post(shared: &Shared, question: &Question, lease: Duration) -> Result<A
             Ok(serde_json::from_slice(&response.body).map_err(|_| Unanswered::Garbled)?)
         }
         StatusCode::CONFLICT => Err(Failed::Identity),
+        StatusCode::PRECONDITION_FAILED => Err(Failed::Elsewhere),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Failed::Stranger),
         status => Err(Unanswered::Status(status).into()),
     }

@@ -36,6 +36,7 @@ impl From<Refused> for Problem {
         match refused {
             Refused::NotHeard(NotHeard::Identity) => problem::FOLLOWER_IDENTITY.into(),
             Refused::NotHeard(NotHeard::Full) => problem::FOLLOWERS.into(),
+            Refused::Elsewhere => problem::FOLLOWER_ELSEWHERE.into(),
             Refused::TooMuch => Self::from(problem::MALFORMED).detail(refused.to_string()),
             Refused::Unavailable(error) => error.into(),
         }

@@ -20,7 +20,10 @@ use super::{
     Http,
     problem::{self, Problem},
 };
-use crate::listen::Peer;
+use crate::{
+    listen::{self, Peer},
+    os::Mark,
+};
 
 /// A JSON body. Unknown and repeated members are refused.
 #[derive(Debug)]
@@ -89,9 +92,11 @@ impl<T: DeserializeOwned> FromRequest<Http> for Form<T> {
     }
 }
 
-/// Where a request comes from.
+/// Where a request comes from, and when it came.
 #[derive(Debug, Clone)]
 pub struct Caller {
+    /// When it was read.
+    pub asked: Mark,
     /// The device, as its owner will see it.
     pub device: Device,
 }
@@ -100,7 +105,8 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Ok(Self { device: device(parts) })
+        let asked = parts.extensions.get::<listen::Asked>();
+        Ok(Self { asked: asked.map_or_else(Mark::now, |asked| asked.0), device: device(parts) })
     }
 }
 

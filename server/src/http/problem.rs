@@ -96,6 +96,8 @@ codes! {
     NO_LOGIN = 409 "no_login", "There is no login to hand over", "Log in first.";
     /// Two processes use one identity.
     FOLLOWER_IDENTITY = 409 "follower_identity", "The follower's identity is used twice", "Draw a new identity, keep what is held, and ask again without `last_answer`.";
+    /// A follower was led to another node than the one that it follows.
+    FOLLOWER_ELSEWHERE = 412 "follower_elsewhere", "Another node answers this follower", "Ask again at once. Nothing was heard here. After 64 such answers, ask without `node`.";
     /// Followers are counted.
     FOLLOWERS = 503 "too_many_followers", "There are too many followers", "Try again later, or raise `revocation.followers_max`.";
     /// How long to wait for a confirmation.

@@ -32,7 +32,7 @@ pub use self::{
     local::{CallError, LocalListener, SOCKET_NAME, answer, call},
     tls::{Certificates, TlsError},
 };
-use crate::config::Listen;
+use crate::{config::Listen, os::Mark};
 
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,6 +40,10 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long to wait when the system has no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// When the head of a request was read: in its extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked(pub Mark);
 
 /// The moment at which the server stops.
 #[derive(Debug, Clone)]
@@ -272,6 +276,7 @@ impl Front {
             }
         };
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(Asked(Mark::now()));
         let answer = self.0.router.clone().oneshot(request.map(Body::new));
         match tokio::time::timeout(self.0.bounds.request_timeout, answer).await {
             Ok(answer) => answer,

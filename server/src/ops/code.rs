@@ -22,6 +22,7 @@ use super::{
 use crate::{
     app::{App, Os},
     live::Live,
+    os::Mark,
     store::Outcome,
 };
 
@@ -89,12 +90,13 @@ pub async fn for_cookie(
     (client, code): (&Client, &SecretText),
     redirect_uri: &str,
     verifier: &SecretText,
+    asked: Mark,
     now: Time,
 ) -> Result<(Session, SecretText), Refused> {
     let verifier = Some(verifier);
     let presented = Presented { client: &client.id, redirect_uri, verifier, key: None };
     let gives = |key, _: &Code, _: &Rows| Ok(Gives::Cookie(key));
-    let (_, redeemed) = redeem(app, code, presented, gives, now).await?;
+    let (_, redeemed) = redeem(app, code, presented, gives, (asked, now)).await?;
     let cookie = issue::cookie(app, &redeemed.session, now)?.ok_or(Refused::Unknown)?;
     Ok((redeemed.session, cookie))
 }
@@ -112,6 +114,8 @@ pub struct Holder<'a> {
     pub resources: Resources,
     /// Where the request came from.
     pub device: &'a Device,
+    /// When the request was read.
+    pub asked: Mark,
 }
 
 /// Redeems a code for tokens: a family of the app's session under the browser's.
@@ -128,7 +132,7 @@ pub async fn for_tokens(
     (redirect_uri, verifier): (&str, Option<&SecretText>),
     now: Time,
 ) -> Result<Tokens, Refused> {
-    let Holder { client, shown, key: bound_to, resources: wanted, device } = holder;
+    let Holder { client, shown, key: bound_to, resources: wanted, device, asked } = holder;
     let presented = Presented { client: &client.id, redirect_uri, verifier, key: bound_to };
     let gives = |key, code: &Code, rows: &Rows| {
         let (asked, lifetimes) = (&code.asked, app.config.lifetimes.sessions());
@@ -153,7 +157,7 @@ pub async fn for_tokens(
             Gives::Tokens(new)
         })
     };
-    let (code, redeemed) = redeem(app, code, presented, gives, now).await?;
+    let (code, redeemed) = redeem(app, code, presented, gives, (asked, now)).await?;
     let family = redeemed.family.ok_or(Refused::Unknown)?;
     let nonce = code.asked.nonce.as_deref();
     Ok(issue::family(app, &redeemed.session, family, client, nonce, now).await?)
@@ -174,12 +178,13 @@ async fn redeem(
     code: &SecretText,
     presented: Presented<'_>,
     gives: impl Fn(KeyId, &Code, &Rows) -> Result<Gives, Refused>,
-    now: Time,
+    (asked, now): (Mark, Time),
 ) -> Result<(Code, Redeemed), Refused> {
     let digest = CodeDigest::of(code);
     for _ in 0..TRIES_MAX {
         let code = app.store.code(&digest).await.map_err(Unavailable::from)?;
         let code = code.ok_or(Refused::Unknown)?;
+        super::refuse_late(app, asked)?;
         if let Err(refused) = code.check(&presented, now) {
             if let code::Refused::Used(child) = refused {
                 if let Some(again) = again(app, &code, child, &presented, now).await? {

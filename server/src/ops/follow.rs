@@ -24,6 +24,9 @@ pub enum Refused {
     /// It says that more sessions were seen than one question may.
     #[error("one question names at most {SEEN_MAX} sessions that were seen")]
     TooMuch,
+    /// It is for another node, which holds the lease that it was given last. Nothing of it was heard here.
+    #[error("the question is for another node")]
+    Elsewhere,
     /// The store does not answer.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -44,6 +47,12 @@ pub async fn answer(
         return Err(Refused::TooMuch);
     }
     let log = app.store.log();
+    // Where there is one server, it is the right one.
+    if let (Some(asked), Some(own)) = (question.node, log.node())
+        && asked != own
+    {
+        return Err(Refused::Elsewhere);
+    }
     let asking = Asking {
         follower: question.follower,
         name: client.as_str(),
@@ -66,6 +75,7 @@ pub async fn answer(
     Ok(Answer {
         question: question.question,
         answer: grant.answer,
+        node: log.node(),
         cursor,
         ended: entries.iter().map(|entry| entry.id).collect(),
         more,

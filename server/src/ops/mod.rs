@@ -32,7 +32,7 @@ pub mod visitor;
 
 use std::time::Duration;
 
-use crate::store::StoreError;
+use crate::{app::App, os::Mark, store::StoreError};
 
 /// How often an act is decided anew because somebody else was faster. Each time somebody else has succeeded, so only
 /// this many parallel writers of one row can make one of them give up.
@@ -50,9 +50,21 @@ pub enum Unavailable {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The request has waited here for longer than an act may take, so whoever sent it has asked elsewhere.
+    #[error("the request had waited for too long")]
+    Late,
     /// There is no key to make or sign something with.
     #[error("no key: {0}")]
     Key(String),
+}
+
+/// Refuses to go on with a request that was read too long ago, by a process that was stopped meanwhile, say. Whoever judges
+/// what comes a second time to be theft asks this after it has loaded what it judges by: what was done elsewhere while the
+/// request lay here was done by whoever sent it. If it is stopped after that, its change meets another version and it loads,
+/// and asks this, again.
+fn refuse_late(app: &App, asked: Mark) -> Result<(), Unavailable> {
+    let in_time = asked.passed() <= app.config.store.timeout;
+    if in_time { Ok(()) } else { Err(Unavailable::Late) }
 }
 
 impl Unavailable {

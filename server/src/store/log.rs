@@ -11,14 +11,14 @@ use std::{
 
 use symbolon_core::{
     follower::ENTRIES_MAX,
-    id::{EntryId, FollowerId},
+    id::{EntryId, FollowerId, NodeId},
     lease::{Asking, Confirmation, Grant, Leases, NotHeard, waited},
     log::{After, Cursor, Entry, Tail},
     node::Progress,
     revocation::Ended,
     time::{Tick, Time},
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, futures::Notified, watch};
 
 use crate::os::{Mark, Os, tick};
 
@@ -55,14 +55,18 @@ pub struct Log {
     heard: Notify,
 }
 
-/// Until when this process may decide alone, where others write to the same store.
-#[derive(Debug, Default)]
-struct OwnLease(RwLock<Option<(Mark, Duration)>>);
+/// Until when this process may decide alone, where others write to the same store, and what followers know it by.
+#[derive(Debug)]
+struct OwnLease {
+    node: NodeId,
+    /// From when on, and for how long.
+    held: RwLock<Option<(Mark, Duration)>>,
+}
 
 impl OwnLease {
     fn left(&self) -> Duration {
-        let own = *self.0.read().unwrap_or_else(PoisonError::into_inner);
-        own.map_or(Duration::ZERO, |(asked, lease)| lease.saturating_sub(asked.passed()))
+        let held = *self.held.read().unwrap_or_else(PoisonError::into_inner);
+        held.map_or(Duration::ZERO, |(asked, lease)| lease.saturating_sub(asked.passed()))
     }
 }
 
@@ -90,7 +94,8 @@ impl Log {
     /// A copy of a log that others write to, too. It grants leases under one of its own, so those of its process before
     /// count as that one's.
     pub(super) fn copy(ended: Ended, head: Cursor, leases: &super::Leasing) -> Self {
-        Self::make(ended, head, leases, Duration::ZERO, Some(OwnLease::default()))
+        let own = OwnLease { node: NodeId::random(&mut Os), held: RwLock::default() };
+        Self::make(ended, head, leases, Duration::ZERO, Some(own))
     }
 
     fn make(
@@ -208,6 +213,11 @@ impl Log {
         self.state().leases.held(tick())
     }
 
+    /// What followers know this process by, if it is one of several.
+    pub fn node(&self) -> Option<NodeId> {
+        self.own.as_ref().map(|own| own.node)
+    }
+
     /// A question has arrived: what its cursor acknowledges counts from now on. Says whether there is nothing to tell
     /// yet.
     ///
@@ -268,7 +278,7 @@ impl Log {
     pub(super) fn renewed(&self, asked: Mark) {
         if let Some(own) = &self.own {
             let lease = self.lease();
-            *own.0.write().unwrap_or_else(PoisonError::into_inner) = Some((asked, lease));
+            *own.held.write().unwrap_or_else(PoisonError::into_inner) = Some((asked, lease));
         }
     }
 
@@ -284,8 +294,8 @@ impl Log {
     }
 
     /// Completes when a follower has acknowledged something.
-    pub(super) async fn heard(&self) {
-        self.heard.notified().await;
+    pub(super) fn heard(&self) -> Notified<'_> {
+        self.heard.notified()
     }
 
     /// Goes over to another history. What was known to be ended stays. Leases of before are over at `earlier_until`.

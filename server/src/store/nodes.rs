@@ -7,6 +7,7 @@
 //! | confirm | read the rows of the others until each has acknowledged, or a lease has passed; remove who was silent | 17 |
 
 use std::{
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -85,10 +86,13 @@ impl Shared {
             }
             let settles = async {
                 loop {
-                    self.log.heard().await;
+                    let mut heard = pin!(self.log.heard());
+                    // Whoever acknowledges between the look and the wait is not missed.
+                    heard.as_mut().enable();
                     if self.log.settle(&mut self.place.lock().await.progress) {
                         return;
                     }
+                    heard.await;
                 }
             };
             tokio::select! {

@@ -4,7 +4,10 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
-use symbolon::store::{Found, Outcome};
+use symbolon::{
+    os::Mark,
+    store::{Found, Outcome},
+};
 use symbolon_core::{
     change::{Change, Write},
     code::{Asked, CodeDigest, LIFE},
@@ -299,6 +302,23 @@ async fn a_code_used_twice_ends_what_it_got() {
     assert!(shop.counts(&again).await);
 }
 
+/// Whoever gave up on a server that was stopped, and redeemed the code elsewhere, is no thief when that one goes on.
+#[tokio::test]
+async fn a_code_that_lay_too_long_is_not_judged() {
+    let shop = Shop::new().await;
+    let browser = shop.world.cookie("user").await;
+    let code = shop.code(&browser).await;
+    let body = Shop::body(&code);
+    let late = async || {
+        let late = ask("POST", "/api/v1/code").basic(&shop.shop).json(&body).late();
+        shop.world.send(late).await.expect(503)
+    };
+    late().await;
+    let child = shop.redeem(&code).await.expect(200).text_of("session_cookie");
+    late().await;
+    assert!(shop.counts(&child).await);
+}
+
 #[tokio::test]
 async fn of_many_at_once_one_wins_and_nothing_is_left() {
     let shop = Shop::new().await;
@@ -347,7 +367,8 @@ async fn an_expired_code_is_refused() {
         let then = now + after;
         let presented = (&*client, &code);
         let redeemed =
-            symbolon::ops::code::for_cookie(app, presented, CALLBACK, &verifier, then).await;
+            symbolon::ops::code::for_cookie(app, presented, CALLBACK, &verifier, Mark::now(), then)
+                .await;
         assert_eq!(redeemed.is_ok(), counts, "{after:?}: {redeemed:?}");
     }
 }

@@ -127,6 +127,27 @@ async fn an_old_refresh_token_is_theft_and_ends_everything() {
     assert!(world.access_counts(&world.tokens("user").await.access).await);
 }
 
+/// Whoever gave up on a server that was stopped, and refreshed twice elsewhere, is no thief when that one goes on.
+#[tokio::test]
+async fn a_refresh_that_lay_too_long_is_not_judged() {
+    let world = World::new().await;
+    let first = world.tokens("user").await;
+    let late = async || {
+        let body = json!({ "refresh_token": first.refresh });
+        let refused =
+            world.send(ask("POST", "/api/v1/refresh").json(&body).late()).await.expect(503);
+        assert!(refused.headers.contains_key("retry-after"));
+    };
+    late().await;
+    let second = Tokens::from(&world.refresh(&first.refresh).await.expect(200));
+    let third = Tokens::from(&world.refresh(&second.refresh).await.expect(200));
+    late().await;
+    assert!(world.access_counts(&third.access).await);
+    // In time it is judged as ever.
+    assert_eq!(world.refresh(&first.refresh).await.expect(400).code(), "invalid_grant");
+    assert!(!world.access_counts(&third.access).await);
+}
+
 #[tokio::test]
 async fn each_half_counts_only_in_its_place() {
     let world = World::new().await;

@@ -48,6 +48,8 @@ mod keys;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod late;
+#[cfg(test)]
 mod listen;
 #[cfg(test)]
 mod machines;

@@ -1,16 +1,22 @@
 //! Many servers on one PostgreSQL database.
 
-use std::{process::Stdio, sync::Arc, time::Duration};
+use std::{
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::http::{Method, StatusCode};
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection, Row};
 use symbolon::{
     config::DatabaseUrl,
+    os::{Os, tick},
     store::{Database, Leasing, Outcome, Store, StoreError, Told},
 };
 use symbolon_core::{
     change::{Change, Write},
+    follower::{Follower, Standing},
     id::{EntryId, FollowerId, SessionId},
     lease::Asking,
     log::Cursor,
@@ -144,6 +150,89 @@ async fn nothing_is_accepted_at_another_node_after_a_confirmation() {
             node.refresh(&tokens.refresh).await.expect(400);
         }
     }
+}
+
+/// Follows for as long as it is polled. What is in front gives each question to the next node.
+async fn follow_in_turn(nodes: [&World; 3], follower: &Mutex<Follower>, client: &(String, String)) {
+    for at in (0..3).cycle() {
+        let question = follower.lock().unwrap().ask(tick(), Vec::new(), &mut Os);
+        let asked = ask("POST", "/follow").basic(client).json(&json!(question));
+        let answer = nodes[at].send(asked).await;
+        let mut follower = follower.lock().unwrap();
+        match answer.status.as_u16() {
+            200 => _ = follower.hear(serde_json::from_str(&answer.text).unwrap()).unwrap(),
+            412 => assert!(follower.elsewhere()),
+            status => panic!("{status}: {answer:?}"),
+        }
+    }
+}
+
+/// A lease that it left behind anywhere would be longer than anybody waits here.
+#[tokio::test]
+async fn a_follower_that_is_led_from_node_to_node_holds_up_no_confirmation() {
+    let Some((_folder, url)) = database() else { return };
+    let one = World::with(|config| {
+        config.store.url = Some(DatabaseUrl(url.clone()));
+        config.store.connections_max = 4;
+        config.revocation.lease = Duration::from_secs(30);
+    })
+    .await;
+    let (two, three) = (one.beside().await, one.beside().await);
+    let nodes = [&one, &two, &three];
+    let client = one.add_client("follower", "resource", json!({})).await;
+    let follower = Mutex::new(Follower::new(&mut Os));
+    let confirms = async {
+        until(async || follower.lock().unwrap().standing(&[], tick()) != Standing::NoLease).await;
+        for round in 0..rounds() {
+            let tokens = nodes[round % 3].tokens("user").await;
+            let path = "/api/v1/logout?confirm=20s";
+            let ended = nodes[round / 3 % 3].send(ask("POST", path).bearer(&tokens.access)).await;
+            assert_eq!(ended.json()["confirmed"], true, "round {round}: {ended:?}");
+            let sid: EntryId = tokens.sid.parse().unwrap();
+            let standing = follower.lock().unwrap().standing(&[sid], tick());
+            assert_eq!(standing, Standing::Ended, "round {round}");
+        }
+    };
+    tokio::select! {
+        () = follow_in_turn(nodes, &follower, &client) => {}
+        () = confirms => {}
+    }
+}
+
+/// A question that names another node changes nothing where it comes to, whatever it says. One that names none is heard by
+/// whoever gets it.
+#[tokio::test]
+async fn a_question_for_another_node_is_not_heard() {
+    let Some((_folder, url)) = database() else { return };
+    let one = world_on(&url).await;
+    let other = one.beside().await;
+    let client = one.add_client("follower", "resource", json!({})).await;
+    let mut follower = Follower::new(&mut Os);
+    let mut asks = async |node: &World, names: bool, trusts_expiry: bool| {
+        let mut question = follower.ask(tick(), Vec::new(), &mut Os);
+        question.node = question.node.filter(|_| names);
+        question.trusts_expiry = trusts_expiry;
+        let asked = ask("POST", "/follow").basic(&client).json(&json!(question));
+        let answer = node.send(asked).await;
+        if answer.status == 200 {
+            follower.hear(serde_json::from_str(&answer.text).unwrap()).unwrap();
+        }
+        answer
+    };
+    asks(&one, true, false).await.expect(200);
+    for _ in 0..3 {
+        let refused = asks(&other, true, true).await.expect(412);
+        assert_eq!(refused.json()["code"], "follower_elsewhere");
+    }
+    assert_eq!(other.app.store.log().followers(), 0);
+    let tokens = one.tokens("user").await;
+    let path = "/api/v1/logout?confirm=20s";
+    let ended = other.send(ask("POST", path).bearer(&tokens.access)).await;
+    assert_eq!((ended.json()["confirmed"] == true, &ended.json()["except"]), (true, &json!([])));
+    // The identity was not used meanwhile.
+    asks(&one, true, false).await.expect(200);
+    asks(&other, false, false).await.expect(200);
+    assert_eq!(other.app.store.log().followers(), 1);
 }
 
 #[tokio::test]
@@ -413,7 +502,7 @@ async fn a_frozen_database_hangs_nobody() {
 }
 
 /// Servers as processes of their own, with one public URL and one database.
-async fn processes(cluster: &Cluster, folders: &[Folder]) -> Vec<Server> {
+pub(crate) async fn processes(cluster: &Cluster, folders: &[Folder]) -> Vec<Server> {
     cluster.create("symbolon");
     let url = format!("SYMBOLON_STORE__URL={}", cluster.url("symbolon").expose());
     let master = folders[0].0.join("master.key").display().to_string();
@@ -426,7 +515,7 @@ async fn processes(cluster: &Cluster, folders: &[Folder]) -> Vec<Server> {
     servers
 }
 
-async fn login(http: &Http) -> (String, String) {
+pub(crate) async fn login(http: &Http) -> (String, String) {
     let body = json!({ "username": "load", "password": PASSWORD, "deliver": "token" });
     let login = http.post("/api/v1/login", &[], &body).await.unwrap();
     assert_eq!(login.status, 200, "{login:?}");
@@ -434,7 +523,7 @@ async fn login(http: &Http) -> (String, String) {
     (format!("Bearer {}", text("access_token")), text("refresh_token"))
 }
 
-async fn counts(http: &Http, bearer: &str) -> StatusCode {
+pub(crate) async fn counts(http: &Http, bearer: &str) -> StatusCode {
     let headers = [("authorization", bearer)];
     http.send(Method::GET, "/api/v1/session", &headers, None).await.unwrap().status
 }

@@ -16,8 +16,9 @@ use symbolon::{
     app::App,
     config::{Config, Sources},
     http,
-    listen::Peer,
+    listen::{Asked, Peer},
     ops,
+    os::Mark,
 };
 use symbolon_core::secret::SecretText;
 use tower::ServiceExt;
@@ -96,11 +97,12 @@ pub(crate) struct Ask {
     request: axum::http::request::Builder,
     body: Body,
     address: IpAddr,
+    asked: Mark,
 }
 
 pub(crate) fn ask(method: &str, path: &str) -> Ask {
     let request = Request::builder().method(method).uri(path);
-    Ask { request, body: Body::empty(), address: [127, 0, 0, 1].into() }
+    Ask { request, body: Body::empty(), address: [127, 0, 0, 1].into(), asked: Mark::now() }
 }
 
 impl Ask {
@@ -116,6 +118,11 @@ impl Ask {
     pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
         let body = Body::from(serde_urlencoded::to_string(fields).unwrap());
         Self { body, ..self.header("content-type", "application/x-www-form-urlencoded") }
+    }
+
+    /// It was read when the machine started, and comes to its turn now.
+    pub(crate) fn late(self) -> Self {
+        Self { asked: Mark::default(), ..self }
     }
 
     pub(crate) fn raw(self, body: impl Into<Body>) -> Self {
@@ -291,6 +298,7 @@ impl World {
 async fn send(router: &Router, ask: Ask) -> Answer {
     let mut request = ask.request.body(ask.body).unwrap();
     request.extensions_mut().insert(Peer { address: ask.address, secure: false });
+    request.extensions_mut().insert(Asked(ask.asked));
     let response = router.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();

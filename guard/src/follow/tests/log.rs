@@ -80,6 +80,25 @@ async fn a_lost_answer_costs_an_identity_and_no_more() {
     assert_eq!(world.sees(&world.token()).await, Err(Refusal::InvalidToken));
 }
 
+/// What a proxy gives to the wrong node is asked again at once, and after that whoever gets it will do.
+#[tokio::test]
+async fn a_node_is_asked_for_until_it_is_gone() {
+    let mut world = World::new().await;
+    world.fake.behaves(Manner::Forging(|answer| answer.node = Some(NODE)));
+    world.follow().await;
+    let asked = |world: &World| world.fake.log().questions.last().and_then(|asked| asked.node);
+    until(|| asked(&world) == Some(NODE)).await;
+    let before = world.fake.log().questions.len();
+    world.fake.behaves(Manner::Refusing(412));
+    until(|| asked(&world).is_none()).await;
+    let questions = world.fake.log().questions.split_off(before);
+    let named = questions.iter().filter(|asked| asked.node.is_some()).count();
+    assert!((63..=65).contains(&named), "{named}");
+    world.fake.behaves(Manner::Honest);
+    world.end(SID.entry()).await;
+    assert_eq!(world.sees(&world.token()).await, Err(Refusal::InvalidToken));
+}
+
 #[tokio::test]
 async fn answers_that_no_server_gives_are_dropped() {
     for forge in [
@@ -103,7 +122,9 @@ async fn answers_that_no_server_gives_are_dropped() {
 
 #[tokio::test]
 async fn a_server_that_answers_wrongly_is_asked_again() {
-    for (status, questions) in [(401, 1), (403, 1), (409, 4), (503, 2), (404, 2), (500, 2)] {
+    for (status, questions) in
+        [(401, 1), (403, 1), (409, 4), (412, 2), (503, 2), (404, 2), (500, 2)]
+    {
         let mut world = World::new().await;
         world.fake.behaves(Manner::Refusing(status));
         tokio::spawn(world.task.take().unwrap());

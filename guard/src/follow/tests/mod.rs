@@ -20,7 +20,7 @@ use rand_core::Rng;
 use serde_json::{Value, json};
 use symbolon_core::{
     follower::{Answer, Question},
-    id::{EntryId, KeyId, LogId, SessionId, TokenId, UserId},
+    id::{EntryId, KeyId, LogId, NodeId, SessionId, TokenId, UserId},
     keys::{Algorithm, SigningKey},
     lease::{Asking as AskingLease, Leases},
     log::{After, Cursor, Entry, Tail},
@@ -50,6 +50,7 @@ const SID: SessionId = SessionId::from_bytes([2; 16]);
 const PARENT: SessionId = SessionId::from_bytes([3; 16]);
 const JTI: TokenId = TokenId::from_bytes([4; 16]);
 const HALF: EntryId = EntryId::from_bytes([5; 16]);
+const NODE: NodeId = NodeId::from_bytes([7; 16]);
 const KID: KeyId = KeyId::from_bytes([6; 16]);
 const COOKIE: &str = "syms_cookie";
 const OPAQUE: &str = "opaque";
@@ -184,6 +185,7 @@ impl Fake {
         Answer {
             question: question.question,
             answer: grant.answer,
+            node: None,
             cursor,
             ended: after[..page].iter().map(|entry| entry.id).collect(),
             more,

@@ -9,7 +9,7 @@ use crate::{
     app::now,
     http::{
         Http,
-        input::{Authenticated, Body},
+        input::{Authenticated, Body, Caller},
         output,
         problem::{self, Problem},
     },
@@ -68,6 +68,7 @@ impl From<Refused> for Problem {
 pub async fn redeem(
     State(http): State<Http>,
     Authenticated(client): Authenticated,
+    caller: Caller,
     Body(body): Body<CodeRequest>,
 ) -> Result<Response, Problem> {
     let now = now();
@@ -76,8 +77,15 @@ pub async fn redeem(
         return Err(problem::CLIENT_KIND.into());
     }
     let CodeRequest { code, redirect_uri, code_verifier } = &body;
-    let (session, cookie) =
-        ops::code::for_cookie(&http.app, (&client, code), redirect_uri, code_verifier, now).await?;
+    let (session, cookie) = ops::code::for_cookie(
+        &http.app,
+        (&client, code),
+        redirect_uri,
+        code_verifier,
+        caller.asked,
+        now,
+    )
+    .await?;
     let redeemed = CodeRedeemed {
         session_cookie: cookie.expose().to_owned(),
         max_age: output::max_age(&session, now).map(|age| age.as_secs()),

@@ -3,6 +3,7 @@
 use super::{Asked, OauthError, Tokens};
 use crate::{
     app::now,
+    http::input::Caller,
     ops::{
         self,
         code::{Holder, Refused},
@@ -11,12 +12,14 @@ use crate::{
 
 /// The redirect URI is required, because no code was issued without. Whether a verifier must be there, the code says.
 pub(super) async fn grant(asked: &Asked<'_>) -> Result<Tokens, OauthError> {
-    let Asked { http, client, shown, key, device, parameters } = *asked;
+    let Asked { http, client, shown, key, caller, parameters } = *asked;
+    let Caller { device, asked } = caller;
+    let asked = *asked;
     let code = parameters.require("code", "code is missing")?;
     let redirect_uri = parameters.require("redirect_uri", "redirect_uri is missing")?.expose();
     let verifier = parameters.secret("code_verifier");
     let resources = parameters.resources()?;
-    let holder = Holder { client, shown, key, resources, device };
+    let holder = Holder { client, shown, key, resources, device, asked };
     let tokens = ops::code::for_tokens(&http.app, code, holder, (redirect_uri, verifier), now());
     tokens.await.map_err(|refused| match refused {
         Refused::Unavailable(error) => error.into(),

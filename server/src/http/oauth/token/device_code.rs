@@ -9,6 +9,7 @@ use symbolon_core::{
 use super::{Asked, OauthError, Tokens};
 use crate::{
     app::now,
+    http::input::Caller,
     ops::{
         self,
         code::{Holder, Refused},
@@ -17,10 +18,12 @@ use crate::{
 };
 
 pub(super) async fn grant(asked: &Asked<'_>) -> Result<Tokens, OauthError> {
-    let Asked { http, client, shown, key, device, parameters } = *asked;
+    let Asked { http, client, shown, key, caller, parameters } = *asked;
+    let Caller { device, asked } = caller;
+    let asked = *asked;
     let code = parameters.require("device_code", "device_code is missing")?;
     let resources = parameters.resources()?;
-    let holder = Holder { client, shown, key, resources, device };
+    let holder = Holder { client, shown, key, resources, device, asked };
     ops::device::poll(&http.app, code, holder, now()).await.map_err(|not_yet| match not_yet {
         NotYet::Heard(Heard::Pending) => OauthError::PENDING,
         NotYet::Heard(Heard::SlowDown) => OauthError::SLOW_DOWN,

@@ -26,7 +26,6 @@ use symbolon_core::{
     client::Client,
     family::Binding,
     oauth::{exchange::ACCESS_TOKEN, grant::GrantType, jwk::Thumbprint},
-    session::Device,
 };
 
 use super::{error::OauthError, parameters::Parameters};
@@ -69,7 +68,7 @@ struct Asked<'a> {
     shown: Binding,
     /// The key that the access token shall be bound to.
     key: Option<Thumbprint>,
-    device: &'a Device,
+    caller: &'a Caller,
     parameters: &'a Parameters,
 }
 
@@ -90,8 +89,8 @@ pub async fn token(
         (Binding::None, Some(key)) => Binding::Key(key),
         (shown, _) => shown,
     };
-    let (parameters, device) = (&parameters, &caller.device);
-    let asked = Asked { http: &http, client: &client, shown, key, device, parameters };
+    let (parameters, caller) = (&parameters, &caller);
+    let asked = Asked { http: &http, client: &client, shown, key, caller, parameters };
     let name = parameters.require("grant_type", "grant_type is missing")?;
     let name: GrantType = name.expose().parse().map_err(|_| OauthError::GRANT_TYPE)?;
     if !client.may_use(name) {

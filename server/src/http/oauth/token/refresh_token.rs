@@ -4,6 +4,7 @@
 use super::{Asked, OauthError, Tokens};
 use crate::{
     app::now,
+    http::input::Caller,
     ops::{
         self, check,
         refresh::{Refused, Use},
@@ -11,10 +12,12 @@ use crate::{
 };
 
 pub(super) async fn grant(asked: &Asked<'_>) -> Result<Tokens, OauthError> {
-    let Asked { http, client, shown, key, device, parameters } = *asked;
+    let Asked { http, client, shown, key, caller, parameters } = *asked;
+    let Caller { device, asked } = caller;
+    let asked = *asked;
     let token = parameters.require("refresh_token", "refresh_token is missing")?;
     let (scope, resources) = (parameters.get("scope"), parameters.resources()?);
-    let used = Use { token, client, shown, key, scope, resources, device };
+    let used = Use { token, client, shown, key, scope, resources, device, asked };
     ops::refresh::refresh(&http.app, used, now()).await.map_err(|refused| match refused {
         Refused::Unavailable(error) | Refused::Check(check::Refused::Unavailable(error)) => {
             error.into()
