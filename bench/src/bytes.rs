@@ -89,7 +89,7 @@ fn fill(world: &World) -> Result<()> {
 
 fn of_postgres(postgres: &Postgres) -> Result<Sizes> {
     let url = postgres.create("bytes")?;
-    let world = World::at(Some(&url))?;
+    let world = World::at(Some(&url), &[])?;
     fill(&world)?;
     drop(world.close());
     let size = |function: &str, name: &str| {
@@ -103,7 +103,7 @@ fn of_postgres(postgres: &Postgres) -> Result<Sizes> {
 }
 
 fn of_sqlite() -> Result<Sizes> {
-    let world = World::at(None)?;
+    let world = World::at(None, &[])?;
     fill(&world)?;
     let folder = world.close();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -66,7 +66,7 @@ fn measure(
     followers: usize,
 ) -> Result<(Rounds, Option<Rounds>)> {
     let url = postgres.create(&format!("confirmation{nodes}_{followers}"))?;
-    let world = World::at(Some(&url))?;
+    let world = World::at(Some(&url), &[])?;
     let secret = world.add_resource_server()?;
     let mut logins = logins(&world, ENDS + CUT_OFF + 1, "session")?;
     let fleet = Fleet::start(world.close(), Some(&url), nodes, &[])?;

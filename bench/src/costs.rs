@@ -22,11 +22,11 @@ const BETWEEN: Duration = Duration::from_millis(30);
 const REST: Duration = Duration::from_secs(10);
 /// Each statement is a line of the log.
 const SAYING: [&str; 2] = ["log.format=json", "log.level=warn,sqlx::query=debug"];
-/// So seldom does a node renew its lease that it does not while an act is counted; and so soon is a session seen anew.
-const SETTINGS: [&str; 3] =
-    ["revocation.lease=30s", "lifetimes.session_idle=1m", "store.connections_max=1"];
-/// A session is seen anew after 1/16 of that minute; it is written within a second.
-const SEEN_AFTER: Duration = Duration::from_secs(4);
+/// So seldom does a node renew its lease that it does not while an act is counted.
+const SETTINGS: [&str; 2] = ["revocation.lease=30s", "store.connections_max=1"];
+/// A session is seen anew after 1/16 of its idle limit; that is written within a second.
+const IDLE: &str = "4m";
+const SEEN_AFTER: Duration = Duration::from_secs(16);
 const WRITTEN_AFTER: Duration = Duration::from_secs(3);
 
 /// The figure.
@@ -127,7 +127,7 @@ fn said(fleet: &Fleet) -> Result<BTreeMap<String, u64>> {
 fn of_engine(table: &mut Table, postgres: Option<&Postgres>) -> Result<()> {
     const DATABASE: &str = "costs";
     let url = postgres.map(|postgres| postgres.create(DATABASE)).transpose()?;
-    let world = World::at(url.as_deref())?;
+    let world = World::at(url.as_deref(), &[("lifetimes.session_idle", IDLE)])?;
     let sessions = logins(&world, 3 * (ACTS + WARM_UP), "session")?;
     let tokens = logins(&world, 2, "token")?;
     let folder = world.close();
@@ -202,7 +202,7 @@ async fn goes(fleet: &Fleet, walk: Walk) -> Result<()> {
 fn at_rest(table: &mut Table, postgres: &Postgres) -> Result<()> {
     const DATABASE: &str = "rest";
     let url = postgres.create(DATABASE)?;
-    let world = World::at(Some(&url))?;
+    let world = World::at(Some(&url), &[])?;
     let logins = logins(&world, ACTS, "session")?;
     let folder = world.close();
     let beside = Folder::new()?;

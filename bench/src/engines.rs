@@ -53,7 +53,7 @@ pub(crate) fn engines(table: &mut Table) -> Result<()> {
 
 fn of_engine(table: &mut Table, name: &str, postgres: Option<&Postgres>) -> Result<()> {
     let url = postgres.map(|postgres| postgres.create("engines")).transpose()?;
-    let world = World::at(url.as_deref())?;
+    let world = World::at(url.as_deref(), &[])?;
     let ended = logins(&world, 2 * ACTS * (ROUNDS + 1), "session")?;
     let refreshed = logins(&world, CONNECTIONS * (ROUNDS + 1), "token")?;
     let fleet = Fleet::start(world.close(), url.as_deref(), 1, &[])?;

@@ -117,7 +117,11 @@ impl Fleet {
                 command.args(["--set", setting]);
             }
             let said = File::create(fleet.folder.0.join(format!("said{number}")))?;
-            let (server, _) = Server::start(command.arg("serve").stderr(said), port)?;
+            let started = Server::start(command.arg("serve").stderr(said), port);
+            let (server, _) = started.map_err(|error| {
+                let said = std::fs::read_to_string(fleet.folder.0.join(format!("said{number}")));
+                format!("{error}: {}", said.unwrap_or_default())
+            })?;
             fleet.servers.push(server);
             fleet.addresses.push(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         }

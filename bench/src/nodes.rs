@@ -39,7 +39,7 @@ pub(crate) fn nodes(table: &mut Table) -> Result<()> {
     for count in 1..=NODES_MAX {
         let database = format!("nodes{count}");
         let url = postgres.create(&database)?;
-        let world = World::at(Some(&url))?;
+        let world = World::at(Some(&url), &[])?;
         let logins = logins(&world, SESSIONS, "session")?;
         let fleet = Fleet::start(world.close(), Some(&url), count, &[])?;
         let statements = Statements { postgres: &postgres, database: &database };

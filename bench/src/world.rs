@@ -94,9 +94,10 @@ impl World {
     }
 
     /// The same on a PostgreSQL database, if one is given.
-    pub(crate) fn at(url: Option<&str>) -> Result<Self> {
+    pub(crate) fn at(url: Option<&str>, settings: &[(&str, &str)]) -> Result<Self> {
         let url = url.map(|url| ("store.url", url));
-        Self::of_cheap_passwords(&url.into_iter().collect::<Vec<_>>())
+        let settings = settings.iter().copied().chain(url).collect::<Vec<_>>();
+        Self::of_cheap_passwords(&settings)
     }
 
     fn of_cheap_passwords(settings: &[(&str, &str)]) -> Result<Self> {
