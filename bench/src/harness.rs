@@ -12,7 +12,8 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// The clock of a stopwatch.
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]

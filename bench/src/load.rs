@@ -21,6 +21,8 @@ use crate::harness::{Result, Rounds, clock, pin};
 pub(crate) struct Job {
     pub(crate) address: SocketAddr,
     pub(crate) for_ms: u64,
+    /// Whether each walk is gone once, however long that takes.
+    pub(crate) once: bool,
     /// How long a connection rests between two walks.
     pub(crate) pause_ms: u64,
     pub(crate) walks: Vec<Walk>,
@@ -41,7 +43,7 @@ pub(crate) struct Walk {
 pub(crate) struct Step {
     /// The request line and the headers, each with its end of line; the length of the body is added.
     pub(crate) head: String,
-    /// In it, `{}` is replaced by what was taken.
+    /// In it, and in the head, `{}` is replaced by what was taken.
     pub(crate) body: String,
     /// What stands before the text that is taken from the answer. The text ends where a value of JSON or of a query ends.
     pub(crate) take_after: Option<String>,
@@ -67,13 +69,13 @@ impl Step {
         Self { take_after: Some(after.to_owned()), ..self }
     }
 
-    fn write(&self, taken: &str) -> String {
+    pub(crate) fn write(&self, taken: &str) -> String {
         let body = self.body.replacen("{}", taken, 1);
         let length = body.len();
         // What carries no body says nothing of its length.
         let length =
             if length > 0 { format!("content-length: {length}\r\n") } else { String::new() };
-        format!("{}{length}\r\n{body}", self.head)
+        format!("{}{length}\r\n{body}", self.head.replacen("{}", taken, 1))
     }
 
     fn take(&self, answer: &[u8], taken: &mut String) -> Result<()> {
@@ -165,7 +167,8 @@ async fn stay_awake() -> std::convert::Infallible {
     }
 }
 
-async fn run(job: &Job) -> Result<Done> {
+/// The same without a process of its own.
+pub(crate) async fn run(job: &Job) -> Result<Done> {
     let mut connections = Vec::new();
     for walk in &job.walks {
         let stream = TcpStream::connect(job.address).await?;
@@ -175,15 +178,19 @@ async fn run(job: &Job) -> Result<Done> {
     let begin = clock();
     let (until, pause) =
         (begin + Duration::from_millis(job.for_ms), Duration::from_millis(job.pause_ms));
+    let once = job.once;
     let tasks: Vec<_> = connections
         .into_iter()
         .map(|mut connection| {
             tokio::spawn(async move {
                 let mut micros = Vec::new();
-                while clock() < until {
+                while once || clock() < until {
                     let asked = clock();
                     connection.walk().await?;
                     micros.push(asked.elapsed().as_secs_f64() * 1e6);
+                    if once {
+                        break;
+                    }
                     if !pause.is_zero() {
                         tokio::time::sleep(pause).await;
                     }
@@ -243,6 +250,10 @@ pub(crate) fn body(bytes: &[u8]) -> Result<Option<&[u8]>> {
     let Some(head) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Ok(None);
     };
+    // An answer without a body has no length, either.
+    if bytes.starts_with(b"HTTP/1.1 204") {
+        return Ok(Some(&[]));
+    }
     let (head, body) = (std::str::from_utf8(&bytes[..head])?, &bytes[head + 4..]);
     if !head.starts_with("HTTP/1.1 200") && !head.starts_with("HTTP/1.1 303") {
         return Err(format!("{head}\n{}", String::from_utf8_lossy(body)).into());

@@ -4,12 +4,18 @@
 //!
 //! `cargo run --release -p symbolon-bench` measures everything; more words choose figures: `… -- session token`.
 
+mod bytes;
+mod confirmation;
+mod costs;
 mod crowd;
 mod decide;
+mod engines;
+mod fleet;
 mod following;
 mod harness;
 mod load;
 mod memory;
+mod nodes;
 mod own_sessions;
 mod process;
 mod provider;
@@ -17,6 +23,7 @@ mod revocation;
 mod stores;
 mod table;
 mod traffic;
+mod wire;
 mod world;
 
 use harness::Result;
@@ -44,6 +51,11 @@ const FIGURES: &[(&str, Figure)] = &[
     ("revocation", revocation::revocation),
     ("weight", revocation::weight),
     ("start", process::start),
+    ("nodes", nodes::nodes),
+    ("engines", engines::engines),
+    ("costs", costs::costs),
+    ("bytes", bytes::bytes),
+    ("confirmation", confirmation::confirmation),
 ];
 
 fn main() -> Result<()> {
@@ -52,6 +64,7 @@ fn main() -> Result<()> {
         // The kinds of processes that this one starts.
         ["load"] => return load::serve(),
         ["follow"] => return revocation::follow(),
+        ["guard"] => return confirmation::guard(),
         ["weigh", what] => return memory::weigh(what),
         _ => {}
     }
@@ -60,7 +73,7 @@ fn main() -> Result<()> {
         let names: Vec<_> = FIGURES.iter().map(|(name, _)| *name).collect();
         return Err(format!("there is no figure `{word}`; there are: {}", names.join(" ")).into());
     }
-    let mut table = Table::begin()?;
+    let mut table = Table::new();
     for (name, figure) in FIGURES {
         if words.is_empty() || words.iter().any(|word| word == name) {
             figure(&mut table)?;

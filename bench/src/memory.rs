@@ -79,7 +79,7 @@ fn sessions() -> Result<(u64, usize)> {
     let client: ClientId = "symbolon".parse()?;
     let mut ids = Vec::with_capacity(SESSIONS);
     for number in 0..SESSIONS {
-        let (session, user) = a_login(number, &client)?;
+        let (session, user) = a_login(number, &client, NOW)?;
         ids.push(session.id);
         keep(&live, session, user, &key)?;
     }
@@ -97,7 +97,8 @@ fn keep(kept: &LiveSessions, session: Session, user: User, key: &HandleKey) -> R
     Ok(())
 }
 
-fn a_login(number: usize, client: &ClientId) -> Result<(Session, User)> {
+/// A login of a desktop browser, and its user.
+pub(crate) fn a_login(number: usize, client: &ClientId, now: Time) -> Result<(Session, User)> {
     let user = User {
         id: UserId::random(&mut Os),
         version: Version::FIRST,
@@ -109,12 +110,12 @@ fn a_login(number: usize, client: &ClientId) -> Result<(Session, User)> {
         profile: symbolon_core::profile::Profile::default(),
         epoch: Epoch(1),
         disabled_at: None,
-        added_at: NOW,
+        added_at: now,
     };
     let login = Login {
         user: user.id,
         epoch: user.epoch,
-        at: NOW,
+        at: now,
         methods: vec![Method::Pwd],
         assurance: Assurance::Aal1,
         remembered: false,
@@ -133,7 +134,7 @@ fn a_login(number: usize, client: &ClientId) -> Result<(Session, User)> {
         remembered_idle: day,
         remembered_absolute: day,
     };
-    let mut session = Session::authenticated(opening, login, &lifetimes, NOW, &mut Os);
+    let mut session = Session::authenticated(opening, login, &lifetimes, now, &mut Os);
     session.give_cookie(KeyId::from_bytes([1; 16]));
     Ok((session, user))
 }

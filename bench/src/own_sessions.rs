@@ -73,7 +73,7 @@ struct Stores {
 /// Everything that this measures.
 pub(crate) fn own_sessions(table: &mut Table) -> Result<()> {
     let folder = Folder::new()?;
-    let stores = Stores { redis: Redis::start(&folder.0)?, postgres: Postgres::start()? };
+    let stores = Stores { redis: Redis::start(&folder.0)?, postgres: Postgres::start(&[])? };
     let mut applications = Vec::new();
     for kind in KINDS {
         match Application::start(kind, &stores)? {

@@ -53,9 +53,11 @@ pub(crate) fn start(table: &mut Table) -> Result<()> {
 pub(crate) fn build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
+    // As this one was built.
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let built = Command::new(cargo)
         // Both, so that they share what they are made of.
-        .args(["build", "--release", "--quiet", "-p", "symbolon", "-p", "symbolon-bench"])
+        .args(["build", "--profile", profile, "--quiet", "-p", "symbolon", "-p", "symbolon-bench"])
         .arg("--manifest-path")
         .arg(manifest)
         .status()?;

@@ -71,7 +71,14 @@ impl Peer {
 
     fn job(&self, walks: Vec<Walk>) -> Job {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ready.port));
-        Job { address, for_ms: ROUND_MS, pause_ms: 0, walks, process: Some(self.child.id()) }
+        Job {
+            address,
+            for_ms: ROUND_MS,
+            once: false,
+            pause_ms: 0,
+            walks,
+            process: Some(self.child.id()),
+        }
     }
 }
 
@@ -98,7 +105,7 @@ impl Field {
     }
 
     fn job(&self, walks: Vec<Walk>) -> Job {
-        Job { address: self.node, for_ms: ROUND_MS, pause_ms: 0, walks, process: None }
+        Job { address: self.node, for_ms: ROUND_MS, once: false, pause_ms: 0, walks, process: None }
     }
 
     /// Measures walks beside a route that gives the last answer of them, and beside the peer's.

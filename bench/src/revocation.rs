@@ -115,7 +115,7 @@ async fn cut_off(
 ) -> Result<()> {
     let mut waited = Rounds::default();
     for _ in 0..CUT_OFF {
-        let mut silent = crowd.asking(node).await?;
+        let mut silent = crowd.asking(node.address, &node.secret).await?;
         silent.ask().await?;
         let (_, began) = node.end(connection, "?confirm=5s").await?;
         waited.push(millis(began, now()));

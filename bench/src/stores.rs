@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    harness::{Result, clock},
+    harness::{Result, clock, cpu_of},
     world::Folder,
 };
 
@@ -70,15 +70,26 @@ impl Drop for Redis {
     }
 }
 
-/// A PostgreSQL server as it is when nobody has set anything. It listens on a socket in a folder of its own.
+/// A PostgreSQL server as it is when nobody has set anything else. It listens on a socket in a folder of its own.
 pub(crate) struct Postgres {
     child: Child,
     folder: Folder,
+    /// Where it listens on 127.0.0.1, too, if its settings say so.
+    pub(crate) port: u16,
 }
 
 impl Postgres {
+    /// One that listens on 127.0.0.1 and counts statements. `None` if it is not installed.
+    pub(crate) fn counting() -> Result<Option<Self>> {
+        Self::start(&[
+            "listen_addresses=127.0.0.1",
+            "max_connections=200",
+            "shared_preload_libraries=pg_stat_statements",
+        ])
+    }
+
     /// `None` if it is not installed.
-    pub(crate) fn start() -> Result<Option<Self>> {
+    pub(crate) fn start(settings: &[&str]) -> Result<Option<Self>> {
         let (Some(initdb), Some(server)) = (program("initdb"), program("postgres")) else {
             return Ok(None);
         };
@@ -94,9 +105,17 @@ impl Postgres {
             return Err("initdb failed".into());
         }
         let mut server = unprivileged(&server);
-        server.args(["-c", "listen_addresses=", "-c"]);
-        server.arg(format!("unix_socket_directories={}", folder.0.display())).arg("-D").arg(data);
-        let (postgres, begin) = (Self { child: quiet(&mut server).spawn()?, folder }, clock());
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let own = [
+            format!("unix_socket_directories={}", folder.0.display()),
+            format!("port={port}"),
+            "listen_addresses=".to_owned(),
+        ];
+        for setting in own.iter().map(String::as_str).chain(settings.iter().copied()) {
+            server.args(["-c", setting]);
+        }
+        let child = quiet(server.arg("-D").arg(data)).spawn()?;
+        let (postgres, begin) = (Self { child, folder, port }, clock());
         while postgres.ask("SELECT 1").is_err() {
             if begin.elapsed() > DEADLINE {
                 return Err("PostgreSQL does not answer".into());
@@ -108,15 +127,50 @@ impl Postgres {
 
     pub(crate) fn url(&self) -> String {
         let socket = self.folder.0.display().to_string().replace('/', "%2F");
-        format!("postgres://symbolon@localhost/postgres?host={socket}")
+        format!("postgres://symbolon@localhost:{}/postgres?host={socket}", self.port)
+    }
+
+    /// The URL of a new database, by its address.
+    pub(crate) fn create(&self, database: &str) -> Result<String> {
+        // It finds nothing, which is no number.
+        let _ = self.ask(&format!("CREATE DATABASE {database}"));
+        Ok(format!("postgres://symbolon@127.0.0.1:{}/{database}", self.port))
+    }
+
+    /// The CPU time of all its processes so far, those aside that have ended.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        let mut all = cpu_of(pid)?;
+        for child in children.split_whitespace() {
+            // It may have ended since.
+            all += cpu_of(child.parse()?).unwrap_or_default();
+        }
+        Ok(all)
     }
 
     /// The number that a statement finds.
     pub(crate) fn ask(&self, statement: &str) -> Result<u64> {
+        Ok(self.text(statement)?.parse()?)
+    }
+
+    /// The text that a statement finds.
+    pub(crate) fn text(&self, statement: &str) -> Result<String> {
+        self.text_in("postgres", statement)
+    }
+
+    /// The number that a statement finds in a database.
+    pub(crate) fn ask_in(&self, database: &str, statement: &str) -> Result<u64> {
+        Ok(self.text_in(database, statement)?.parse()?)
+    }
+
+    fn text_in(&self, database: &str, statement: &str) -> Result<String> {
         let mut psql = Command::new(program("psql").ok_or("no psql")?);
-        psql.args(["-AqtX", "-U", "symbolon", "-d", "postgres", "-v", "ON_ERROR_STOP=1"]);
-        psql.args(["-c", statement, "-h"]).arg(&self.folder.0).stderr(Stdio::null());
-        Ok(String::from_utf8(psql.stdin(Stdio::null()).output()?.stdout)?.trim().parse()?)
+        psql.args(["-AqtX", "-U", "symbolon", "-d", database, "-v", "ON_ERROR_STOP=1"]);
+        psql.args(["-p", &self.port.to_string(), "-c", statement, "-h"])
+            .arg(&self.folder.0)
+            .stderr(Stdio::null());
+        Ok(String::from_utf8(psql.stdin(Stdio::null()).output()?.stdout)?.trim().to_owned())
     }
 }
 

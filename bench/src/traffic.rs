@@ -78,7 +78,7 @@ pub(crate) fn in_turn(load: &mut Load, mut jobs: Vec<Job>) -> Result<Vec<Measure
 
 pub(crate) fn job(address: SocketAddr, requests: Vec<String>) -> Job {
     let walks = requests.into_iter().map(|head| Step::get(head).into()).collect();
-    Job { address, for_ms: ROUND_MS, pause_ms: 0, walks, process: None }
+    Job { address, for_ms: ROUND_MS, once: false, pause_ms: 0, walks, process: None }
 }
 
 /// The same request on every connection.
@@ -86,6 +86,7 @@ pub(crate) fn repeat(address: SocketAddr, step: Step) -> Job {
     Job {
         address,
         for_ms: ROUND_MS,
+        once: false,
         pause_ms: 0,
         walks: vec![step.into(); CONNECTIONS],
         process: None,
@@ -224,6 +225,7 @@ pub(crate) fn refresh(table: &mut Table) -> Result<()> {
     let with = |tokens: &[String]| Job {
         address: node,
         for_ms: 500,
+        once: false,
         pause_ms: 0,
         walks: tokens.iter().map(walk).collect(),
         process: None,

@@ -32,7 +32,9 @@ use crate::harness::{Result, pin};
 pub(crate) const ORIGIN: &str = "http://localhost:8080";
 /// The client of an API.
 pub(crate) const CLIENT: &str = "bench-api";
-const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const CHEAP_PASSWORDS: [(&str, &str); 2] =
+    [("password.memory_kib", "64"), ("password.iterations", "1")];
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// The `Authorization` header of that client.
 pub(crate) fn basic(secret: &str) -> String {
@@ -88,11 +90,18 @@ impl World {
 
     /// A server whose passwords cost next to nothing: for figures that need many logins and measure something else.
     pub(crate) fn of_many_logins() -> Result<Self> {
-        let settings = [
-            ("password.memory_kib", "64"),
-            ("password.iterations", "1"),
-            ("limits.sessions_per_user_max", "1000000"),
-        ];
+        Self::of_cheap_passwords(&[("limits.sessions_per_user_max", "1000000")])
+    }
+
+    /// The same on a PostgreSQL database, if one is given.
+    pub(crate) fn at(url: Option<&str>, settings: &[(&str, &str)]) -> Result<Self> {
+        let url = url.map(|url| ("store.url", url));
+        let settings = settings.iter().copied().chain(url).collect::<Vec<_>>();
+        Self::of_cheap_passwords(&settings)
+    }
+
+    fn of_cheap_passwords(settings: &[(&str, &str)]) -> Result<Self> {
+        let settings = [&CHEAP_PASSWORDS, settings].concat();
         Self::on(tokio::runtime::Builder::new_multi_thread().enable_all().build()?, &settings)
     }
 

@@ -35,7 +35,8 @@ pub enum Write {
     EndSession { id: SessionId, reason: Reason },
     /// Ends up to `most` live sessions of a user, the oldest first, except one (and those under it); logs each.
     EndSessionsOf { user: UserId, except: Option<SessionId>, reason: Reason, most: u32 },
-    /// Ends the oldest sessions of a user until `keep` are left that have no parent; logs each.
+    /// Ends the oldest sessions of a user until `keep` are left that have no parent; logs each. Together with
+    /// [`Self::OpenSession`] before it, logins of one user are one after the other, and no two leave more.
     KeepNewest { user: UserId, keep: u32 },
     /// Moves session data to the session that takes its place.
     CarryData { from: SessionId, to: SessionId },

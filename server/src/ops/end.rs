@@ -39,11 +39,22 @@ pub async fn session(
     reason: Reason,
     now: Time,
 ) -> Result<Ending, Unavailable> {
-    let session = match app.store.session(id).await? {
+    let found = app.store.session(id).await?;
+    end(app, found, reason, now).await
+}
+
+async fn end(
+    app: &App,
+    found: Option<Found>,
+    reason: Reason,
+    now: Time,
+) -> Result<Ending, Unavailable> {
+    let session = match found {
         Some(Found::Live(session, _)) => session,
         Some(Found::Ended(..)) => return Ok(Ending::Before),
         None => return Ok(Ending::Unknown),
     };
+    let id = session.id;
     let outcome = app.store.commit(session.end(reason, now)).await?;
     app.live.forget(id);
     Ok(if matches!(outcome, Outcome::Applied(_)) { Ending::Now } else { Ending::Before })
@@ -60,12 +71,13 @@ pub async fn session_of(
     reason: Reason,
     now: Time,
 ) -> Result<Ending, Unavailable> {
-    let owner = match app.store.session(id).await? {
+    let found = app.store.session(id).await?;
+    let owner = match &found {
         Some(Found::Live(session, _)) => session.login.as_ref().map(|login| login.user),
-        Some(Found::Ended(_, owner)) => owner,
+        Some(Found::Ended(_, owner)) => *owner,
         None => None,
     };
-    if owner == Some(user) { session(app, id, reason, now).await } else { Ok(Ending::Unknown) }
+    if owner == Some(user) { end(app, found, reason, now).await } else { Ok(Ending::Unknown) }
 }
 
 /// Ends the session that a refresh token proves. One that proves nothing is no error (RFC 7009, section 2.2).
@@ -123,8 +135,8 @@ pub async fn session_of_client(
     now: Time,
 ) -> Result<Ending, Unavailable> {
     match app.store.session(id).await? {
-        Some(Found::Live(found, _)) if found.client == client.id => {
-            session(app, id, Reason::Logout, now).await
+        Some(Found::Live(session, user)) if session.client == client.id => {
+            end(app, Some(Found::Live(session, user)), Reason::Logout, now).await
         }
         _ => Ok(Ending::Unknown),
     }

@@ -1,6 +1,6 @@
 //! One text of SQL for every engine: statements with `$1` placeholders, typed values, rows that are read by name.
 
-use std::{borrow::Cow, path::Path, time::Duration};
+use std::{borrow::Cow, ops::RangeInclusive, path::Path, time::Duration};
 
 use futures_util::TryStreamExt;
 use sqlx::{
@@ -65,6 +65,23 @@ pub(super) const fn sql<'q>(text: &'static str) -> Statement<'q> {
 /// The same of a text that was put together, of nothing but names of the schema.
 pub(super) fn sql_of<'q>(text: String) -> Statement<'q> {
     Statement { text: text.into(), values: Vec::new() }
+}
+
+/// `($2,$3,$4)`.
+pub(super) fn placeholders(numbers: RangeInclusive<usize>) -> String {
+    let all = numbers.map(|number| format!("${number}")).collect::<Vec<_>>();
+    format!("({})", all.join(","))
+}
+
+/// Pieces of which there are few lengths, so that few texts are prepared for them.
+pub(super) fn in_powers_of_two<T>(mut all: &[T]) -> impl Iterator<Item = &[T]> {
+    const MOST: usize = 64;
+    std::iter::from_fn(move || {
+        let length = 1 << all.len().min(MOST).checked_ilog2()?;
+        let (piece, rest) = all.split_at(length);
+        all = rest;
+        Some(piece)
+    })
 }
 
 impl<'q> Statement<'q> {

@@ -99,6 +99,8 @@ impl Store {
         let (ended, head) = load(&mut connection, history, ended_since).await?;
         // Before the first is granted.
         raise_lease(&mut connection, leasing.lease).await?;
+        // It may be the only one.
+        drop(connection);
         let log = Arc::new(Log::copy(ended, head, &leasing));
         let due = Arc::new(Notify::new());
         let started_at = now();
@@ -111,6 +113,7 @@ impl Store {
             started_at,
             place: tokio::sync::Mutex::new(Place::at(head.sequence)),
             poked: Notify::new(),
+            signature: NodeId::random(&mut Os),
             settings: AtomicU64::new(0),
         });
         shared.renew().await?;

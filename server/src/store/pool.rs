@@ -1,14 +1,20 @@
 //! Connections to PostgreSQL: lent one by one, each answer under a deadline, and what an error means.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use sqlx::{
-    Connection as _, Executor, PgConnection, Postgres, Row as _,
-    pool::PoolConnection,
-    postgres::{PgConnectOptions, PgDatabaseError, PgListener, PgPool, PgPoolOptions},
+    Connection as _, Executor, PgConnection, Row as _,
+    postgres::{PgConnectOptions, PgDatabaseError, PgListener, PgPoolOptions},
 };
 use symbolon_core::secret::SecretText;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, timeout, timeout_at},
+};
 
 use super::{
     StoreError,
@@ -26,11 +32,30 @@ pub struct Database {
     pub timeout: Duration,
 }
 
-/// Connections of one kind.
+/// Connections of one kind. (That of sqlx asks the database whether it is still there whenever a connection comes back:
+/// one round trip more for each load and each transaction.)
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
-    pool: PgPool,
+    shared: Arc<Connections>,
     pub(super) timeout: Duration,
+}
+
+#[derive(Debug)]
+struct Connections {
+    options: PgConnectOptions,
+    setup: String,
+    /// One for each connection that is lent.
+    permits: Arc<Semaphore>,
+    /// Those that nobody has. The one that came back last is lent first.
+    idle: Mutex<Vec<Kept>>,
+}
+
+/// A connection on which nothing is under way.
+#[derive(Debug)]
+struct Kept {
+    connection: PgConnection,
+    made_at: Instant,
+    idle_since: Instant,
 }
 
 /// What part of the time for an act a transaction may be idle between two of its statements.
@@ -38,6 +63,10 @@ const IDLE_PART: u128 = 4;
 
 /// How long a connection is idle before it is tried first.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
+
+/// How long one is kept that nobody needs, and how long any.
+const IDLE_MAX: Duration = Duration::from_secs(600);
+const AGE_MAX: Duration = Duration::from_secs(1800);
 
 impl Pool {
     /// Connects when the first connection is asked for.
@@ -48,35 +77,16 @@ impl Pool {
         let millis = database.timeout.as_millis();
         // Whoever is stopped in the middle of a transaction holds up others for a part of the time that they have.
         let idle = millis / IDLE_PART;
-        let setup: Arc<str> = format!(
+        let setup = format!(
             "SET statement_timeout = {millis}; SET lock_timeout = {millis}; \
              SET idle_in_transaction_session_timeout = {idle}; \
              SET default_transaction_isolation = 'read committed'; SET client_min_messages = warning; \
              SELECT set_config('synchronous_commit', 'on', false) \
              WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"
-        )
-        .into();
-        let pool = PgPoolOptions::new()
-            .max_connections(database.connections_max)
-            .acquire_timeout(database.timeout)
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for > IDLE_TRUSTED {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .after_connect(move |connection, _| {
-                let setup = Arc::clone(&setup);
-                Box::pin(async move {
-                    connection.execute(sqlx::AssertSqlSafe(setup.to_string())).await?;
-                    refuse_standby(connection).await
-                })
-            })
-            .connect_lazy_with(options);
-        Ok(Self { pool, timeout: database.timeout })
+        );
+        let permits = Arc::new(Semaphore::new(database.connections_max as usize));
+        let shared = Connections { options, setup, permits, idle: Mutex::default() };
+        Ok(Self { shared: Arc::new(shared), timeout: database.timeout })
     }
 
     /// When what begins now must be over.
@@ -86,19 +96,33 @@ impl Pool {
 
     /// Lends a connection.
     pub(super) async fn lend(&self) -> Result<Lent, sqlx::Error> {
-        Ok(Lent { connection: self.pool.acquire().await?, clean: false })
+        let lent = timeout(self.timeout, async {
+            let permits = Arc::clone(&self.shared.permits);
+            let permit = permits.acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+            let (connection, made_at) = match self.shared.take().await {
+                Some(kept) => (kept.connection, kept.made_at),
+                None => (self.shared.connect().await?, Instant::now()),
+            };
+            Ok(Lent { connection, made_at, pool: Arc::clone(&self.shared), _permit: permit })
+        });
+        lent.await.map_err(|_| sqlx::Error::PoolTimedOut)?
     }
 
-    /// Calls `told` for every notification, and at the beginning, until the connection breaks.
-    pub(super) async fn listen(&self, channel: &str, told: impl Fn()) -> Result<(), sqlx::Error> {
-        let mut listener = PgListener::connect_with(&self.pool).await?;
+    /// Calls `told` with the text of every notification, and at the beginning, until the connection breaks.
+    pub(super) async fn listen(
+        &self,
+        channel: &str,
+        told: impl Fn(&str),
+    ) -> Result<(), sqlx::Error> {
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(self.timeout);
+        let pool = pool.connect_lazy_with(self.shared.options.clone());
+        let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(channel).await?;
-        loop {
-            told();
-            if listener.try_recv().await?.is_none() {
-                return Ok(());
-            }
+        told("");
+        while let Some(notification) = listener.try_recv().await? {
+            told(notification.payload());
         }
+        Ok(())
     }
 
     /// All rows of a statement that only reads. While the database does not answer it is tried again, until the
@@ -131,33 +155,65 @@ async fn refuse_standby(connection: &mut PgConnection) -> Result<(), sqlx::Error
     Ok(())
 }
 
+impl Connections {
+    /// One that is there, and answers.
+    async fn take(&self) -> Option<Kept> {
+        loop {
+            let mut kept = self.idle().pop()?;
+            let trusted = kept.idle_since.elapsed() <= IDLE_TRUSTED;
+            if trusted || kept.connection.ping().await.is_ok() {
+                return Some(kept);
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        connection.execute(sqlx::AssertSqlSafe(self.setup.clone())).await?;
+        refuse_standby(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// Keeps it for the next one, and closes what nobody has needed for long.
+    fn keep(&self, connection: PgConnection, made_at: Instant) {
+        if made_at.elapsed() > AGE_MAX {
+            return;
+        }
+        let mut idle = self.idle();
+        idle.push(Kept { connection, made_at, idle_since: Instant::now() });
+        if idle.first().is_some_and(|oldest| oldest.idle_since.elapsed() > IDLE_MAX) {
+            drop(idle.remove(0));
+        }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
+        // Nobody panics with it, and what is in it would be whole.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A connection that was lent. It goes back only if it is known that nothing is under way on it; otherwise it is closed,
 /// and the database takes back what was not committed.
 #[derive(Debug)]
 pub(super) struct Lent {
-    connection: PoolConnection<Postgres>,
-    clean: bool,
+    connection: PgConnection,
+    made_at: Instant,
+    pool: Arc<Connections>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Lent {
-    pub(super) fn connection(&mut self) -> &mut PgConnection {
+    pub(super) const fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        if !self.clean {
-            self.connection.close_on_drop();
-        }
     }
 }
 
 impl Connection {
     /// Nothing is under way on it.
     pub(super) fn put_back(self) {
-        if let Self::Postgres(mut lent) = self {
-            lent.clean = true;
+        if let Self::Postgres(Lent { connection, made_at, pool, _permit }) = self {
+            // Before its permit: whoever gets that finds it.
+            pool.keep(connection, made_at);
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use rand_core::Rng;
 use symbolon_core::{
     change::{Change, Write},
-    id::EntryId,
+    id::NodeId,
     log::{Entry, Tag},
     time::Time,
 };
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub(super) place: Mutex<Place>,
     /// That there is a reason to renew the lease now.
     pub(super) poked: Notify,
+    /// What this process signs with when it tells others, so that it does not listen to itself.
+    pub(super) signature: NodeId,
     /// How often clients and keys have changed, as far as is known here.
     pub(super) settings: AtomicU64,
 }
@@ -56,8 +58,14 @@ const CHANNEL: &str = "symbolon";
 impl Shared {
     /// Listens for ends at other nodes, for as long as the store is open.
     pub(super) async fn listen(self: Arc<Self>, pool: Pool) {
+        let own = self.signature.to_string();
+        let told = |signature: &str| {
+            if signature != own {
+                self.poked.notify_one();
+            }
+        };
         loop {
-            if let Err(error) = pool.listen(CHANNEL, || self.poked.notify_one()).await {
+            if let Err(error) = pool.listen(CHANNEL, told).await {
                 tracing::debug!(%error, "nobody tells of ends at other nodes now");
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -105,13 +113,15 @@ impl Shared {
         };
         // Every check of this process refuses them from now on, whoever else was faster to end something.
         self.log.note_ended(&done.ended, done.at);
-        if !done.ended.is_empty()
-            && let Err(error) = self.catch_up().await
-        {
-            tracing::warn!(%error, "the log was not read; followers learn of an end a little later");
+        if !done.ended.is_empty() {
+            if let Err(error) = self.catch_up().await {
+                tracing::warn!(%error, "the log was not read; followers learn of an end a little later");
+            }
+            // Others may wait for this node to acknowledge it.
+            self.poked.notify_one();
+        } else if is_of_settings(&change) {
+            self.poked.notify_one();
         }
-        // Others may wait for this node to acknowledge it.
-        self.poked.notify_one();
         if done.made_due {
             self.due.notify_one();
         }
@@ -131,12 +141,40 @@ impl Shared {
                 return Err(refused);
             }
         };
-        let settings = change.writes.iter().any(is_of_settings);
-        number(&mut connection, &done.ended, done.at, settings).await?;
+        self.number(&mut connection, &done, is_of_settings(change)).await?;
         committing.store(true, Ordering::Relaxed);
         connection.run("COMMIT").await?;
         connection.put_back();
         Ok(done)
+    }
+
+    /// Numbers the entries of a transaction and writes them, as the last thing before its commit: whoever ends something
+    /// else waits from here on, so that numbers become visible in their order. The others hear of it with the commit.
+    async fn number(
+        &self,
+        connection: &mut Connection,
+        done: &Done,
+        settings: bool,
+    ) -> Result<(), StoreError> {
+        let Done { ended, at, .. } = done;
+        if ended.is_empty() && !settings {
+            return Ok(());
+        }
+        let mut tags = vec![Tag::default(); ended.len()];
+        tags.iter_mut().for_each(|tag| crate::os::Os.fill_bytes(tag));
+        let query = "UPDATE log_head SET sequence = sequence + $1, settings = settings + $2, \
+                     tag = COALESCE($3, tag) WHERE id = 1 RETURNING sequence, pg_notify($4, $5)";
+        let query = sql(query).bind(rows::int(ended.len() as u64)).bind(i64::from(settings));
+        let query = query.bind(tags.last().map(|tag| &tag[..]));
+        let query = query.bind(CHANNEL).bind(self.signature.to_string());
+        let row = query.fetch_optional(connection).await?.ok_or_else(|| StoreError::Damaged {
+            table: "log_head",
+            what: "its row is missing".to_owned(),
+        })?;
+        let first = rows::count(&row, "sequence")? - ended.len() as u64 + 1;
+        let entries = (first..).zip(tags).zip(ended);
+        let entries = entries.map(|((sequence, tag), id)| Entry { sequence, tag, id: *id });
+        writes::insert_entries(connection, &entries.collect::<Vec<_>>(), *at).await
     }
 
     /// What decides nothing may be done again, whatever became of it.
@@ -194,46 +232,18 @@ impl Shared {
     }
 }
 
-/// Numbers the entries of a transaction and writes them, as the last thing before its commit: whoever ends something
-/// else waits from here on, so that numbers become visible in their order.
-async fn number(
-    connection: &mut Connection,
-    ended: &[EntryId],
-    at: Time,
-    settings: bool,
-) -> Result<(), StoreError> {
-    let mut tags = vec![Tag::default(); ended.len()];
-    tags.iter_mut().for_each(|tag| crate::os::Os.fill_bytes(tag));
-    if ended.is_empty() && !settings {
-        return Ok(());
-    }
-    let query = "UPDATE log_head SET sequence = sequence + $1, settings = settings + $2, \
-                 tag = COALESCE($3, tag) WHERE id = 1 RETURNING sequence";
-    let query = sql(query).bind(rows::int(ended.len() as u64)).bind(i64::from(settings));
-    let query = query.bind(tags.last().map(|tag| &tag[..]));
-    let row = query.fetch_optional(connection).await?.ok_or_else(|| StoreError::Damaged {
-        table: "log_head",
-        what: "its row is missing".to_owned(),
-    })?;
-    let first = rows::count(&row, "sequence")? - ended.len() as u64 + 1;
-    for ((sequence, tag), id) in (first..).zip(tags).zip(ended) {
-        writes::insert_entry(connection, &Entry { sequence, tag, id: *id }, at).await?;
-    }
-    let query = sql("SELECT pg_notify($1, '')").bind(CHANNEL);
-    query.execute(connection).await?;
-    Ok(())
-}
-
 /// Whether other nodes must load their clients or keys anew.
-fn is_of_settings(write: &Write) -> bool {
-    matches!(
-        write,
-        Write::AddClient(_)
-            | Write::RegisterClient { .. }
-            | Write::SaveClient(_)
-            | Write::RemoveClient(_)
-            | Write::AddKey(_)
-            | Write::WithdrawKey(_)
-            | Write::RemoveKey(_)
-    )
+fn is_of_settings(change: &Change) -> bool {
+    change.writes.iter().any(|write| {
+        matches!(
+            write,
+            Write::AddClient(_)
+                | Write::RegisterClient { .. }
+                | Write::SaveClient(_)
+                | Write::RemoveClient(_)
+                | Write::AddKey(_)
+                | Write::WithdrawKey(_)
+                | Write::RemoveKey(_)
+        )
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use symbolon_core::time::Time;
+use symbolon_core::{id::SessionId, time::Time};
 
 use super::{
     StoreError,
@@ -51,12 +51,14 @@ impl Sweep {
             .fetch_all(connection)
             .await?;
         rows.extend(sweep_silent(connection, self).await?);
-        for id in ids(&rows)? {
+        let swept = ids(&rows)?;
+        for id in &swept {
             let query = sql("DELETE FROM session_data WHERE session = $1").bind(&id.as_bytes()[..]);
             query.execute(connection).await?;
-            // Those that ran out end here.
-            made_due |= told::make_due(connection, id.entry(), crate::os::now()).await?;
         }
+        // Those that ran out end here.
+        let swept: Vec<_> = swept.into_iter().map(SessionId::entry).collect();
+        made_due |= told::make_due(connection, &swept, crate::os::now()).await?;
         let query =
             sql("DELETE FROM trusting WHERE seen_at < $1").bind(self.entries_before.millis());
         query.execute(connection).await?;

@@ -9,7 +9,7 @@ use symbolon_core::{
 
 use super::{
     Store, StoreError,
-    engine::{Connection, sql},
+    engine::{Connection, in_powers_of_two, placeholders, sql, sql_of},
     rows,
 };
 
@@ -73,17 +73,23 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Whoever was told of a session hears of its end. An id of anything else is none of a session. Says whether there is
+/// Whoever was told of sessions hears of their end. An id of anything else is none of a session. Says whether there is
 /// somebody.
 pub(super) async fn make_due(
     connection: &mut Connection,
-    ended: EntryId,
+    ended: &[EntryId],
     at: Time,
 ) -> Result<bool, StoreError> {
-    let query =
-        "UPDATE told SET ended_at = $2, due_at = $2 WHERE session = $1 AND ended_at IS NULL";
-    let query = sql(query).bind(&ended.as_bytes()[..]).bind(at.millis());
-    Ok(query.execute(connection).await? > 0)
+    let mut made_due = false;
+    for ended in in_powers_of_two(ended) {
+        let text =
+            "UPDATE told SET ended_at = $1, due_at = $1 WHERE ended_at IS NULL AND session IN ";
+        let query = sql_of(format!("{text}{}", placeholders(2..=ended.len() + 1)));
+        let query = query.bind(at.millis());
+        let query = ended.iter().fold(query, |query, id| query.bind(&id.as_bytes()[..]));
+        made_due |= query.execute(connection).await? > 0;
+    }
+    Ok(made_due)
 }
 
 pub(super) async fn remove(

@@ -39,14 +39,14 @@ struct Added {
 }
 
 impl Added {
-    fn add(&mut self, id: EntryId, at: Time) -> (Entry, Time) {
+    fn add(&mut self, id: EntryId, at: Time) -> Entry {
         let mut tag = [0; 8];
         crate::os::Os.fill_bytes(&mut tag);
         // Only this writer adds, so there is no gap: a transaction that fails takes its numbers with it.
         let entry = Entry { sequence: self.head + 1, tag, id };
         self.head = entry.sequence;
         self.entries.push((entry, at));
-        (entry, at)
+        entry
     }
 }
 
@@ -149,10 +149,9 @@ async fn apply_change(
     }
     let outcome = match writes::apply(connection, change).await {
         Ok(done) => {
-            for id in &done.ended {
-                let (entry, at) = added.add(*id, done.at);
-                writes::insert_entry(connection, &entry, at).await?;
-            }
+            let entries = done.ended.iter().map(|id| added.add(*id, done.at));
+            let entries: Vec<_> = entries.collect();
+            writes::insert_entries(connection, &entries, done.at).await?;
             added.made_due |= done.made_due;
             Outcome::Applied(done.ended)
         }

@@ -17,7 +17,7 @@ use symbolon_core::{
 
 use super::{
     StoreError,
-    engine::{Connection, Row, sql},
+    engine::{Connection, Row, in_powers_of_two, placeholders, sql, sql_of},
     rows,
     sweep::Sweep,
     told,
@@ -77,30 +77,29 @@ pub(super) async fn apply(connection: &mut Connection, change: &Change) -> Resul
         write_one(connection, write, change.at, &mut ended).await?;
     }
     let at = crate::os::now().max(change.at);
-    let mut made_due = false;
-    for id in &ended {
-        made_due |= told::make_due(connection, *id, at).await?;
-    }
+    let made_due = told::make_due(connection, &ended, at).await?;
     for event in &change.events {
         audit(connection, event, change.at).await?;
     }
     Ok(Done { ended, at, made_due })
 }
 
-/// Writes an entry of the log.
-pub(super) async fn insert_entry(
+/// Writes entries of the log, many with one statement.
+pub(super) async fn insert_entries(
     connection: &mut Connection,
-    entry: &Entry,
+    entries: &[Entry],
     at: Time,
 ) -> Result<(), StoreError> {
-    let query = "INSERT INTO revocations (sequence, tag, entry, at) VALUES ($1, $2, $3, $4)";
-    sql(query)
-        .bind(rows::int(entry.sequence))
-        .bind(&entry.tag[..])
-        .bind(&entry.id.as_bytes()[..])
-        .bind(at.millis())
-        .execute(connection)
-        .await?;
+    for entries in in_powers_of_two(entries) {
+        let text = "INSERT INTO revocations (sequence, tag, entry, at) VALUES ";
+        let rows = (0..entries.len()).map(|row| placeholders(row * 4 + 1..=row * 4 + 4));
+        let mut query = sql_of(format!("{text}{}", rows.collect::<Vec<_>>().join(",")));
+        for entry in entries {
+            query = query.bind(rows::int(entry.sequence)).bind(&entry.tag[..]);
+            query = query.bind(&entry.id.as_bytes()[..]).bind(at.millis());
+        }
+        query.execute(connection).await?;
+    }
     Ok(())
 }
 
@@ -491,16 +490,14 @@ async fn keep_newest(
     keep: u32,
     at: Time,
 ) -> Result<Vec<EntryId>, StoreError> {
-    hold_user(connection, user).await?;
     let mut ended = Vec::new();
     // What apps keep after a logout pushes out no login, nor the other way round.
-    for detached in [false, true] {
-        let query = "SELECT id FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND parent IS NULL \
-                     AND (granted_by IS NOT NULL) = $3 ORDER BY opened_at DESC LIMIT 1000 OFFSET $2";
-        let query = sql(query).bind(&user.as_bytes()[..]).bind(i64::from(keep));
-        for id in ids(&query.bind(detached).fetch_all(connection).await?)? {
-            ended.extend(end_tree(connection, id, Reason::TooMany, at).await?);
-        }
+    let query = "SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY granted_by IS NOT NULL \
+                 ORDER BY opened_at DESC) AS place FROM sessions WHERE user_id = $1 \
+                 AND ended_at IS NULL AND parent IS NULL) AS newest WHERE place > $2 LIMIT 1000";
+    let query = sql(query).bind(&user.as_bytes()[..]).bind(i64::from(keep));
+    for id in ids(&query.fetch_all(connection).await?)? {
+        ended.extend(end_tree(connection, id, Reason::TooMany, at).await?);
     }
     Ok(ended.into_iter().map(SessionId::entry).collect())
 }

@@ -101,6 +101,19 @@ fn both_schemas_are_the_same() {
 }
 
 #[tokio::test]
+async fn one_connection_of_a_kind_is_enough() {
+    let Some((_folder, url)) = database() else { return };
+    let world = World::with(|config| {
+        config.store.url = Some(DatabaseUrl(url.clone()));
+        config.store.connections_max = 1;
+        config.store.timeout = Duration::from_secs(20);
+    })
+    .await;
+    let cookie = world.cookie("user").await;
+    assert!(world.cookie_counts(&cookie).await);
+}
+
+#[tokio::test]
 async fn any_node_serves_what_another_began() {
     let Some((_folder, url)) = database() else { return };
     let one = world_on(&url).await;

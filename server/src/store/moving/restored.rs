@@ -85,12 +85,12 @@ async fn withdraw_keys(to: &mut Connection, mark: &Mark, at: Time) -> Result<u64
     let query = "SELECT COALESCE(MAX(sequence), 0) AS sequence FROM revocations";
     let last = sql(query).fetch_optional(to).await?;
     let last = last.map_or(Ok(0), |row| rows::count(&row, "sequence"))?.max(head);
-    for (sequence, id) in (last + 1..).zip(&ids) {
+    let entries = (last + 1..).zip(&ids).map(|(sequence, id)| {
         let mut tag = [0; 8];
         Os.fill_bytes(&mut tag);
-        let id = EntryId::from_bytes(*id);
-        writes::insert_entry(to, &Entry { sequence, tag, id }, at).await?;
-    }
+        Entry { sequence, tag, id: EntryId::from_bytes(*id) }
+    });
+    writes::insert_entries(to, &entries.collect::<Vec<_>>(), at).await?;
     let query = "UPDATE keys SET withdrawn_at = $1 WHERE withdrawn_at IS NULL";
     sql(query).bind(at.millis()).execute(to).await?;
     Ok(ids.len() as u64)
