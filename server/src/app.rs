@@ -38,7 +38,7 @@ use crate::{
     ops::{self, Unavailable},
     password::{Bounds, Busy, Passwords, PhcString, Verdict},
     reach::Reach,
-    store::{Database, Leasing, Store, StoreError},
+    store::{Cluster, Database, Leasing, Store, StoreError},
 };
 
 /// How far clocks may differ, in one place.
@@ -196,6 +196,8 @@ impl App {
     /// [`StartError`].
     pub async fn open(config: Config) -> Result<Arc<Self>, StartError> {
         let now = now();
+        let secret = master_key(&config.master_key_file)?;
+        let (master, subjects) = (MasterKey::new(&secret), SubjectKey::new(&secret));
         let store = {
             let leasing = Leasing {
                 lease: config.revocation.lease,
@@ -208,12 +210,11 @@ impl App {
                 Some(DatabaseUrl(url)) => {
                     let (connections_max, timeout) = (*connections_max, *timeout);
                     let database = Database { url, connections_max, timeout };
-                    Store::connect(&database, folder, ended_since, leasing).await?
+                    let cluster = Cluster::new(config.public_url.issuer(), &master);
+                    Store::connect(&database, folder, ended_since, leasing, cluster).await?
                 }
             }
         };
-        let secret = master_key(&config.master_key_file)?;
-        let (master, subjects) = (MasterKey::new(&secret), SubjectKey::new(&secret));
         let verifier = Verifier::new(Rules::new(config.public_url.issuer(), []), []);
         let ring = KeyRing::open(&[], &master, &key_policy(&config)).map_err(key_error)?;
         let app = Arc::new(Self {
@@ -233,6 +234,8 @@ impl App {
             store,
             config,
         });
+        // Whoever cannot open the keys changes nothing.
+        app.open_ring().await?;
         app.saw_stored_passwords().await?;
         ops::clients::apply_declared(&app, &app.config.clients, now).await?;
         ops::keys::rotate_due(&app, now).await?;
@@ -440,8 +443,14 @@ fn master_key(path: &Path) -> Result<SecretBytes<32>, StartError> {
         return Ok(secret);
     }
     let secret = SecretBytes::random(&mut Os);
-    write_private(path, &hex(&secret)).map_err(|cause| master_key_error(path, &cause))?;
-    Ok(secret)
+    match write_private(path, &hex(&secret)) {
+        Ok(()) => Ok(secret),
+        // Another process was faster.
+        Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {
+            read_master_key(path)?.ok_or_else(|| master_key_error(path, &cause))
+        }
+        Err(cause) => Err(master_key_error(path, &cause)),
+    }
 }
 
 fn read_master_key(path: &Path) -> Result<Option<SecretBytes<32>>, StartError> {

@@ -13,8 +13,16 @@ pub enum StoreError {
     #[error("another process uses the data folder {0}")]
     Busy(PathBuf),
     /// The database was written by a newer version of Symbolon.
-    #[error("the database has schema {found}, this version knows up to {known}")]
-    Newer { found: i64, known: i64 },
+    #[error(
+        "the database needs a program that knows schema {needed}, and this one knows up to {known}"
+    )]
+    Newer { needed: i64, known: i64 },
+    /// It belongs to other servers.
+    #[error("the servers of this database have the public URL {theirs}, and this one has {own}")]
+    OtherUrl { theirs: Box<str>, own: Box<str> },
+    /// It belongs to other servers, or the key was lost.
+    #[error("the servers of this database have another master key")]
+    OtherMasterKey,
     /// A file or folder cannot be used.
     #[error("{path}: {cause}")]
     File { path: PathBuf, cause: Arc<std::io::Error> },
@@ -55,7 +63,38 @@ impl StoreError {
         // write-ahead log grows.
         const IOERR_WRITE: i32 = 10 | 3 << 8;
         const IOERR_SHMSIZE: i32 = 10 | 19 << 8;
-        self.sqlite_code().is_some_and(|code| [FULL, IOERR_WRITE, IOERR_SHMSIZE].contains(&code))
+        // PostgreSQL's disk_full.
+        self.sqlstate().is_some_and(|code| code == "53100")
+            || self
+                .sqlite_code()
+                .is_some_and(|code| [FULL, IOERR_WRITE, IOERR_SHMSIZE].contains(&code))
+    }
+
+    /// Whether the PostgreSQL server takes no writes: it follows another one, or somebody has said so.
+    pub fn is_read_only(&self) -> bool {
+        self.sqlstate().is_some_and(|code| code == "25006") || self.is_unfit(pool::Unfit::Standby)
+    }
+
+    /// Whether there is something between this process and PostgreSQL that gives a session to several at a time.
+    pub fn is_pooled(&self) -> bool {
+        self.is_unfit(pool::Unfit::Pooled)
+    }
+
+    /// Whether no encrypted connection came about.
+    pub fn is_tls(&self) -> bool {
+        let Self::Database(cause) = self else { return false };
+        match &**cause {
+            sqlx::Error::Tls(_) => true,
+            // What is wrong with a certificate comes like this.
+            sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+            _ => false,
+        }
+    }
+
+    fn is_unfit(&self, why: pool::Unfit) -> bool {
+        let Self::Database(cause) = self else { return false };
+        let sqlx::Error::Configuration(cause) = &**cause else { return false };
+        cause.downcast_ref() == Some(&why)
     }
 
     /// Whether the PostgreSQL server is not there, or another one should be in its place.
@@ -77,9 +116,20 @@ impl StoreError {
                 "data_folder_busy",
                 "stop the server that uses it, or name another folder with data_dir",
             ),
-            Self::Newer { .. } => {
-                ("database_newer", "use the version of Symbolon that wrote it, or a newer one")
-            }
+            Self::Newer { .. } => (
+                "database_newer",
+                "a newer version of Symbolon has changed the database: use that version, or a later one",
+            ),
+            Self::OtherUrl { .. } => (
+                "other_public_url",
+                "give all servers of a database the same public_url, or this one a database of its own; to change the \
+                 URL of a database, stop all of its servers first",
+            ),
+            Self::OtherMasterKey => (
+                "master_key",
+                "give all servers of a database the same master key (keys.master_key_file), or this one a database of \
+                 its own",
+            ),
             Self::Marked(_) => (
                 "store_moving",
                 "let `symbolon migrate store` or `symbolon restore` finish, or use the store that it was moved to",
@@ -88,15 +138,29 @@ impl StoreError {
                 ("database_locked", "end the process that holds a lock on the database file")
             }
             _ if self.is_full() => {
-                ("disk_full", "make room for the data folder, or raise the quota of its owner")
+                ("disk_full", "make room where the database is, or raise the quota of its owner")
             }
             Self::Clock(_) => {
                 ("clock_skew", "set the clocks of this host and of the database by a time service")
             }
-            _ if self.is_away() => (
-                "database_away",
-                "start the database, and see that store.url leads there; it must take writes",
+            _ if self.is_read_only() => (
+                "database_read_only",
+                "let store.url lead to the server that takes writes, or let this one take them \
+                 (default_transaction_read_only = off)",
             ),
+            _ if self.is_pooled() => (
+                "database_pooled",
+                "let store.url lead to PostgreSQL itself, or to a pool that keeps a session for each connection \
+                 (PgBouncer: pool_mode = session)",
+            ),
+            _ if self.is_tls() => (
+                "database_tls",
+                "see that the server speaks TLS, that store.url names it as its certificate does, and that \
+                 sslrootcert is the authority that signed that",
+            ),
+            _ if self.is_away() => {
+                ("database_away", "start the database, and see that store.url leads there")
+            }
             _ if self.sqlstate().is_some() => (
                 "database_refuses",
                 "let the user of store.url log in, create tables in its database and write to them",

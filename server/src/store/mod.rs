@@ -2,6 +2,7 @@
 //! here it is applied, whole or not at all, and acknowledged only when it is durable.
 
 mod clients;
+mod cluster;
 mod engine;
 mod error;
 mod log;
@@ -12,6 +13,7 @@ mod pool;
 mod rows;
 mod schema;
 mod shared;
+mod skew;
 mod sweep;
 mod told;
 mod writer;
@@ -56,6 +58,7 @@ use self::{
 use crate::os::tick;
 
 pub use self::{
+    cluster::Cluster,
     error::StoreError,
     log::{Log, Told},
     nodes::Node,

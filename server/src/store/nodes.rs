@@ -25,8 +25,9 @@ use super::{
     engine::{Connection, Row, Statement, sql},
     moving, open,
     pool::{self, Tries},
-    rows,
+    rows, schema,
     shared::Shared,
+    skew::Skew,
 };
 use crate::os::{Mark, Os, now, tick};
 
@@ -35,6 +36,11 @@ const RENEWALS: u32 = 5;
 
 /// The longest pause between two looks at the rows of nodes that have yet to acknowledge.
 const LOOK_MAX: Duration = Duration::from_millis(25);
+
+/// Where the log ends, held against ends, and whether this program may go on here.
+const HEAD: &str = "SELECT settings, issuer, master, \
+                    (SELECT MAX(works_from) FROM schema_versions) AS works_from \
+                    FROM log_head WHERE id = 1 FOR SHARE";
 
 /// Entries that are read at a time.
 const PAGE: usize = symbolon_core::follower::ENTRIES_MAX;
@@ -48,6 +54,10 @@ pub(super) struct Place {
     unsettled: VecDeque<(u64, Confirmation)>,
     /// Up to where they have.
     settled: u64,
+    /// How far its clock is from that of the database.
+    skew: Skew,
+    /// Nodes as they stood at the last sweep, and since when nothing has moved there.
+    still: Vec<(Tick, Silent)>,
 }
 
 /// A node as its row says.
@@ -71,6 +81,8 @@ pub struct Node {
     pub renewals: u64,
     /// How many followers hold a lease from it.
     pub followers: u64,
+    /// By how many milliseconds its clock is ahead of the database's; negative if it is behind.
+    pub skew_ms: i64,
     /// Whether it is the one that was asked.
     pub own: bool,
 }
@@ -87,11 +99,20 @@ impl Shared {
     /// Renews the lease for as long as the store is open: in time, and when something has happened.
     pub(super) async fn keep_renewed(self: Arc<Self>) {
         let pause = self.log.lease() / RENEWALS;
+        let mut said = None;
         loop {
             if let Err(error) = self.renew().await {
-                tracing::warn!(%error, "the lease of this node was not renewed");
+                // Once, and not ten times per second.
+                let error = Some(error.to_string());
+                if said != error {
+                    tracing::warn!(error, "the lease of this node was not renewed");
+                    said = error;
+                }
                 sleep(pause.min(Duration::from_millis(100))).await;
                 continue;
+            }
+            if said.take().is_some() {
+                tracing::info!("the lease of this node is renewed again");
             }
             let settles = async {
                 loop {
@@ -146,10 +167,19 @@ impl Shared {
         let mut connection = Connection::Postgres(self.pool.lend().await?);
         connection.run("BEGIN").await?;
         // Whoever ends something holds this row until it is committed, and waits for whoever reads it here.
-        let query = sql("SELECT settings FROM log_head WHERE id = 1 FOR SHARE");
-        let head = query.fetch_optional(&mut connection).await?;
-        let settings = head.as_ref().map_or(Ok(0), |head| rows::count(head, "settings"))?;
-        let history = open::history(&mut connection).await?;
+        let head = sql(HEAD).fetch_optional(&mut connection).await?.ok_or(StoreError::Closed)?;
+        // Also those that joined before may have to leave.
+        schema::refuse_newer_database(&head)?;
+        self.cluster.check(&head)?;
+        let settings = rows::count(&head, "settings")?;
+        let (history, skew) = open::history(&mut connection).await?;
+        if skew.is_notable() && !place.skew.is_notable() {
+            tracing::warn!(
+                ahead_ms = skew.millis(),
+                "the clock of this host is not that of the database"
+            );
+        }
+        place.skew = skew;
         if history != self.log.head().log {
             return self.restart(connection, history, place).await.map(|()| false);
         }
@@ -201,7 +231,7 @@ impl Shared {
         connection.put_back();
         let earlier_until = tick() + waited(longest.max(self.log.lease()));
         self.log.restart(Cursor { log: history, sequence, tag }, ended, earlier_until);
-        *place = Place::default();
+        *place = Place { skew: place.skew, ..Place::default() };
         place.unsettled.push_back(self.log.unsettled());
         Ok(())
     }
@@ -215,11 +245,13 @@ impl Shared {
         let acknowledged = rows::int(place.settled);
         let (seen_at, lease) = (now().millis(), rows::millis(self.log.lease()));
         let followers = rows::int(self.log.followers() as u64);
+        let skew = place.skew.millis();
         if let Some(id) = place.id {
             let query = "UPDATE nodes SET acknowledged = $2, renewals = renewals + 1, seen_at = $3, \
-                         lease_ms = $4, followers = $5 WHERE id = $1";
+                         lease_ms = $4, followers = $5, skew_ms = $6 WHERE id = $1";
             let query = sql(query).bind(&id.as_bytes()[..]).bind(acknowledged).bind(seen_at);
-            if query.bind(lease).bind(followers).execute(connection).await? == 1 {
+            let query = query.bind(lease).bind(followers).bind(skew);
+            if query.execute(connection).await? == 1 {
                 return Ok(());
             }
         }
@@ -228,10 +260,10 @@ impl Shared {
         let id = NodeId::random(&mut Os);
         place.id = Some(id);
         let query = "INSERT INTO nodes (id, name, version, started_at, seen_at, acknowledged, lease_ms, \
-                     renewals, followers) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8)";
+                     renewals, followers, skew_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9)";
         let query = sql(query).bind(&id.as_bytes()[..]).bind(&*self.name);
         let query = query.bind(env!("CARGO_PKG_VERSION")).bind(self.started_at.millis());
-        let query = query.bind(seen_at).bind(acknowledged).bind(lease).bind(followers);
+        let query = query.bind(seen_at).bind(acknowledged).bind(lease).bind(followers).bind(skew);
         query.execute(connection).await?;
         Ok(())
     }
@@ -246,12 +278,11 @@ impl Shared {
         // Whoever took a lease without knowing of the end had begun before it was committed, which was before now.
         let began = tick();
         let own = self.place.lock().await.id;
-        let query = "SELECT id, acknowledged, renewals, lease_ms FROM nodes";
         let mut known: Option<Vec<Silent>> = None;
         let mut others = Others::default();
         let mut pause = Duration::from_millis(1);
         loop {
-            let rows = self.pool.read(&sql(query)).await?;
+            let rows = self.pool.read(&sql(Silent::QUERY)).await?;
             let nodes = rows.iter().map(Silent::read).collect::<Result<Vec<_>, _>>()?;
             let mut nodes: Vec<_> = nodes.into_iter().filter(|node| Some(node.id) != own).collect();
             // Whoever has come since came with the end.
@@ -278,6 +309,29 @@ impl Shared {
             sleep(pause).await;
             pause = (pause * 2).min(LOOK_MAX);
         }
+    }
+
+    /// Removes the rows of nodes that were silent for a whole lease: of servers that have stopped.
+    pub(super) async fn forget_silent(&self) -> Result<(), StoreError> {
+        let rows = self.pool.read(&sql(Silent::QUERY)).await?;
+        let nodes = rows.iter().map(Silent::read).collect::<Result<Vec<_>, _>>()?;
+        let mut place = self.place.lock().await;
+        let (own, before) = (place.id, std::mem::take(&mut place.still));
+        let mut gone = Vec::new();
+        for node in nodes.into_iter().filter(|node| Some(node.id) != own) {
+            let known = before.iter().find(|(_, known)| known.is_same(&node));
+            let since = known.map_or_else(tick, |(since, _)| *since);
+            if tick() >= since + waited(node.lease) {
+                gone.push(node);
+            } else {
+                place.still.push((since, node));
+            }
+        }
+        drop(place);
+        for node in gone {
+            self.remove(&node).await?;
+        }
+        Ok(())
     }
 
     /// Removes the row of a node that was silent for a whole lease, so that nobody waits for it again.
@@ -326,14 +380,20 @@ impl Place {
 
 /// A node that may have yet to acknowledge something.
 #[derive(Debug, Clone)]
-struct Silent {
+pub(super) struct Silent {
     id: NodeId,
     acknowledged: u64,
     renewals: u64,
-    lease: Duration,
+    pub(super) lease: Duration,
 }
 
 impl Silent {
+    const QUERY: &str = "SELECT id, acknowledged, renewals, lease_ms FROM nodes";
+
+    pub(super) async fn all(connection: &mut Connection) -> Result<Vec<Self>, StoreError> {
+        sql(Self::QUERY).fetch_all(connection).await?.iter().map(Self::read).collect()
+    }
+
     fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             id: rows::id(row, "id")?,
@@ -343,7 +403,8 @@ impl Silent {
         })
     }
 
-    fn is_same(&self, other: &Self) -> bool {
+    /// Whether it has not renewed its lease since.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         (self.id, self.renewals) == (other.id, other.renewals)
     }
 }
@@ -361,6 +422,7 @@ impl Node {
             lease: Duration::from_millis(rows::count(row, "lease_ms")?),
             renewals: rows::count(row, "renewals")?,
             followers: rows::count(row, "followers")?,
+            skew_ms: row.try_get("skew_ms")?,
             own: Some(id) == own,
         })
     }

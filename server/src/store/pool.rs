@@ -44,7 +44,9 @@ impl Pool {
     pub(super) fn new(database: &Database) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(database.url.expose())
             .map_err(StoreError::from)?
-            .application_name("symbolon");
+            .application_name("symbolon")
+            // We read no fractions; and a pool in front of the database refuses settings that it does not know.
+            .extra_float_digits(None);
         let millis = database.timeout.as_millis();
         // Whoever is stopped in the middle of a transaction holds up others for a part of the time that they have.
         let idle = millis / IDLE_PART;
@@ -124,9 +126,41 @@ impl Pool {
 async fn refuse_standby(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let row = connection.fetch_one("SELECT pg_is_in_recovery()").await?;
     if row.try_get(0)? {
-        return Err(sqlx::Error::Configuration(
-            "this server is a standby, which only follows".into(),
-        ));
+        return Err(Unfit::Standby.into());
+    }
+    Ok(())
+}
+
+/// What is reached, but cannot be worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unfit {
+    #[error("this server is a standby, which only follows")]
+    Standby,
+    #[error(
+        "something between this process and the database gives one session to several connections"
+    )]
+    Pooled,
+}
+
+impl From<Unfit> for sqlx::Error {
+    fn from(unfit: Unfit) -> Self {
+        Self::Configuration(unfit.into())
+    }
+}
+
+/// Settings, locks and notifications belong to a session of the database. A pool in front of it that lends sessions for
+/// a transaction would lose them, the one that makes commits durable, too. It lends the one that was used last: so two
+/// connections of ours that are told the same number share it.
+pub(super) async fn refuse_pooled(one: &mut Lent, other: &mut Lent) -> Result<(), sqlx::Error> {
+    let mut last = None;
+    for _ in 0..3 {
+        for lent in [&mut *one, &mut *other] {
+            let row = lent.connection.fetch_one("SELECT pg_backend_pid()").await?;
+            let session: i32 = row.try_get(0)?;
+            if last.replace(session) == Some(session) {
+                return Err(Unfit::Pooled.into());
+            }
+        }
     }
     Ok(())
 }

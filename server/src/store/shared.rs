@@ -19,7 +19,7 @@ use symbolon_core::{
 use tokio::sync::{Mutex, Notify};
 
 use super::{
-    Outcome, StoreError,
+    Cluster, Outcome, StoreError,
     engine::{Connection, Statement, sql},
     log::Log,
     nodes::{self, Place},
@@ -35,6 +35,8 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) log: Arc<Log>,
     pub(super) due: Arc<Notify>,
+    /// What it shares with all other servers of the database.
+    pub(super) cluster: Cluster,
     /// How long an entry of the log is kept.
     pub(super) entry_life: Duration,
     /// What this process calls itself.
@@ -80,6 +82,7 @@ impl Shared {
                 Work::Sweep(sweep) => {
                     let query = sql("DELETE FROM used WHERE forget_at < $1").bind(now().millis());
                     shared.run(&query).await?;
+                    shared.forget_silent().await?;
                     shared.tend(&Work::Sweep(sweep)).await
                 }
                 other => shared.tend(&other).await,
