@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sqlx::{error::DatabaseError, postgres::PgDatabaseError, sqlite::SqliteError};
 
-use super::pool;
+use super::pool::{self, Unfit};
 
 /// The store could not answer. Nothing was changed, or it is not known whether it was.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -63,38 +63,16 @@ impl StoreError {
         // write-ahead log grows.
         const IOERR_WRITE: i32 = 10 | 3 << 8;
         const IOERR_SHMSIZE: i32 = 10 | 19 << 8;
-        // PostgreSQL's disk_full.
-        self.sqlstate().is_some_and(|code| code == "53100")
+        self.unfit() == Some(Unfit::Full)
             || self
                 .sqlite_code()
                 .is_some_and(|code| [FULL, IOERR_WRITE, IOERR_SHMSIZE].contains(&code))
     }
 
-    /// Whether the PostgreSQL server takes no writes: it follows another one, or somebody has said so.
-    pub fn is_read_only(&self) -> bool {
-        self.sqlstate().is_some_and(|code| code == "25006") || self.is_unfit(pool::Unfit::Standby)
-    }
-
-    /// Whether there is something between this process and PostgreSQL that gives a session to several at a time.
-    pub fn is_pooled(&self) -> bool {
-        self.is_unfit(pool::Unfit::Pooled)
-    }
-
-    /// Whether no encrypted connection came about.
-    pub fn is_tls(&self) -> bool {
-        let Self::Database(cause) = self else { return false };
-        match &**cause {
-            sqlx::Error::Tls(_) => true,
-            // What is wrong with a certificate comes like this.
-            sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
-            _ => false,
-        }
-    }
-
-    fn is_unfit(&self, why: pool::Unfit) -> bool {
-        let Self::Database(cause) = self else { return false };
-        let sqlx::Error::Configuration(cause) = &**cause else { return false };
-        cause.downcast_ref() == Some(&why)
+    /// Why a PostgreSQL server that is there cannot be worked on.
+    fn unfit(&self) -> Option<Unfit> {
+        let Self::Database(cause) = self else { return None };
+        Unfit::of(cause)
     }
 
     /// Whether the PostgreSQL server is not there, or another one should be in its place.
@@ -137,30 +115,15 @@ impl StoreError {
             _ if self.is_locked() => {
                 ("database_locked", "end the process that holds a lock on the database file")
             }
-            _ if self.is_full() => {
-                ("disk_full", "make room where the database is, or raise the quota of its owner")
-            }
+            _ if self.is_full() => ("disk_full", FULL_FIX),
             Self::Clock(_) => {
                 ("clock_skew", "set the clocks of this host and of the database by a time service")
             }
-            _ if self.is_read_only() => (
-                "database_read_only",
-                "let store.url lead to the server that takes writes, or let this one take them \
-                 (default_transaction_read_only = off)",
+            _ if let Some(unfit) = self.unfit() => unfit.advice(),
+            _ if self.is_away() => (
+                "database_away",
+                "start the database, and see that store.url leads there and names files that can be read",
             ),
-            _ if self.is_pooled() => (
-                "database_pooled",
-                "let store.url lead to PostgreSQL itself, or to a pool that keeps a session for each connection \
-                 (PgBouncer: pool_mode = session)",
-            ),
-            _ if self.is_tls() => (
-                "database_tls",
-                "see that the server speaks TLS, that store.url names it as its certificate does, and that \
-                 sslrootcert is the authority that signed that",
-            ),
-            _ if self.is_away() => {
-                ("database_away", "start the database, and see that store.url leads there")
-            }
             _ if self.sqlstate().is_some() => (
                 "database_refuses",
                 "let the user of store.url log in, create tables in its database and write to them",
@@ -178,5 +141,30 @@ impl StoreError {
         let Self::Database(cause) = self else { return None };
         let error = cause.as_database_error()?.try_downcast_ref::<SqliteError>()?;
         error.code()?.parse().ok()
+    }
+}
+
+const FULL_FIX: &str = "make room where the database is, or raise the quota of its owner";
+
+impl Unfit {
+    const fn advice(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Standby | Self::ReadOnly => (
+                "database_read_only",
+                "let store.url lead to the server that takes writes, or let this one take them \
+                 (default_transaction_read_only = off)",
+            ),
+            Self::Full => ("disk_full", FULL_FIX),
+            Self::Pooled => (
+                "database_pooled",
+                "let store.url lead to PostgreSQL itself, or to a pool that keeps a session for each connection \
+                 (PgBouncer: pool_mode = session)",
+            ),
+            Self::Tls => (
+                "database_tls",
+                "see that the server speaks TLS, that store.url names it as its certificate does, and that \
+                 sslrootcert is the authority that signed that",
+            ),
+        }
     }
 }

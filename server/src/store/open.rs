@@ -89,6 +89,7 @@ impl Store {
         let mut tries = Tries::until(writers.deadline());
         let mut connection = loop {
             let lent = tries.run(async {
+                writers.meet().await?;
                 let (mut lent, mut other) = (writers.lend().await?, readers.lend().await?);
                 pool::refuse_pooled(&mut lent, &mut other).await?;
                 Connection::Postgres(other).put_back();

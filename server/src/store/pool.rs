@@ -86,6 +86,14 @@ impl Pool {
         Instant::now() + self.timeout
     }
 
+    /// Connects once, aside: a pool says of its connections only that there was none in time.
+    pub(super) async fn meet(&self) -> Result<(), sqlx::Error> {
+        let options = self.pool.connect_options();
+        let mut connection = PgConnection::connect_with(&options).await?;
+        refuse_standby(&mut connection).await?;
+        connection.close().await
+    }
+
     /// Lends a connection.
     pub(super) async fn lend(&self) -> Result<Lent, sqlx::Error> {
         Ok(Lent { connection: self.pool.acquire().await?, clean: false })
@@ -131,15 +139,37 @@ async fn refuse_standby(connection: &mut PgConnection) -> Result<(), sqlx::Error
     Ok(())
 }
 
-/// What is reached, but cannot be worked on.
+/// What is reached, but cannot be worked on as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unfit {
     #[error("this server is a standby, which only follows")]
     Standby,
-    #[error(
-        "something between this process and the database gives one session to several connections"
-    )]
+    #[error("it takes no writes")]
+    ReadOnly,
+    #[error("its disk is full")]
+    Full,
+    #[error("no encrypted connection came about")]
+    Tls,
+    #[error("something before the database gives one of its sessions to several connections")]
     Pooled,
+}
+
+impl Unfit {
+    pub(super) fn of(error: &sqlx::Error) -> Option<Self> {
+        match error {
+            sqlx::Error::Configuration(cause) => cause.downcast_ref().copied(),
+            sqlx::Error::Tls(_) => Some(Self::Tls),
+            // What is wrong with a certificate comes like this.
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Some(Self::Tls)
+            }
+            error => match code_of(error)? {
+                "25006" => Some(Self::ReadOnly),
+                "53100" => Some(Self::Full),
+                _ => None,
+            },
+        }
+    }
 }
 
 impl From<Unfit> for sqlx::Error {
@@ -200,11 +230,13 @@ impl Connection {
 pub(super) struct Tries {
     deadline: Instant,
     pause: Duration,
+    /// What was in the way at the last try, if it says more than that time is up.
+    unfit: Option<Unfit>,
 }
 
 impl Tries {
     pub(super) const fn until(deadline: Instant) -> Self {
-        Self { deadline, pause: Duration::from_millis(1) }
+        Self { deadline, pause: Duration::from_millis(1), unfit: None }
     }
 
     /// One try.
@@ -212,11 +244,13 @@ impl Tries {
         &self,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        timeout_at(self.deadline, work).await.unwrap_or_else(|_| Err(timed_out().into()))
+        let late = |_| Err(self.unfit.map_or_else(timed_out, sqlx::Error::from).into());
+        timeout_at(self.deadline, work).await.unwrap_or_else(late)
     }
 
     /// Waits a moment if it is worth while to try again.
     pub(super) async fn again(&mut self, error: &sqlx::Error) -> bool {
+        self.unfit = Unfit::of(error);
         let next = Instant::now() + self.pause;
         if next >= self.deadline || !(is_away(error) || is_contended(error)) {
             return false;

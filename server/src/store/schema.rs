@@ -71,7 +71,7 @@ async fn next(
         .await?;
     // Whoever may not make tables may work on those that are there.
     if !is_made(connection).await? {
-        let create = "CREATE TABLE schema_versions \
+        let create = "CREATE TABLE IF NOT EXISTS schema_versions \
                       (version BIGINT NOT NULL PRIMARY KEY, works_from BIGINT NOT NULL)";
         connection.run(create).await?;
     }

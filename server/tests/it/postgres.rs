@@ -168,7 +168,7 @@ impl Cluster {
         let small = folder.join("small");
         std::fs::create_dir(&small).unwrap();
         let mount = format!(
-            "mount -t tmpfs -o size={megabytes}m,mode=777 tmpfs {} && exec \"$@\"",
+            "mount -t tmpfs -o size={megabytes}m,mode=700,uid=65534,gid=65534 tmpfs {} && exec \"$@\"",
             small.display()
         );
         let by = ["unshare", "--mount", "--propagation=private", "sh", "-c", &mount, "sh"];

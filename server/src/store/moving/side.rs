@@ -99,7 +99,11 @@ impl Side {
         let pool = Pool::new(database)?;
         let mut tries = Tries::until(pool.deadline());
         let mut connection = loop {
-            match tries.run(pool.lend()).await {
+            let met = async {
+                pool.meet().await?;
+                pool.lend().await
+            };
+            match tries.run(met).await {
                 Ok(lent) => break Connection::Postgres(lent),
                 Err(error) if tries.again(&error).await => {}
                 Err(error) => return Err(error.into()),
