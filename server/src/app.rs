@@ -234,6 +234,13 @@ impl App {
             store,
             config,
         });
+        if app.config.store.fenced && app.store.has_asynchronous_standbys().await? {
+            tracing::warn!(
+                code = "asynchronous_standbys",
+                fix = "make one of them synchronous (synchronous_standby_names), or set store.fenced = false",
+                "the database has standbys that may lack commits: if one takes over, a confirmed end may be lost"
+            );
+        }
         // Whoever cannot open the keys changes nothing.
         app.open_ring().await?;
         app.saw_stored_passwords().await?;

@@ -403,6 +403,21 @@ impl Store {
         }
     }
 
+    /// Whether standbys follow the database and none of them has every commit: if one of them takes its place, the last
+    /// commits are lost.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn has_asynchronous_standbys(&self) -> Result<bool, StoreError> {
+        if !self.is_shared() {
+            return Ok(false);
+        }
+        let query = "SELECT current_setting('synchronous_standby_names') = '' \
+                     AND EXISTS (SELECT 1 FROM pg_stat_replication) AS lags";
+        let rows = self.read(sql(query)).await?;
+        Ok(rows.first().map_or(Ok(false), |row| row.try_get("lags"))?)
+    }
+
     /// The processes that share it, and how far each has come. None where there can be but one.
     ///
     /// # Errors

@@ -121,6 +121,7 @@ async fn with_synchronous_replication_nothing_that_was_acknowledged_is_lost() {
         told.alive.len() >= more && told.ended.len() >= more && told.confirmed >= more
     };
     until(async || enough(&told, 10)).await;
+    assert!(!one.app.store.has_asynchronous_standbys().await.unwrap());
     let history = one.app.store.log().head().log;
     primary.kill();
     standby.sql("postgres", "SELECT pg_promote()");
@@ -161,6 +162,7 @@ async fn with_asynchronous_replication_nothing_is_confirmed() {
     let standby = primary.standby();
     let relay = Relay::new(primary.port).await;
     let world = world(&relay, false).await;
+    assert!(world.app.store.has_asynchronous_standbys().await.unwrap());
     let (kept, ended) = (world.tokens("user").await, world.tokens("user").await);
     // The standby has it all, and nothing of what comes now.
     let all = "SELECT 1 / (CASE WHEN count(*) >= 2 THEN 1 ELSE 0 END) FROM sessions";
