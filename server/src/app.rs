@@ -11,7 +11,7 @@ use aws_lc_rs::hmac;
 use symbolon_core::{
     client::{Client, ClientId},
     handle::{Handle, InvalidHandle, Kind},
-    id::{EntryId, UserId},
+    id::{EntryId, NodeId, UserId},
     keys::{self, KeyRecord, KeyRing, MasterKey},
     password::{self, Password},
     revocation,
@@ -196,25 +196,8 @@ impl App {
     /// [`StartError`].
     pub async fn open(config: Config) -> Result<Arc<Self>, StartError> {
         let now = now();
-        let secret = master_key(&config.master_key_file)?;
+        let (store, secret) = open_store(&config, now - entry_life(&config)).await?;
         let (master, subjects) = (MasterKey::new(&secret), SubjectKey::new(&secret));
-        let store = {
-            let leasing = Leasing {
-                lease: config.revocation.lease,
-                followers_max: config.revocation.followers_max,
-            };
-            let (folder, ended_since) = (&config.data_dir, now - entry_life(&config));
-            let StoreSettings { url, connections_max, timeout, .. } = &config.store;
-            match url.clone() {
-                None => Store::open(folder, ended_since, leasing).await?,
-                Some(DatabaseUrl(url)) => {
-                    let (connections_max, timeout) = (*connections_max, *timeout);
-                    let database = Database { url, connections_max, timeout };
-                    let cluster = Cluster::new(config.public_url.issuer(), &master);
-                    Store::connect(&database, folder, ended_since, leasing, cluster).await?
-                }
-            }
-        };
         let verifier = Verifier::new(Rules::new(config.public_url.issuer(), []), []);
         let ring = KeyRing::open(&[], &master, &key_policy(&config)).map_err(key_error)?;
         let app = Arc::new(Self {
@@ -402,6 +385,26 @@ impl App {
     }
 }
 
+/// The store and the master key. A database is only entered with the one that its other servers have.
+async fn open_store(
+    config: &Config,
+    ended_since: Time,
+) -> Result<(Store, SecretBytes<32>), StartError> {
+    let leasing =
+        Leasing { lease: config.revocation.lease, followers_max: config.revocation.followers_max };
+    let StoreSettings { url, connections_max, timeout, .. } = config.store.clone();
+    let (folder, master_key_file) = (&config.data_dir, &config.master_key_file);
+    let Some(DatabaseUrl(url)) = url else {
+        let store = Store::open(folder, ended_since, leasing).await?;
+        return Ok((store, master_key(master_key_file)?));
+    };
+    let secret = master_key(master_key_file)?;
+    let cluster = Cluster::new(config.public_url.issuer(), &MasterKey::new(&secret));
+    let database = Database { url, connections_max, timeout };
+    let store = Store::connect(&database, folder, ended_since, leasing, cluster).await?;
+    Ok((store, secret))
+}
+
 fn busy(busy: Busy) -> Unavailable {
     Unavailable::Busy { retry_after: busy.retry_after }
 }
@@ -475,12 +478,17 @@ fn master_key_error(path: &Path, cause: &dyn std::fmt::Display) -> StartError {
     StartError::MasterKey { path: path.into(), cause: cause.to_string() }
 }
 
+/// Whole or not at all, and never over what is there.
 fn write_private(path: &Path, text: &SecretText) -> std::io::Result<()> {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
-    let mut file =
-        std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
-    file.write_all(text.expose().as_bytes())?;
-    file.sync_all()
+    let mut part = path.as_os_str().to_owned();
+    part.push(format!(".{}", NodeId::random(&mut Os)));
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.create_new(true).write(true).mode(0o600).open(&part)?;
+    let written = file.write_all(text.expose().as_bytes()).and_then(|()| file.sync_all());
+    let placed = written.and_then(|()| std::fs::hard_link(&part, path));
+    std::fs::remove_file(&part)?;
+    placed
 }
 
 fn hex(bytes: &SecretBytes<32>) -> SecretText {
