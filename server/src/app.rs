@@ -11,7 +11,7 @@ use aws_lc_rs::hmac;
 use symbolon_core::{
     client::{Client, ClientId},
     handle::{Handle, InvalidHandle, Kind},
-    id::{EntryId, UserId},
+    id::{EntryId, NodeId, UserId},
     keys::{self, KeyRecord, KeyRing, MasterKey},
     password::{self, Password},
     revocation,
@@ -38,7 +38,7 @@ use crate::{
     ops::{self, Unavailable},
     password::{Bounds, Busy, Passwords, PhcString, Verdict},
     reach::Reach,
-    store::{Database, Leasing, Store, StoreError},
+    store::{Cluster, Database, Leasing, Store, StoreError},
 };
 
 /// How far clocks may differ, in one place.
@@ -196,23 +196,7 @@ impl App {
     /// [`StartError`].
     pub async fn open(config: Config) -> Result<Arc<Self>, StartError> {
         let now = now();
-        let store = {
-            let leasing = Leasing {
-                lease: config.revocation.lease,
-                followers_max: config.revocation.followers_max,
-            };
-            let (folder, ended_since) = (&config.data_dir, now - entry_life(&config));
-            let StoreSettings { url, connections_max, timeout, .. } = &config.store;
-            match url.clone() {
-                None => Store::open(folder, ended_since, leasing).await?,
-                Some(DatabaseUrl(url)) => {
-                    let (connections_max, timeout) = (*connections_max, *timeout);
-                    let database = Database { url, connections_max, timeout };
-                    Store::connect(&database, folder, ended_since, leasing).await?
-                }
-            }
-        };
-        let secret = master_key(&config.master_key_file)?;
+        let (store, secret) = open_store(&config, now - entry_life(&config)).await?;
         let (master, subjects) = (MasterKey::new(&secret), SubjectKey::new(&secret));
         let verifier = Verifier::new(Rules::new(config.public_url.issuer(), []), []);
         let ring = KeyRing::open(&[], &master, &key_policy(&config)).map_err(key_error)?;
@@ -233,6 +217,15 @@ impl App {
             store,
             config,
         });
+        if app.config.store.fenced && app.store.has_asynchronous_standbys().await? {
+            tracing::warn!(
+                code = "asynchronous_standbys",
+                fix = "make one of them synchronous (synchronous_standby_names), or set store.fenced = false",
+                "the database has standbys that may lack commits: if one takes over, a confirmed end may be lost"
+            );
+        }
+        // Whoever cannot open the keys changes nothing.
+        app.open_ring().await?;
         app.saw_stored_passwords().await?;
         ops::clients::apply_declared(&app, &app.config.clients, now).await?;
         ops::keys::rotate_due(&app, now).await?;
@@ -392,6 +385,26 @@ impl App {
     }
 }
 
+/// The store and the master key. A database is only entered with the one that its other servers have.
+async fn open_store(
+    config: &Config,
+    ended_since: Time,
+) -> Result<(Store, SecretBytes<32>), StartError> {
+    let leasing =
+        Leasing { lease: config.revocation.lease, followers_max: config.revocation.followers_max };
+    let StoreSettings { url, connections_max, timeout, .. } = config.store.clone();
+    let (folder, master_key_file) = (&config.data_dir, &config.master_key_file);
+    let Some(DatabaseUrl(url)) = url else {
+        let store = Store::open(folder, ended_since, leasing).await?;
+        return Ok((store, master_key(master_key_file)?));
+    };
+    let secret = master_key(master_key_file)?;
+    let cluster = Cluster::new(config.public_url.issuer(), &MasterKey::new(&secret));
+    let database = Database { url, connections_max, timeout };
+    let store = Store::connect(&database, folder, ended_since, leasing, cluster).await?;
+    Ok((store, secret))
+}
+
 fn busy(busy: Busy) -> Unavailable {
     Unavailable::Busy { retry_after: busy.retry_after }
 }
@@ -440,8 +453,14 @@ fn master_key(path: &Path) -> Result<SecretBytes<32>, StartError> {
         return Ok(secret);
     }
     let secret = SecretBytes::random(&mut Os);
-    write_private(path, &hex(&secret)).map_err(|cause| master_key_error(path, &cause))?;
-    Ok(secret)
+    match write_private(path, &hex(&secret)) {
+        Ok(()) => Ok(secret),
+        // Another process was faster.
+        Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {
+            read_master_key(path)?.ok_or_else(|| master_key_error(path, &cause))
+        }
+        Err(cause) => Err(master_key_error(path, &cause)),
+    }
 }
 
 fn read_master_key(path: &Path) -> Result<Option<SecretBytes<32>>, StartError> {
@@ -459,12 +478,17 @@ fn master_key_error(path: &Path, cause: &dyn std::fmt::Display) -> StartError {
     StartError::MasterKey { path: path.into(), cause: cause.to_string() }
 }
 
+/// Whole or not at all, and never over what is there.
 fn write_private(path: &Path, text: &SecretText) -> std::io::Result<()> {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
-    let mut file =
-        std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
-    file.write_all(text.expose().as_bytes())?;
-    file.sync_all()
+    let mut part = path.as_os_str().to_owned();
+    part.push(format!(".{}", NodeId::random(&mut Os)));
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.create_new(true).write(true).mode(0o600).open(&part)?;
+    let written = file.write_all(text.expose().as_bytes()).and_then(|()| file.sync_all());
+    let placed = written.and_then(|()| std::fs::hard_link(&part, path));
+    std::fs::remove_file(&part)?;
+    placed
 }
 
 fn hex(bytes: &SecretBytes<32>) -> SecretText {

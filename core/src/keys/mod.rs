@@ -54,7 +54,7 @@ pub(crate) use pair::parse_public;
 pub use pair::{InvalidKey, SigningKey, VerifyingKey};
 pub use ring::{KeyRing, NewKeyError, OpenRingError};
 pub use schedule::{KeyAct, KeyState, Life, NewKey, Policy, lives, plan};
-pub use seal::{MasterKey, OpenError, SealError};
+pub use seal::{MasterKey, OpenError, SealError, sealed_by};
 
 /// How a key signs, by its JOSE name (RFC 7518, section 3.1; RFC 8037, section 3.1). A key has exactly one.
 #[derive(

@@ -62,6 +62,11 @@ impl MasterKey {
         Self { key: SecretBytes::new(key), mark }
     }
 
+    /// Tells this master key from others. It is no secret: it stands in front of everything that is sealed.
+    pub const fn mark(&self) -> [u8; 8] {
+        self.mark
+    }
+
     /// Seals a secret that belongs to `context`: whatever names its row. It opens under the same context alone.
     pub fn seal(
         &self,
@@ -120,6 +125,11 @@ impl MasterKey {
     }
 }
 
+/// The [mark](MasterKey::mark) of the master key under which something was sealed; `None` if nothing is sealed like this.
+pub fn sealed_by(sealed: &[u8]) -> Option<&[u8; 8]> {
+    sealed.get(MARK).and_then(|mark| mark.try_into().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use rand_core::SeedableRng;
@@ -136,6 +146,8 @@ mod tests {
             assert_eq!(ours.open(&sealed, b"row 1").unwrap().as_slice(), secret);
             assert_eq!(ours.open(&sealed, b"row 2").unwrap_err(), OpenError::Damaged);
             assert_eq!(other.open(&sealed, b"row 1").unwrap_err(), OpenError::WrongMasterKey);
+            assert_eq!(sealed_by(&sealed), Some(&ours.mark()));
+            assert_ne!(ours.mark(), other.mark());
             assert_ne!(ours.seal(secret, b"row 1", rng).unwrap(), sealed, "a nonce came twice");
         }
     }

@@ -165,7 +165,9 @@ CREATE TABLE log_head (
     id       BIGINT NOT NULL PRIMARY KEY,
     sequence BIGINT NOT NULL,
     tag      BYTEA  NOT NULL,
-    settings BIGINT NOT NULL -- how often clients and keys have changed
+    settings BIGINT NOT NULL, -- how often clients and keys have changed
+    issuer   TEXT,            -- the public URL of all servers here, once there was one
+    master   BYTEA            -- which master key they have; it says nothing about the key
 );
 INSERT INTO log_head VALUES (1, 0, '\x0000000000000000', 0);
 
@@ -179,7 +181,8 @@ CREATE TABLE nodes (
     acknowledged BIGINT NOT NULL,
     lease_ms     BIGINT NOT NULL,
     renewals     BIGINT NOT NULL,
-    followers    BIGINT NOT NULL
+    followers    BIGINT NOT NULL,
+    skew_ms      BIGINT NOT NULL -- by how much its clock is ahead of the database's
 );
 
 -- Who does what is done once for all, and until when. Who comes later takes it over.

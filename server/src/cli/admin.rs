@@ -315,6 +315,7 @@ impl ClusterCommand {
                     "lease_ms",
                     "renewals",
                     "followers",
+                    "clock_skew_ms",
                     "this",
                 ],
             ),
@@ -424,5 +425,6 @@ async fn open(config: Config) -> Result<Router, Exit> {
 /// Why the server or the data folder did not open.
 pub(super) fn start(error: &StartError) -> Exit {
     let (code, fix) = error.advice();
-    Exit::new(if error.is_busy() { 4 } else { 1 }, code, error.to_string(), fix)
+    let unreachable = error.is_busy() || code == "database_away";
+    Exit::new(if unreachable { 4 } else { 1 }, code, error.to_string(), fix)
 }

@@ -333,7 +333,7 @@ pub struct DatabaseUrl(pub SecretText);
 
 /// The text is no URL of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the URL of a database begins with postgres:// and names a host")]
+#[error("the URL of a database begins with postgres:// and names one host")]
 pub struct InvalidDatabaseUrl;
 
 impl FromStr for DatabaseUrl {
@@ -343,10 +343,21 @@ impl FromStr for DatabaseUrl {
         let schemes = ["postgres://", "postgresql://"];
         let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
         match rest {
-            Some(rest) if !rest.is_empty() => Ok(Self(SecretText::new(text.to_owned()))),
+            // Of several hosts each server would choose for itself, and two could take writes at a time.
+            Some(rest) if !rest.is_empty() && !names_several_hosts(rest) => {
+                Ok(Self(SecretText::new(text.to_owned())))
+            }
             _ => Err(InvalidDatabaseUrl),
         }
     }
+}
+
+fn names_several_hosts(rest: &str) -> bool {
+    let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let authority = before.split('/').next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let of_query = query.split('&').filter(|part| part.starts_with("host"));
+    std::iter::once(host).chain(of_query).any(|host| host.contains(',') || host.contains("%2C"))
 }
 
 /// Who may make an account.

@@ -341,7 +341,7 @@ async fn list_nodes(State(app): Shared) -> Answer {
             "started_at": node.started_at.secs(), "behind": node.behind,
             "seen_ms_ago": now.since(node.seen_at).as_millis() as u64,
             "lease_ms": node.lease.as_millis() as u64, "renewals": node.renewals,
-            "followers": node.followers,
+            "followers": node.followers, "clock_skew_ms": node.skew_ms,
         })
     });
     ok(rows.collect())

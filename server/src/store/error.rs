@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sqlx::{error::DatabaseError, postgres::PgDatabaseError, sqlite::SqliteError};
 
-use super::pool;
+use super::pool::{self, Unfit};
 
 /// The store could not answer. Nothing was changed, or it is not known whether it was.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -13,8 +13,16 @@ pub enum StoreError {
     #[error("another process uses the data folder {0}")]
     Busy(PathBuf),
     /// The database was written by a newer version of Symbolon.
-    #[error("the database has schema {found}, this version knows up to {known}")]
-    Newer { found: i64, known: i64 },
+    #[error(
+        "the database needs a program that knows schema {needed}, and this one knows up to {known}"
+    )]
+    Newer { needed: i64, known: i64 },
+    /// It belongs to other servers.
+    #[error("the servers of this database have the public URL {theirs}, and this one has {own}")]
+    OtherUrl { theirs: Box<str>, own: Box<str> },
+    /// It belongs to other servers, or the key was lost.
+    #[error("the servers of this database have another master key")]
+    OtherMasterKey,
     /// A file or folder cannot be used.
     #[error("{path}: {cause}")]
     File { path: PathBuf, cause: Arc<std::io::Error> },
@@ -55,7 +63,16 @@ impl StoreError {
         // write-ahead log grows.
         const IOERR_WRITE: i32 = 10 | 3 << 8;
         const IOERR_SHMSIZE: i32 = 10 | 19 << 8;
-        self.sqlite_code().is_some_and(|code| [FULL, IOERR_WRITE, IOERR_SHMSIZE].contains(&code))
+        self.unfit() == Some(Unfit::Full)
+            || self
+                .sqlite_code()
+                .is_some_and(|code| [FULL, IOERR_WRITE, IOERR_SHMSIZE].contains(&code))
+    }
+
+    /// Why a PostgreSQL server that is there cannot be worked on.
+    fn unfit(&self) -> Option<Unfit> {
+        let Self::Database(cause) = self else { return None };
+        Unfit::of(cause)
     }
 
     /// Whether the PostgreSQL server is not there, or another one should be in its place.
@@ -77,9 +94,20 @@ impl StoreError {
                 "data_folder_busy",
                 "stop the server that uses it, or name another folder with data_dir",
             ),
-            Self::Newer { .. } => {
-                ("database_newer", "use the version of Symbolon that wrote it, or a newer one")
-            }
+            Self::Newer { .. } => (
+                "database_newer",
+                "a newer version of Symbolon has changed the database: use that version, or a later one",
+            ),
+            Self::OtherUrl { .. } => (
+                "other_public_url",
+                "give all servers of a database the same public_url, or this one a database of its own; to change the \
+                 URL of a database, stop all of its servers first",
+            ),
+            Self::OtherMasterKey => (
+                "master_key",
+                "give all servers of a database the same master key (keys.master_key_file), or this one a database of \
+                 its own",
+            ),
             Self::Marked(_) => (
                 "store_moving",
                 "let `symbolon migrate store` or `symbolon restore` finish, or use the store that it was moved to",
@@ -87,15 +115,14 @@ impl StoreError {
             _ if self.is_locked() => {
                 ("database_locked", "end the process that holds a lock on the database file")
             }
-            _ if self.is_full() => {
-                ("disk_full", "make room for the data folder, or raise the quota of its owner")
-            }
+            _ if self.is_full() => ("disk_full", FULL_FIX),
             Self::Clock(_) => {
                 ("clock_skew", "set the clocks of this host and of the database by a time service")
             }
+            _ if let Some(unfit) = self.unfit() => unfit.advice(),
             _ if self.is_away() => (
                 "database_away",
-                "start the database, and see that store.url leads there; it must take writes",
+                "start the database, and see that store.url leads there and names files that can be read",
             ),
             _ if self.sqlstate().is_some() => (
                 "database_refuses",
@@ -114,5 +141,30 @@ impl StoreError {
         let Self::Database(cause) = self else { return None };
         let error = cause.as_database_error()?.try_downcast_ref::<SqliteError>()?;
         error.code()?.parse().ok()
+    }
+}
+
+const FULL_FIX: &str = "make room where the database is, or raise the quota of its owner";
+
+impl Unfit {
+    const fn advice(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Standby | Self::ReadOnly => (
+                "database_read_only",
+                "let store.url lead to the server that takes writes, or let this one take them \
+                 (default_transaction_read_only = off)",
+            ),
+            Self::Full => ("disk_full", FULL_FIX),
+            Self::Pooled => (
+                "database_pooled",
+                "let store.url lead to PostgreSQL itself, or to a pool that keeps a session for each connection \
+                 (PgBouncer: pool_mode = session)",
+            ),
+            Self::Tls => (
+                "database_tls",
+                "see that the server speaks TLS, that store.url names it as its certificate does, and that \
+                 sslrootcert is the authority that signed that",
+            ),
+        }
     }
 }

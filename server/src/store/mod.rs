@@ -2,6 +2,7 @@
 //! here it is applied, whole or not at all, and acknowledged only when it is durable.
 
 mod clients;
+mod cluster;
 mod engine;
 mod error;
 mod log;
@@ -12,6 +13,7 @@ mod pool;
 mod rows;
 mod schema;
 mod shared;
+mod skew;
 mod sweep;
 mod told;
 mod writer;
@@ -56,6 +58,7 @@ use self::{
 use crate::os::tick;
 
 pub use self::{
+    cluster::Cluster,
     error::StoreError,
     log::{Log, Told},
     nodes::Node,
@@ -398,6 +401,21 @@ impl Store {
             Writing::Queue { .. } => Ok(true),
             Writing::Shared(shared) => shared.run(&query).await.map(|rows| rows == 1),
         }
+    }
+
+    /// Whether standbys follow the database and none of them has every commit: if one of them takes its place, the last
+    /// commits are lost.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn has_asynchronous_standbys(&self) -> Result<bool, StoreError> {
+        if !self.is_shared() {
+            return Ok(false);
+        }
+        let query = "SELECT current_setting('synchronous_standby_names') = '' \
+                     AND EXISTS (SELECT 1 FROM pg_stat_replication) AS lags";
+        let rows = self.read(sql(query)).await?;
+        Ok(rows.first().map_or(Ok(false), |row| row.try_get("lags"))?)
     }
 
     /// The processes that share it, and how far each has come. None where there can be but one.

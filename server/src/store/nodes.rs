@@ -26,8 +26,9 @@ use super::{
     engine::{Connection, Row, Statement, sql},
     moving, open,
     pool::{self, Tries},
-    rows,
+    rows, schema,
     shared::Shared,
+    skew::Skew,
 };
 use crate::os::{Mark, Os, now, tick};
 
@@ -36,6 +37,14 @@ const RENEWALS: u32 = 5;
 
 /// The longest pause between two looks at the rows of nodes that have yet to acknowledge.
 const LOOK_MAX: Duration = Duration::from_millis(25);
+
+/// Where the log ends, held against ends, and whether this program may go on here.
+const HEAD: &str = "SELECT settings, issuer, master, \
+                    (SELECT MAX(works_from) FROM schema_versions) AS works_from \
+                    FROM log_head WHERE id = 1 FOR SHARE";
+
+/// The rows of all nodes.
+const ROWS: &str = "SELECT id, acknowledged, renewals, lease_ms FROM nodes";
 
 /// Entries that are read at a time.
 const PAGE: usize = symbolon_core::follower::ENTRIES_MAX;
@@ -47,6 +56,10 @@ pub(super) struct Place {
     id: Option<NodeId>,
     /// What it acknowledges there.
     progress: Progress,
+    /// How far its clock is from that of the database.
+    skew: Skew,
+    /// Nodes as they stood at the last sweep, and since when nothing has moved there.
+    still: Vec<(Tick, node::Row)>,
 }
 
 /// A node as its row says.
@@ -70,6 +83,8 @@ pub struct Node {
     pub renewals: u64,
     /// How many followers hold a lease from it.
     pub followers: u64,
+    /// By how many milliseconds its clock is ahead of the database's; negative if it is behind.
+    pub skew_ms: i64,
     /// Whether it is the one that was asked.
     pub own: bool,
 }
@@ -78,11 +93,20 @@ impl Shared {
     /// Renews the lease for as long as the store is open: in time, and when something has happened.
     pub(super) async fn keep_renewed(self: Arc<Self>) {
         let pause = self.log.lease() / RENEWALS;
+        let mut said = None;
         loop {
             if let Err(error) = self.renew().await {
-                tracing::warn!(%error, "the lease of this node was not renewed");
+                // Once, and not ten times per second.
+                let error = Some(error.to_string());
+                if said != error {
+                    tracing::warn!(error, "the lease of this node was not renewed");
+                    said = error;
+                }
                 sleep(pause.min(Duration::from_millis(100))).await;
                 continue;
+            }
+            if said.take().is_some() {
+                tracing::info!("the lease of this node is renewed again");
             }
             let settles = async {
                 loop {
@@ -140,10 +164,19 @@ impl Shared {
         let mut connection = Connection::Postgres(self.pool.lend().await?);
         connection.run("BEGIN").await?;
         // Whoever ends something holds this row until it is committed, and waits for whoever reads it here.
-        let query = sql("SELECT settings FROM log_head WHERE id = 1 FOR SHARE");
-        let head = query.fetch_optional(&mut connection).await?;
-        let settings = head.as_ref().map_or(Ok(0), |head| rows::count(head, "settings"))?;
-        let history = open::history(&mut connection).await?;
+        let head = sql(HEAD).fetch_optional(&mut connection).await?.ok_or(StoreError::Closed)?;
+        // Also those that joined before may have to leave.
+        schema::refuse_newer_database(&head)?;
+        self.cluster.check(&head)?;
+        let settings = rows::count(&head, "settings")?;
+        let (history, skew) = open::history(&mut connection).await?;
+        if skew.is_notable() && !place.skew.is_notable() {
+            tracing::warn!(
+                ahead_ms = skew.millis(),
+                "the clock of this host is not that of the database"
+            );
+        }
+        place.skew = skew;
         if history != self.log.head().log {
             return self.restart(connection, history, place).await.map(|()| false);
         }
@@ -195,7 +228,7 @@ impl Shared {
         connection.put_back();
         let earlier_until = tick() + waited(longest.max(self.log.lease()));
         self.log.restart(Cursor { log: history, sequence, tag }, ended, earlier_until);
-        *place = Place::default();
+        *place = Place { skew: place.skew, ..Place::default() };
         self.log.note_applied(&mut place.progress);
         Ok(())
     }
@@ -209,11 +242,13 @@ impl Shared {
         let acknowledged = rows::int(place.progress.acknowledged());
         let (seen_at, lease) = (now().millis(), rows::millis(self.log.lease()));
         let followers = rows::int(self.log.followers() as u64);
+        let skew = place.skew.millis();
         if let Some(id) = place.id {
             let query = "UPDATE nodes SET acknowledged = $2, renewals = renewals + 1, seen_at = $3, \
-                         lease_ms = $4, followers = $5 WHERE id = $1";
+                         lease_ms = $4, followers = $5, skew_ms = $6 WHERE id = $1";
             let query = sql(query).bind(&id.as_bytes()[..]).bind(acknowledged).bind(seen_at);
-            if query.bind(lease).bind(followers).execute(connection).await? == 1 {
+            let query = query.bind(lease).bind(followers).bind(skew);
+            if query.execute(connection).await? == 1 {
                 return Ok(());
             }
         }
@@ -222,10 +257,10 @@ impl Shared {
         let id = NodeId::random(&mut Os);
         place.id = Some(id);
         let query = "INSERT INTO nodes (id, name, version, started_at, seen_at, acknowledged, lease_ms, \
-                     renewals, followers) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8)";
+                     renewals, followers, skew_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9)";
         let query = sql(query).bind(&id.as_bytes()[..]).bind(&*self.name);
         let query = query.bind(env!("CARGO_PKG_VERSION")).bind(self.started_at.millis());
-        let query = query.bind(seen_at).bind(acknowledged).bind(lease).bind(followers);
+        let query = query.bind(seen_at).bind(acknowledged).bind(lease).bind(followers).bind(skew);
         query.execute(connection).await?;
         Ok(())
     }
@@ -239,10 +274,9 @@ impl Shared {
     ) -> Result<(bool, Others), StoreError> {
         let mut waiting = Waiting::new(sequence, tick());
         let own = self.place.lock().await.id;
-        let query = "SELECT id, acknowledged, renewals, lease_ms FROM nodes";
         let mut pause = Duration::from_millis(1);
         loop {
-            let rows = self.pool.read(&sql(query)).await?;
+            let rows = self.pool.read(&sql(ROWS)).await?;
             let nodes = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
             let nodes = nodes.into_iter().filter(|node| Some(node.id) != own).collect();
             let others = waiting.look(nodes, tick());
@@ -258,6 +292,29 @@ impl Shared {
             sleep(pause).await;
             pause = (pause * 2).min(LOOK_MAX);
         }
+    }
+
+    /// Removes the rows of nodes that were silent for a whole lease: of servers that have stopped.
+    pub(super) async fn forget_silent(&self) -> Result<(), StoreError> {
+        let rows = self.pool.read(&sql(ROWS)).await?;
+        let nodes = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let mut place = self.place.lock().await;
+        let (own, before) = (place.id, std::mem::take(&mut place.still));
+        let mut gone = Vec::new();
+        for node in nodes.into_iter().filter(|node| Some(node.id) != own) {
+            let known = before.iter().find(|(_, known)| *known == node);
+            let since = known.map_or_else(tick, |(since, _)| *since);
+            if tick() >= since + waited(node.lease) {
+                gone.push(node);
+            } else {
+                place.still.push((since, node));
+            }
+        }
+        drop(place);
+        for node in gone {
+            self.remove(&node).await?;
+        }
+        Ok(())
     }
 
     /// Removes the row of a node that was silent for a whole lease, so that nobody waits for it again.
@@ -287,8 +344,13 @@ pub(super) fn entries_after(sequence: u64) -> Statement<'static> {
 impl Place {
     /// Where a process begins that has read the log up to here and granted nothing.
     pub(super) fn at(sequence: u64) -> Self {
-        Self { id: None, progress: Progress::at(sequence) }
+        Self { progress: Progress::at(sequence), ..Self::default() }
     }
+}
+
+/// Reads the rows of all nodes.
+pub(super) async fn rows_of_all(connection: &mut Connection) -> Result<Vec<node::Row>, StoreError> {
+    sql(ROWS).fetch_all(connection).await?.iter().map(read).collect()
 }
 
 fn read(row: &Row) -> Result<node::Row, StoreError> {
@@ -313,6 +375,7 @@ impl Node {
             lease: Duration::from_millis(rows::count(row, "lease_ms")?),
             renewals: rows::count(row, "renewals")?,
             followers: rows::count(row, "followers")?,
+            skew_ms: row.try_get("skew_ms")?,
             own: Some(id) == own,
         })
     }

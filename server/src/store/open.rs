@@ -16,13 +16,14 @@ use symbolon_core::{
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
-    Database, Leasing, Log, Store, StoreError, Tasks, Writing,
+    Cluster, Database, Leasing, Log, Store, StoreError, Tasks, Writing,
     engine::{self, Connection, Readers, Row, sql},
     moving,
     nodes::Place,
-    pool::{Pool, Tries},
+    pool::{self, Pool, Tries},
     rows, schema,
     shared::Shared,
+    skew::Skew,
     writer,
 };
 use crate::os::{Os, now};
@@ -71,7 +72,7 @@ impl Store {
     }
 
     /// Opens a PostgreSQL database and brings its schema up to date; several processes may do so at the same time.
-    /// `folder` is this process's alone.
+    /// `folder` is this process's alone, `cluster` what it shares with others.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -80,13 +81,20 @@ impl Store {
         folder: &Path,
         ended_since: Time,
         leasing: Leasing,
+        cluster: Cluster,
     ) -> Result<Self, StoreError> {
         let lock = lock(folder)?;
         let (readers, writers) = (Pool::new(database)?, Pool::new(database)?);
         let listeners = Pool::new(&Database { connections_max: 1, ..database.clone() })?;
         let mut tries = Tries::until(writers.deadline());
         let mut connection = loop {
-            match tries.run(writers.lend()).await {
+            let lent = tries.run(async {
+                let (mut lent, mut other) = (writers.lend().await?, readers.lend().await?);
+                pool::refuse_pooled(&mut lent, &mut other).await?;
+                Connection::Postgres(other).put_back();
+                Ok(lent)
+            });
+            match lent.await {
                 Ok(lent) => break Connection::Postgres(lent),
                 Err(error) if tries.again(&error).await => {}
                 Err(error) => return Err(error.into()),
@@ -94,8 +102,14 @@ impl Store {
         };
         // What is done once may take its time. The connection is not put back.
         connection.run("SET statement_timeout = 0; SET lock_timeout = 0").await?;
+        // Whoever came to the wrong database leaves it as it is.
+        if schema::is_there(&mut connection).await? {
+            moving::refuse_marked(&mut connection).await?;
+            cluster.join(&mut connection).await?;
+        }
         schema::update(&mut connection).await?;
-        let history = history(&mut connection).await?;
+        let (history, _) = history(&mut connection).await?;
+        cluster.join(&mut connection).await?;
         let (ended, head) = load(&mut connection, history, ended_since).await?;
         // Before the first is granted.
         raise_lease(&mut connection, leasing.lease).await?;
@@ -108,12 +122,12 @@ impl Store {
             pool: writers,
             log: Arc::clone(&log),
             due: Arc::clone(&due),
+            cluster,
             entry_life: started_at.since(ended_since),
             name: crate::os::process_name().into(),
             started_at,
             place: tokio::sync::Mutex::new(Place::at(head.sequence)),
             poked: Notify::new(),
-            signature: NodeId::random(&mut Os),
             settings: AtomicU64::new(0),
         });
         shared.renew().await?;
@@ -159,30 +173,25 @@ async fn load(
     Ok((ended, Cursor { log, sequence, tag }))
 }
 
-/// By how much the clock of a node and that of the database may differ. It is the leeway that entries of the log live
-/// longer than tokens.
-const SKEW_MAX: Duration = Duration::from_secs(30);
-
 /// Names the history that a PostgreSQL server tells: another one after a restored backup, and after a failover, which may
 /// have lost what was committed last. A process whose clock is wrong has no part in it.
-pub(super) async fn history(connection: &mut Connection) -> Result<LogId, StoreError> {
+pub(super) async fn history(connection: &mut Connection) -> Result<(LogId, Skew), StoreError> {
     let query = "SELECT concat_ws(' ', (SELECT system_identifier FROM pg_control_system()), \
                  substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), \
                  (SELECT oid FROM pg_database WHERE datname = current_database()), \
                  'log_head'::regclass::oid) AS history, \
                  CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS clock";
-    let row = sql(query).fetch_optional(connection).await?;
-    let row = row.ok_or(StoreError::Closed)?;
-    let (here, there) = (now(), rows::time(&row, "clock")?);
-    let skew = here.since(there).max(there.since(here));
-    if skew > SKEW_MAX {
-        return Err(StoreError::Clock(skew));
+    let asked = now();
+    let row = sql(query).fetch_optional(connection).await?.ok_or(StoreError::Closed)?;
+    let skew = Skew::of(asked, rows::time(&row, "clock")?, now());
+    if let Some(span) = skew.excess() {
+        return Err(StoreError::Clock(span));
     }
     let text: &str = row.try_get("history")?;
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     let mut id = [0; 16];
     id.copy_from_slice(&digest.as_ref()[..16]);
-    Ok(LogId::from_bytes(id))
+    Ok((LogId::from_bytes(id), skew))
 }
 
 /// What was ended at this time or later.

@@ -73,7 +73,9 @@ impl Pool {
     pub(super) fn new(database: &Database) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(database.url.expose())
             .map_err(StoreError::from)?
-            .application_name("symbolon");
+            .application_name("symbolon")
+            // We read no fractions; and a pool in front of the database refuses settings that it does not know.
+            .extra_float_digits(None);
         let millis = database.timeout.as_millis();
         // Whoever is stopped in the middle of a transaction holds up others for a part of the time that they have.
         let idle = millis / IDLE_PART;
@@ -148,9 +150,63 @@ impl Pool {
 async fn refuse_standby(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let row = connection.fetch_one("SELECT pg_is_in_recovery()").await?;
     if row.try_get(0)? {
-        return Err(sqlx::Error::Configuration(
-            "this server is a standby, which only follows".into(),
-        ));
+        return Err(Unfit::Standby.into());
+    }
+    Ok(())
+}
+
+/// What is reached, but cannot be worked on as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unfit {
+    #[error("this server is a standby, which only follows")]
+    Standby,
+    #[error("it takes no writes")]
+    ReadOnly,
+    #[error("its disk is full")]
+    Full,
+    #[error("no encrypted connection came about")]
+    Tls,
+    #[error("something before the database gives one of its sessions to several connections")]
+    Pooled,
+}
+
+impl Unfit {
+    pub(super) fn of(error: &sqlx::Error) -> Option<Self> {
+        match error {
+            sqlx::Error::Configuration(cause) => cause.downcast_ref().copied(),
+            sqlx::Error::Tls(_) => Some(Self::Tls),
+            // What is wrong with a certificate comes like this.
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Some(Self::Tls)
+            }
+            error => match code_of(error)? {
+                "25006" => Some(Self::ReadOnly),
+                "53100" => Some(Self::Full),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl From<Unfit> for sqlx::Error {
+    fn from(unfit: Unfit) -> Self {
+        Self::Configuration(unfit.into())
+    }
+}
+
+/// Settings, locks and notifications belong to a session of the database. A pool in front of it that lends sessions for
+/// a transaction would lose them, the one that makes commits durable, too. It lends the one that was used last: so two
+/// connections of ours that are told the same number share it.
+pub(super) async fn refuse_pooled(one: &mut Lent, other: &mut Lent) -> Result<(), sqlx::Error> {
+    let mut last = None;
+    for _ in 0..3 {
+        for lent in [&mut *one, &mut *other] {
+            let row = lent.connection.fetch_one("SELECT pg_backend_pid()").await?;
+            let session: i32 = row.try_get(0)?;
+            if last.replace(session) == Some(session) {
+                return Err(Unfit::Pooled.into());
+            }
+        }
     }
     Ok(())
 }
@@ -222,11 +278,13 @@ impl Connection {
 pub(super) struct Tries {
     deadline: Instant,
     pause: Duration,
+    /// What was in the way at the last try, if it says more than that time is up.
+    unfit: Option<Unfit>,
 }
 
 impl Tries {
     pub(super) const fn until(deadline: Instant) -> Self {
-        Self { deadline, pause: Duration::from_millis(1) }
+        Self { deadline, pause: Duration::from_millis(1), unfit: None }
     }
 
     /// One try.
@@ -234,11 +292,13 @@ impl Tries {
         &self,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        timeout_at(self.deadline, work).await.unwrap_or_else(|_| Err(timed_out().into()))
+        let late = |_| Err(self.unfit.map_or_else(timed_out, sqlx::Error::from).into());
+        timeout_at(self.deadline, work).await.unwrap_or_else(late)
     }
 
     /// Waits a moment if it is worth while to try again.
     pub(super) async fn again(&mut self, error: &sqlx::Error) -> bool {
+        self.unfit = Unfit::of(error);
         let next = Instant::now() + self.pause;
         if next >= self.deadline || !(is_away(error) || is_contended(error)) {
             return false;

@@ -12,14 +12,13 @@ use std::{
 use rand_core::Rng;
 use symbolon_core::{
     change::{Change, Write},
-    id::NodeId,
     log::{Entry, Tag},
     time::Time,
 };
 use tokio::sync::{Mutex, Notify};
 
 use super::{
-    Outcome, StoreError,
+    Cluster, Outcome, StoreError,
     engine::{Connection, Statement, sql},
     log::Log,
     nodes::{self, Place},
@@ -35,6 +34,8 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) log: Arc<Log>,
     pub(super) due: Arc<Notify>,
+    /// What it shares with all other servers of the database.
+    pub(super) cluster: Cluster,
     /// How long an entry of the log is kept.
     pub(super) entry_life: Duration,
     /// What this process calls itself.
@@ -43,8 +44,6 @@ pub(super) struct Shared {
     pub(super) place: Mutex<Place>,
     /// That there is a reason to renew the lease now.
     pub(super) poked: Notify,
-    /// What this process signs with when it tells others, so that it does not listen to itself.
-    pub(super) signature: NodeId,
     /// How often clients and keys have changed, as far as is known here.
     pub(super) settings: AtomicU64,
 }
@@ -56,9 +55,14 @@ const TOUCHED_MAX: usize = 64;
 const CHANNEL: &str = "symbolon";
 
 impl Shared {
+    /// What this process signs with when it tells others, so that it does not listen to itself.
+    fn signature(&self) -> String {
+        self.log.node().map_or_else(String::new, |node| node.to_string())
+    }
+
     /// Listens for ends at other nodes, for as long as the store is open.
     pub(super) async fn listen(self: Arc<Self>, pool: Pool) {
-        let own = self.signature.to_string();
+        let own = self.signature();
         let told = |signature: &str| {
             if signature != own {
                 self.poked.notify_one();
@@ -88,6 +92,7 @@ impl Shared {
                 Work::Sweep(sweep) => {
                     let query = sql("DELETE FROM used WHERE forget_at < $1").bind(now().millis());
                     shared.run(&query).await?;
+                    shared.forget_silent().await?;
                     shared.tend(&Work::Sweep(sweep)).await
                 }
                 other => shared.tend(&other).await,
@@ -166,7 +171,7 @@ impl Shared {
                      tag = COALESCE($3, tag) WHERE id = 1 RETURNING sequence, pg_notify($4, $5)";
         let query = sql(query).bind(rows::int(ended.len() as u64)).bind(i64::from(settings));
         let query = query.bind(tags.last().map(|tag| &tag[..]));
-        let query = query.bind(CHANNEL).bind(self.signature.to_string());
+        let query = query.bind(CHANNEL).bind(self.signature());
         let row = query.fetch_optional(connection).await?.ok_or_else(|| StoreError::Damaged {
             table: "log_head",
             what: "its row is missing".to_owned(),

@@ -98,9 +98,9 @@ not say which.
 
 ## From the command line
 
-`--json` prints `{"errors": [{"code", "cause", "fix"}]}` on standard error. The codes of moving, backing up and restoring
-a store, with what to do: [deploying](guide/deploying.md#move-to-another-store). A server that does not start because its store is being
-moved or filled, or was moved away, says `store_moving`.
+`--json` prints `{"errors": [{"code", "cause", "fix"}]}` on standard error. The codes of a server that does not start:
+[deploying](guide/deploying.md#when-a-server-does-not-start). Those of moving, backing up and restoring a store:
+[there](guide/deploying.md#move-to-another-store).
 "#;
 
 #[test]

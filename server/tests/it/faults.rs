@@ -350,7 +350,7 @@ async fn a_database_that_cannot_be_used_is_refused_at_start() {
     let good = fs::read(made.0.join("symbolon.db")).unwrap();
     let newer = async |path: &Path| {
         let mut connection = database(path.parent().unwrap()).await;
-        connection.execute("INSERT INTO schema_versions VALUES (999)").await.unwrap();
+        connection.execute("INSERT INTO schema_versions VALUES (999, 999)").await.unwrap();
         connection.close().await.unwrap();
     };
     for (what, code) in [

@@ -32,6 +32,8 @@ mod dpop;
 #[cfg(test)]
 mod exchange;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod fapi;
 #[cfg(test)]
 mod faults;
@@ -98,7 +100,11 @@ mod step_up;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod trouble;
+#[cfg(test)]
 mod turning;
+#[cfg(test)]
+mod upgrade;
 #[cfg(test)]
 mod userinfo;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection};
 
 use crate::{
+    followers::{Follower, Place, Secret},
     postgres,
     process::{Http, Server, binary, free_port, refused, run},
     store::Folder,
@@ -137,6 +138,7 @@ async fn logins_live_on_in_another_engine_and_back() {
     key_of(&old, &back);
     let (here, there) = (&named(&url, &back), from(&back.0));
     assert_eq!(refused(&by, &back.0, &store(here, &there)), (4, "store_in_use".to_owned()));
+    assert!(!back.0.join("symbolon.db").exists(), "nothing was made where nothing went");
     assert_eq!(uses(&server.http, &mut kept).await, ALL, "it was not disturbed");
     server.kill();
     migrated(&by, &back.0, &store(here, &there));
@@ -280,6 +282,33 @@ async fn what_cannot_be_moved() {
     // Nothing of that has left a trace.
     assert_eq!(run(&old.0, &["user", "list"], "").as_array().unwrap().len(), 1);
     assert_eq!(run(&other.0, &["user", "list"], "").as_array().unwrap().len(), 1);
+    assert!(!other.0.join("none").exists());
+}
+
+/// A database to which a move was refused is as empty as before: no server takes it for a store.
+#[tokio::test]
+async fn a_refused_move_makes_nothing_in_a_database() {
+    if postgres::is_asked_for() || postgres::shared().is_none() {
+        return;
+    }
+    let (old, other) = (Folder::new(), Folder::new());
+    run(&old.0, &["user", "add", "load"], PASSWORD);
+    let url = postgres::database_of(&other.0).expose().to_owned();
+    let to = named(&url, &other);
+    let (here, none) = (from(&old.0), from(&other.0.join("none")));
+    let no_key = ["--set", "keys.master_key_file=/nowhere/master.key"];
+    let refusals = [
+        ([&no_key[..], &store(&here, &to)].concat(), "master_key"),
+        (store(&none, &to).to_vec(), "no_store"),
+    ];
+    for (arguments, code) in &refusals {
+        assert_eq!(refused(&["env"], &old.0, arguments).1, *code);
+    }
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+    let (tables,): (i64,) = sqlx::query_as(tables).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(tables, 0);
+    connection.close().await.unwrap();
 }
 
 /// A backup is made beside a server. What was ended after it stays ended, and so does all else that it cannot know.
@@ -320,6 +349,76 @@ async fn what_ended_after_the_backup_stays_ended() {
     assert!(!keys.contains(&&rotated["kid"]), "{keys:?} {rotated}");
     let mut new = log_in(&server.http).await;
     assert_eq!(uses(&server.http, &mut new).await, ALL);
+}
+
+/// Services that follow live through a restore with what they hold. Their cursors are of no use any more, and nothing that
+/// was made before is accepted by them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_from_before_a_restore_accepts_nothing_of_before() {
+    let folder = Folder::new();
+    let (file, port) = (folder.0.join("backup"), free_port());
+    let file = file.to_str().unwrap();
+    let mut server = Server::start(&folder.0, port).await;
+    run(&folder.0, &["user", "add", "load"], PASSWORD);
+    let place = Place { folder: folder.0.clone(), issuer: format!("http://localhost:{port}") };
+    let app = ["client", "add", "app", "--kind", "public", "--first-party", "--audience"];
+    run(&folder.0, &[&app[..], &[&place.issuer]].concat(), "");
+    let gate = ["client", "add", "gate", "--kind", "resource", "--audience", &place.issuer];
+    let secret = run(&folder.0, &gate, "")["client_secret"].as_str().unwrap().to_owned();
+    let key_file = folder.0.join("gate.secret");
+    fs::write(&key_file, &secret).unwrap();
+    let gate = Secret { client: "gate", secret, file: key_file };
+    let followers = [
+        Follower::process(&place, &gate, "beside", port, ""),
+        Follower::here(&place, &gate, "within", port),
+    ];
+    for follower in &followers {
+        follower.ready().await;
+    }
+    let login = async |http: &Http| {
+        let body = json!({
+            "username": "load", "password": PASSWORD, "deliver": "token", "client_id": "app",
+        });
+        let answer = http.post("/api/v1/login", &[], &body).await.unwrap();
+        format!("Bearer {}", answer.json["access_token"].as_str().unwrap())
+    };
+    let accept = async |bearer: &str, expected: bool| {
+        for follower in &followers {
+            crate::nodes::until(async || {
+                follower.door.accepts(("authorization", bearer)).await == expected
+            })
+            .await;
+        }
+    };
+    let (before, ended) = (login(&server.http).await, login(&server.http).await);
+    accept(&before, true).await;
+    accept(&ended, true).await;
+    run(&folder.0, &["backup", "--to", file], "");
+    let logout = [("authorization", ended.as_str())];
+    server.http.post("/api/v1/logout?confirm=20s", &logout, &json!({})).await.unwrap();
+    accept(&ended, false).await;
+    let after = login(&server.http).await;
+    accept(&after, true).await;
+
+    server.kill();
+    run(&folder.0, &["restore", "--from", file, "--overwrite"], "");
+    let server = Server::start(&folder.0, port).await;
+    let new = login(&server.http).await;
+    // Before they have asked again, and afterwards.
+    for _ in 0..2 {
+        for bearer in [&before, &ended, &after] {
+            for follower in &followers {
+                let accepted = follower.door.accepts(("authorization", bearer)).await;
+                assert!(!accepted, "{}", follower.name);
+            }
+        }
+        accept(&new, true).await;
+    }
+    let logout = [("authorization", new.as_str())];
+    let confirm = "/api/v1/logout?confirm=25s";
+    let over = server.http.post(confirm, &logout, &json!({})).await.unwrap();
+    assert!([200, 202].contains(&over.status.as_u16()), "{over:?}");
+    accept(&new, false).await;
 }
 
 /// Nobody continues a cursor of before a restore, and leases of before are waited for, however long they were.

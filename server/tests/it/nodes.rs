@@ -32,14 +32,14 @@ use crate::{
 };
 
 /// A database at the server of this run, and a folder of its name.
-fn database() -> Option<(Folder, SecretText)> {
+pub(crate) fn database() -> Option<(Folder, SecretText)> {
     postgres::shared()?;
     let folder = Folder::new();
     let url = postgres::database_of(&folder.0);
     Some((folder, url))
 }
 
-async fn world_on(url: &SecretText) -> World {
+pub(crate) async fn world_on(url: &SecretText) -> World {
     World::with(|config| {
         config.store.url = Some(DatabaseUrl(url.clone()));
         config.store.connections_max = 4;
@@ -48,15 +48,20 @@ async fn world_on(url: &SecretText) -> World {
     .await
 }
 
-const LEASING: Leasing = Leasing { lease: Duration::from_secs(1), followers_max: 10 };
+pub(crate) const LEASING: Leasing = Leasing { lease: Duration::from_secs(1), followers_max: 10 };
 
-async fn store_on(url: &SecretText, folder: &Folder) -> Result<Store, StoreError> {
+pub(crate) async fn store_on(url: &SecretText, folder: &Folder) -> Result<Store, StoreError> {
     let (url, timeout) = (url.clone(), Duration::from_secs(20));
     let database = Database { url, connections_max: 4, timeout };
-    Store::connect(&database, &folder.0, Time::from_millis(0), LEASING).await
+    Store::connect(&database, &folder.0, Time::from_millis(0), LEASING, cluster()).await
 }
 
-async fn connection(url: &SecretText) -> PgConnection {
+/// What the stores of these tests have in common.
+pub(crate) fn cluster() -> symbolon::store::Cluster {
+    symbolon::store::Cluster { issuer: "https://auth.example".to_owned(), master: [7; 8] }
+}
+
+pub(crate) async fn connection(url: &SecretText) -> PgConnection {
     PgConnection::connect(url.expose()).await.unwrap()
 }
 
@@ -65,7 +70,7 @@ fn rounds() -> usize {
 }
 
 /// Waits for a condition under a deadline.
-async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
     let waited = tokio::time::timeout(DEADLINE, async {
         while !is_so().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -418,7 +423,7 @@ async fn another_history_is_noticed() {
     let before = symbolon::os::tick();
     node.log().tell(follower, &cursor, before);
     let copy = "BEGIN; CREATE TABLE copy (LIKE log_head INCLUDING ALL); \
-                INSERT INTO copy SELECT id, sequence - 1, tag, settings FROM log_head; \
+                INSERT INTO copy SELECT id, sequence - 1, tag, settings, issuer, master FROM log_head; \
                 DELETE FROM revocations; DROP TABLE log_head; ALTER TABLE copy RENAME TO log_head; COMMIT";
     connection(&url).await.execute(copy).await.unwrap();
     node.barrier().await.unwrap();
@@ -621,15 +626,17 @@ async fn a_held_lock_is_answered_with_503() {
 async fn what_is_wrong_with_a_database_is_said() {
     let Some((_folder, url)) = database() else { return };
     let folder = Folder::new();
-    connection(&url).await.execute("CREATE TABLE schema_versions (version BIGINT); INSERT INTO schema_versions VALUES (999)").await.unwrap();
+    connection(&url).await.execute("CREATE TABLE schema_versions (version BIGINT, works_from BIGINT); INSERT INTO schema_versions VALUES (999, 999)").await.unwrap();
     let newer = store_on(&url, &folder).await;
-    assert!(matches!(newer, Err(StoreError::Newer { found: 999, .. })), "{newer:?}");
+    assert!(matches!(newer, Err(StoreError::Newer { needed: 999, .. })), "{newer:?}");
     let other = SecretText::new(url.expose().replace("/symbolon-test-", "/no-such-"));
     let missing = store_on(&other, &folder).await.unwrap_err();
     assert_eq!(missing.sqlstate().as_deref(), Some("3D000"));
     let away = SecretText::new("postgres://symbolon:hush-hush@127.0.0.1:1/x".to_owned());
     let away = Database { url: away, connections_max: 1, timeout: Duration::from_millis(300) };
-    let error = Store::connect(&away, &folder.0, Time::from_millis(0), LEASING).await.unwrap_err();
+    let error = Store::connect(&away, &folder.0, Time::from_millis(0), LEASING, cluster())
+        .await
+        .unwrap_err();
     assert!(error.is_away(), "{error:?}");
     assert!(!format!("{error} {error:?} {away:?}").contains("hush-hush"));
 }

@@ -19,6 +19,8 @@ pub(crate) struct Cluster {
     /// A shell that ends the server when its input is closed.
     keeper: Option<Child>,
     settings: Vec<String>,
+    /// A command that becomes the server, such as `unshare`.
+    by: Vec<String>,
     is_shared: bool,
 }
 
@@ -74,6 +76,7 @@ pub(crate) fn drop_database_of(folder: &Path) {
 fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.push("/usr/sbin".into());
     // Debian keeps them apart, one folder per version.
     if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
         folders.extend(versions.flatten().map(|version| version.path().join("bin")));
@@ -96,19 +99,129 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
+fn own_folder() -> Folder {
+    let folder = Folder::new();
+    std::fs::set_permissions(&folder.0, std::fs::Permissions::from_mode(0o755)).unwrap();
+    if is_root() {
+        std::os::unix::fs::chown(&folder.0, Some(65534), Some(65534)).unwrap();
+    }
+    folder
+}
+
+/// PgBouncer in front of a server.
+pub(crate) struct Bouncer {
+    keeper: Child,
+    pub(crate) port: u16,
+    _folder: Folder,
+}
+
+impl Bouncer {
+    /// `None` if it is not installed.
+    pub(crate) fn start(cluster: &Cluster, mode: &str) -> Option<Self> {
+        let Some(bouncer) = program("pgbouncer") else {
+            println!("skipped, because PgBouncer is not installed");
+            return None;
+        };
+        let (folder, port) = (own_folder(), free_port());
+        let text = format!(
+            "[databases]\n* = host=127.0.0.1 port={} user=symbolon\n[pgbouncer]\nlisten_addr=127.0.0.1\n\
+             listen_port={port}\nunix_socket_dir=\nauth_type=any\npool_mode={mode}\n",
+            cluster.port
+        );
+        let file = folder.0.join("pgbouncer.ini");
+        std::fs::write(&file, text).unwrap();
+        let server = unprivileged(&bouncer);
+        let script = "\"$@\" & server=$!; cat >/dev/null; kill $server; wait $server";
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", script, "keeper"]).arg(server.get_program()).args(server.get_args());
+        keeper.arg(&file).current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null());
+        let keeper = keeper.stderr(Stdio::null()).spawn().unwrap();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Some(Self { keeper, port, _folder: folder })
+    }
+}
+
+impl Drop for Bouncer {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
+
 impl Cluster {
     /// Makes a server with these settings and starts it. `None` if PostgreSQL is not installed.
     pub(crate) fn start(settings: &[&str]) -> Option<Self> {
         Self::begin(settings, false)
     }
 
-    fn begin(settings: &[&str], is_shared: bool) -> Option<Self> {
-        let initdb = program("initdb")?;
-        let folder = Folder::new();
-        std::fs::set_permissions(&folder.0, std::fs::Permissions::from_mode(0o755)).unwrap();
-        if is_root() {
-            std::os::unix::fs::chown(&folder.0, Some(65534), Some(65534)).unwrap();
+    /// The same with a small disk beside it, in the folder that is returned, as the server sees it. `None` also where
+    /// nobody may mount one.
+    pub(crate) fn start_with_small_disk(megabytes: u32) -> Option<(Self, PathBuf)> {
+        let may = Command::new("unshare").args(["--mount", "true"]).output();
+        if !is_root() || !may.is_ok_and(|output| output.status.success()) {
+            println!("not run: only root may mount a small disk for another user");
+            return None;
         }
+        let (mut cluster, folder) = Self::make(&["fsync=off"], false)?;
+        let small = folder.join("small");
+        std::fs::create_dir(&small).unwrap();
+        let mount = format!(
+            "mount -t tmpfs -o size={megabytes}m,mode=700,uid=65534,gid=65534 tmpfs {} && exec \"$@\"",
+            small.display()
+        );
+        let by = ["unshare", "--mount", "--propagation=private", "sh", "-c", &mount, "sh"];
+        cluster.by = by.map(str::to_owned).into();
+        cluster.run();
+        let sees = format!("/proc/{}/root{}", cluster.pid(), small.display());
+        cluster.sql("postgres", &format!("CREATE TABLESPACE small LOCATION '{}'", small.display()));
+        Some((cluster, sees.into()))
+    }
+
+    /// A server that follows this one (streaming replication), and takes its place when it is promoted.
+    pub(crate) fn standby(&self) -> Self {
+        let folder = own_folder();
+        let mut copy = unprivileged(&program("pg_basebackup").unwrap());
+        copy.args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "-U", "symbolon"]);
+        copy.arg("-h").arg(&self.folder.0).args(["-p", &self.port.to_string(), "--pgdata"]);
+        let copied = copy.arg(folder.0.join("data")).current_dir("/").output().unwrap();
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        let settings = vec!["fsync=off".to_owned()];
+        let (port, by) = (free_port(), Vec::new());
+        let mut standby = Self { folder, port, keeper: None, settings, by, is_shared: false };
+        standby.run();
+        standby
+    }
+
+    /// A file beside the data that only the server reads.
+    pub(crate) fn put(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        if is_root() {
+            std::os::unix::fs::chown(&path, Some(65534), Some(65534)).unwrap();
+        }
+        path
+    }
+
+    /// Changes settings while it runs.
+    pub(crate) fn set(&self, settings: &[&str]) {
+        for setting in settings {
+            self.sql("postgres", &format!("ALTER SYSTEM SET {setting}"));
+        }
+        self.sql("postgres", "SELECT pg_reload_conf()");
+    }
+
+    fn begin(settings: &[&str], is_shared: bool) -> Option<Self> {
+        let (mut cluster, _) = Self::make(settings, is_shared)?;
+        cluster.run();
+        Some(cluster)
+    }
+
+    fn make(settings: &[&str], is_shared: bool) -> Option<(Self, PathBuf)> {
+        let initdb = program("initdb")?;
+        let folder = own_folder();
         let made = unprivileged(&initdb)
             .args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"])
             // Names are not put in the order of bytes here, unless we say so.
@@ -121,9 +234,9 @@ impl Cluster {
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut cluster = Self { folder, port: free_port(), keeper: None, settings, is_shared };
-        cluster.run();
-        Some(cluster)
+        let path = folder.0.clone();
+        let port = free_port();
+        Some((Self { folder, port, keeper: None, settings, by: Vec::new(), is_shared }, path))
     }
 
     /// Starts it, again, and waits until it answers.
@@ -134,7 +247,7 @@ impl Cluster {
         let mut keeper = Command::new("sh");
         let last = if self.is_shared { self.folder.0.as_path() } else { Path::new("") };
         keeper.args(["-c", script, "keeper"]).arg(last);
-        keeper.arg(server.get_program()).args(server.get_args());
+        keeper.args(&self.by).arg(server.get_program()).args(server.get_args());
         keeper.arg("-D").arg(self.folder.0.join("data"));
         let socket = format!("unix_socket_directories={}", self.folder.0.display());
         let port = format!("port={}", self.port);
@@ -198,13 +311,19 @@ impl Cluster {
         ))
     }
 
+    /// The same over TCP, at a port that leads there.
+    pub(crate) fn url_at(port: u16, user: &str, database: &str) -> SecretText {
+        SecretText::new(format!("postgres://{user}@127.0.0.1:{port}/{database}"))
+    }
+
     /// Runs statements.
     #[track_caller]
     pub(crate) fn sql(&self, database: &str, text: &str) {
         assert!(self.try_sql(database, text), "{text}");
     }
 
-    fn try_sql(&self, database: &str, text: &str) -> bool {
+    /// Whether they ran.
+    pub(crate) fn try_sql(&self, database: &str, text: &str) -> bool {
         let mut psql = Command::new(program("psql").unwrap());
         psql.arg("-qX").arg("-h").arg(&self.folder.0).args(["-p", &self.port.to_string()]);
         psql.args(["-U", "symbolon", "-d", database, "-v", "ON_ERROR_STOP=1", "-c", text]);

@@ -119,7 +119,7 @@ async fn open(folder: &Folder, since: Time) -> Result<Store, StoreError> {
     }
     let (url, timeout) = (postgres::database_of(&folder.0), Duration::from_secs(30));
     let database = Database { url, connections_max: 4, timeout };
-    Store::connect(&database, &folder.0, since, LEASING).await
+    Store::connect(&database, &folder.0, since, LEASING, crate::nodes::cluster()).await
 }
 
 async fn commit(store: &Store, write: Write) -> Outcome {
@@ -429,10 +429,13 @@ async fn a_newer_database_is_refused() {
     let path = folder.0.join("symbolon.db");
     let url = format!("sqlite:{}", path.display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    sqlx::query("INSERT INTO schema_versions VALUES (999)").execute(&mut connection).await.unwrap();
+    sqlx::query("INSERT INTO schema_versions VALUES (999, 999)")
+        .execute(&mut connection)
+        .await
+        .unwrap();
     drop(store);
     let error = reopen(&folder).await.unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 999, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { needed: 999, .. }), "{error}");
 }
 
 #[tokio::test]

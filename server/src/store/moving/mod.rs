@@ -154,10 +154,18 @@ impl std::fmt::Debug for Watch<'_> {
 pub async fn migrate(from: &Place, to: &Place, watch: Watch<'_>) -> Result<Vec<Moved>, MoveError> {
     let tables = tables::all().await?;
     let mut source = Side::of(from, false).await?;
-    let mut target = Side::of(to, true).await?;
     (watch.keys)(&source.keys().await?).map_err(MoveError::MasterKey)?;
     let found = marks::read(&mut source.connection).await?;
-    let there = marks::read(&mut target.connection).await?;
+    // Where there is nothing yet, nothing is made before it is known that there will be a move.
+    let mut target = match Side::of(to, false).await {
+        Ok(side) => Some(side),
+        Err(MoveError::NoStore(_)) => None,
+        Err(error) => return Err(error),
+    };
+    let (there, is_empty) = match &mut target {
+        Some(side) => (marks::read(&mut side.connection).await?, side.is_empty(&tables).await?),
+        None => (None, true),
+    };
     let mark = match (&found, &there) {
         (Some(Mark { role: Role::Filling | Role::Backup, .. }), _) => {
             return Err(MoveError::Unfit(Role::Filling.text()));
@@ -168,11 +176,21 @@ pub async fn migrate(from: &Place, to: &Place, watch: Watch<'_>) -> Result<Vec<M
         }
         // What another move has left there is of no use.
         (_, Some(Mark { role: Role::Filling, made_at: 0, .. })) => Mark::new(Role::Filling),
-        (_, None) if target.is_empty(&tables).await? => Mark::new(Role::Filling),
+        (_, None) if is_empty => Mark::new(Role::Filling),
         _ => return Err(MoveError::NotEmpty),
     };
     let role = found.as_ref().map_or(Role::Source, |found| found.role);
     marks::take(&mut source.connection, &Mark { role, ..mark.clone() }).await?;
+    let mut target = match target {
+        Some(side) => side,
+        None => match Side::of(to, true).await {
+            Ok(side) => side,
+            Err(error) => {
+                marks::remove(&mut source.connection).await?;
+                return Err(error);
+            }
+        },
+    };
     marks::take(&mut target.connection, &mark).await?;
     target.clear(&tables, &mark).await?;
     source.hold(&tables).await?;

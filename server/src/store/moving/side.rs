@@ -49,7 +49,7 @@ impl Side {
                 schema::make_private(&path)?;
                 let mut connection = engine::open_file(&path, LOCK_WAIT_MAX).await?;
                 schema::update(&mut connection).await?;
-                Ok(Self { connection, _lock: lock })
+                Self { connection, _lock: lock }.fits().await
             }
             Place::Database(_) => {
                 let mut side = Self::beside(place).await;
@@ -58,7 +58,7 @@ impl Side {
                 }
                 let mut side = side?;
                 schema::update(&mut side.connection).await?;
-                Ok(side)
+                side.fits().await
             }
         }
     }
@@ -71,9 +71,7 @@ impl Side {
             return Self { connection, _lock: None }.fits().await;
         }
         let mut side = Self::database(place).await?;
-        let query = sql("SELECT to_regclass('schema_versions') IS NOT NULL AS there");
-        let row = query.fetch_optional(&mut side.connection).await?;
-        if !row.map_or(Ok(false), |row| row.try_get("there"))? {
+        if !schema::is_made(&mut side.connection).await? {
             return Err(MoveError::NoStore("this database".to_owned()));
         }
         side.fits().await
@@ -208,7 +206,7 @@ impl Side {
             to.run(
                 "ALTER TABLE log_head RENAME TO log_head_before; \
                  CREATE TABLE log_head (LIKE log_head_before INCLUDING ALL); \
-                 INSERT INTO log_head SELECT 1, GREATEST(sequence, (SELECT MAX(sequence) FROM revocations)), \
+                 INSERT INTO log_head (id, sequence, tag, settings) SELECT 1, GREATEST(sequence, (SELECT MAX(sequence) FROM revocations)), \
                  COALESCE((SELECT tag FROM revocations ORDER BY sequence DESC LIMIT 1), tag), settings + 1 \
                  FROM log_head_before; \
                  DROP TABLE log_head_before; \
@@ -218,7 +216,7 @@ impl Side {
             .await?;
             // Followers may still hold leases of before: whoever confirms an end waits for this row, and removes it.
             let query = "INSERT INTO nodes (id, name, version, started_at, seen_at, acknowledged, lease_ms, \
-                         renewals, followers) SELECT $1, $2, $3, $4, $4, 0, longest_ms, 0, 0 FROM leases";
+                         renewals, followers, skew_ms) SELECT $1, $2, $3, $4, $4, 0, longest_ms, 0, 0, 0 FROM leases";
             let id = NodeId::random(&mut Os);
             let query = sql(query).bind(&id.as_bytes()[..]).bind("before the move");
             let query = query.bind(env!("CARGO_PKG_VERSION")).bind(now().millis());
