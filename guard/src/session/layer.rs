@@ -15,11 +15,7 @@ use symbolon_core::secret::SecretText;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{
-    Csrf, Sessions, Transport,
-    handle::{Send as Outgoing, Session},
-    secret::Secret,
-};
+use super::{Csrf, Sessions, Transport, handle::Session, secret::Secret, state::Send as Outgoing};
 use crate::{
     cookie::{InvalidCookies, each},
     error::Refusal,

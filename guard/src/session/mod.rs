@@ -63,14 +63,17 @@ mod error;
 mod events;
 mod handle;
 mod layer;
+mod login;
 mod reach;
 mod secret;
 mod settings;
+mod state;
 
 pub use arrive::{Adopted, Arrival, Arrivals};
 pub use error::{Misuse, SessionError};
-pub use handle::{Key, Login, Session};
+pub use handle::{Key, Session};
 pub use layer::WithSessions;
+pub use login::Login;
 pub use secret::{KEY_BYTES_MIN, Keys, ShortKey};
 pub use settings::{Csrf, InvalidSettings, NAME_BYTES_MAX, SameSite, Settings, Transport};
 
