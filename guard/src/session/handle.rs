@@ -32,7 +32,8 @@ const UPDATES_MAX: usize = 1000;
 /// is and once for its data.
 ///
 /// What is [`set`](Self::set) is saved when the handler has answered, before the answer leaves; only the keys that
-/// changed are written, so parallel requests lose nothing of each other's. Call [`save`](Self::save) where that is too
+/// changed are written, so parallel requests lose nothing of each other's. That is one question to the store: nothing is
+/// read for it. Call [`save`](Self::save) where that is too
 /// late: before a redirect goes out by other means, before a body is streamed.
 ///
 /// A session is opened when there is something to keep: a request that only reads gets no cookie.
@@ -216,7 +217,7 @@ impl Session {
     }
 
     /// Logs a user in, once the application knows who it is. The session gets a new id; the data of a visitor, and of
-    /// this user's own session, comes along. Another user's session is logged out first, and nothing of it comes along.
+    /// this user's own session, comes along. Another user's session is logged out with that, and nothing of it comes along.
     ///
     /// Where the session of before ended while this request ran, as when a form is sent twice, a new one is opened
     /// without its data.

@@ -27,6 +27,8 @@ enum Known {
     NotAsked,
     /// There is none.
     Nothing,
+    /// It was live when this request wrote to it, and nobody has looked.
+    Written(SessionId),
     Live(Record, Option<Values>),
     /// It was live and has ended.
     Gone(Reason),
@@ -85,6 +87,7 @@ impl State {
     fn id(&self) -> Option<SessionId> {
         match (&self.known, &self.secret) {
             (Known::Live(record, _), _) => Some(record.id),
+            (Known::Written(id), _) => Some(*id),
             (Known::NotAsked, Some(secret)) => Some(secret.id()),
             _ => None,
         }
@@ -97,7 +100,7 @@ impl State {
         part: Part,
     ) -> Result<(), SessionError> {
         match &self.known {
-            Known::NotAsked => self.look(sessions, part).await,
+            Known::NotAsked | Known::Written(_) => self.look(sessions, part).await,
             Known::Live(_, None) if part == Part::All => self.look(sessions, part).await,
             _ => Ok(()),
         }
@@ -140,37 +143,66 @@ impl State {
         Ok(())
     }
 
+    /// A session of an earlier system moves here before anything is done with it.
+    async fn arrive(&mut self, sessions: &Sessions) -> Result<(), SessionError> {
+        match (&self.known, &self.earlier) {
+            (Known::NotAsked, Some(_)) => self.look(sessions, Part::Record).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Writes changes to the session, or opens one with them if there is anything to keep. Returns whether the version was
     /// the expected one.
+    ///
+    /// Nobody looks first: the write itself says whether the session lives.
     pub(super) async fn write(
         &mut self,
         sessions: &Sessions,
         delta: Delta,
     ) -> Result<bool, SessionError> {
-        self.ask(sessions, Part::Record).await?;
+        self.arrive(sessions).await?;
         if let Known::Gone(reason) = self.known {
             return Err(SessionError::Ended(reason));
         }
+        let Some(id) = self.id() else { return self.keep(sessions, delta).await };
         let at = now();
-        let Some(id) = self.id() else {
-            if delta.iter().any(|(_, value)| value.is_some()) {
-                self.open_visitor(sessions, delta).await?;
-            }
-            return Ok(true);
-        };
-        match sessions.reach().ask(|store| store.apply(id, &delta, at)).await? {
+        let ended = match sessions.reach().ask(|store| store.apply(id, &delta, at)).await? {
             Applied::Done(version) => {
-                if let Known::Live(record, values) = &mut self.known {
-                    *values = values.take().and_then(|values| values.merged(&delta));
-                    record.version = version;
-                }
-                Ok(true)
+                self.has_written(id, version, &delta);
+                return Ok(true);
             }
-            Applied::Conflict(_) => Ok(false),
-            Applied::TooLarge => Err(SessionError::TooLarge { bytes_max: delta.bytes_max }),
-            Applied::Gone(reason) => Err(self.has_ended(reason)),
-            Applied::Unknown => Err(self.has_ended(Reason::Expired)),
+            Applied::Conflict(_) => return Ok(false),
+            Applied::TooLarge => {
+                return Err(SessionError::TooLarge { bytes_max: delta.bytes_max });
+            }
+            Applied::Gone(reason) => reason,
+            Applied::Unknown => Reason::Expired,
+        };
+        if matches!(self.known, Known::NotAsked) {
+            // Before this request: it came with something that has ended.
+            self.secret = None;
+            return self.keep(sessions, delta).await;
         }
+        Err(self.has_ended(ended))
+    }
+
+    fn has_written(&mut self, id: SessionId, version: DataVersion, delta: &Delta) {
+        match &mut self.known {
+            Known::Live(record, values) => {
+                *values = values.take().and_then(|values| values.merged(delta));
+                record.version = version;
+            }
+            known => *known = Known::Written(id),
+        }
+    }
+
+    /// Opens a session with these changes, if there is anything to keep.
+    async fn keep(&mut self, sessions: &Sessions, delta: Delta) -> Result<bool, SessionError> {
+        self.known = Known::Nothing;
+        if delta.iter().any(|(_, value)| value.is_some()) {
+            self.open_visitor(sessions, delta).await?;
+        }
+        Ok(true)
     }
 
     /// Opens a session of nobody.
@@ -207,14 +239,9 @@ impl State {
             // Longer than the store knows of ends.
             return Err(SessionError::Ended(Reason::Revoked));
         }
-        self.ask(sessions, Part::Record).await?;
+        self.arrive(sessions).await?;
         let secret = Secret::random();
         let opening = login.opening(secret.id(), sessions.settings(), self.began_at, at, delta);
-        if let Some(Record { user: Some(user), .. }) = self.record()
-            && Some(user) != opening.user.as_ref()
-        {
-            self.end(sessions).await?;
-        }
         let reach = sessions.reach();
         if let Some(old) = self.id() {
             let opened = reach.ask(|store| store.renew(old, &opening, at)).await?;
@@ -251,6 +278,7 @@ impl State {
 
     /// Ends the session. What comes after begins another one.
     pub(super) async fn end(&mut self, sessions: &Sessions) -> Result<(), SessionError> {
+        self.arrive(sessions).await?;
         let Some(id) = self.id() else { return Ok(()) };
         (self.secret, self.known, self.send) = (None, Known::Nothing, Some(Send::Clear));
         let at = now();

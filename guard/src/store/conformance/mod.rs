@@ -99,6 +99,7 @@ fn cases() -> Vec<(&'static str, Case)> {
         verbs::a_write_at_another_version_is_none,
         verbs::what_is_too_large_changes_nothing,
         verbs::a_renewed_session_takes_everything_along,
+        verbs::what_is_another_users_stays_behind,
         verbs::a_refused_renewal_leaves_the_old_one,
         ends::being_seen_moves_the_idle_limit_and_nothing_else,
         ends::a_late_touch_moves_nothing,

@@ -135,12 +135,16 @@ impl Sql {
             _ => None,
         };
         let (mut values, mut version) = (Values::default(), DataVersion(0));
-        let mut claims_user = user.is_some();
+        let (mut claims_user, mut others_own) = (user.is_some(), None);
         if let Some(old) = old {
             match self.locked(&mut tx, old, now).await? {
                 Locked::Live(record, own) => {
                     claims_user &= record.user != opening.user;
-                    (values, version) = (own, record.version);
+                    if opening.inherits(record.user.as_deref()) {
+                        (values, version) = (own, record.version);
+                    } else {
+                        others_own = Some(record);
+                    }
                 }
                 Locked::Gone(reason) => {
                     // It may have ended just now.
@@ -166,10 +170,17 @@ impl Sql {
             // Somebody was faster.
             return Ok(Opened::Taken);
         }
-        if let Some(old) = old {
-            self.bury(&mut tx, old, Reason::Renewed, now).await?;
-        }
-        let what = old.map_or(What::Created, |from| What::Renewed { from });
+        let what = match (old, others_own) {
+            (None, _) => What::Created,
+            (Some(old), Some(record)) => {
+                self.end_locked(&mut tx, old, Some(&record), Reason::Logout, now).await?;
+                What::Created
+            }
+            (Some(from), None) => {
+                self.bury(&mut tx, from, Reason::Renewed, now).await?;
+                What::Renewed { from }
+            }
+        };
         self.tell(&mut tx, record.id, record.user.as_deref(), what, now).await?;
         tx.commit().await?;
         Ok(Opened::Live(record))

@@ -30,6 +30,7 @@ use tower::ServiceExt;
 mod attacks;
 mod behind;
 mod browser;
+mod trips;
 
 const URL: &str = "https://shop.example";
 const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
