@@ -67,7 +67,10 @@ impl Sessions {
     ) -> Result<Loaded, SessionError> {
         let loaded = self.reach().ask(|store| store.load(id, part, now)).await?;
         match earlier {
-            Some(earlier) if loaded == Loaded::Unknown => self.arrive(earlier, id, part, now).await,
+            // Boxed, because it is rare and large: every request would carry its room.
+            Some(earlier) if loaded == Loaded::Unknown => {
+                Box::pin(self.arrive(earlier, id, part, now)).await
+            }
             _ => Ok(loaded),
         }
     }

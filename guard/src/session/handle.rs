@@ -16,7 +16,7 @@ use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 
 use super::{
     Login, Misuse, SessionError, Sessions,
-    layer::{Carried, InRequest},
+    layer::Carried,
     reach::Reach,
     state::{Send, State},
 };
@@ -44,6 +44,8 @@ pub struct Session(Arc<Inner>);
 
 struct Inner {
     sessions: Sessions,
+    /// That of the layer around ours.
+    outer: Option<Session>,
     state: AsyncMutex<State>,
     pending: Mutex<Delta>,
     asked: AtomicBool,
@@ -80,10 +82,11 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(super) fn begin(sessions: Sessions, carried: Carried) -> Self {
+    pub(super) fn begin(sessions: Sessions, carried: Carried, outer: Option<Self>) -> Self {
         let pending = Delta::new(sessions.settings().data_bytes_max);
         Self(Arc::new(Inner {
             sessions,
+            outer,
             state: AsyncMutex::new(State::begin(carried)),
             pending: Mutex::new(pending),
             asked: AtomicBool::new(false),
@@ -93,8 +96,9 @@ impl Session {
     /// The session of a request by its name, where several layers stand in front of the route. As an extractor,
     /// [`Session`] is that of the layer nearest to the handler.
     pub fn named(name: &str, extensions: &Extensions) -> Option<Self> {
-        let all = &extensions.get::<InRequest>()?.0;
-        all.iter().find(|session| session.0.sessions.name() == name).cloned()
+        let nearest = extensions.get::<Self>();
+        let mut all = std::iter::successors(nearest, |session| session.0.outer.as_ref());
+        all.find(|session| session.0.sessions.name() == name).cloned()
     }
 
     pub(super) fn is_of(&self, sessions: &Sessions) -> bool {

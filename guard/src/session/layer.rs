@@ -21,10 +21,6 @@ use crate::{
     error::Refusal,
 };
 
-/// The sessions of a request, those of inner layers last.
-#[derive(Debug, Clone, Default)]
-pub(super) struct InRequest(pub(super) Vec<Session>);
-
 /// How a request carries its session, and so how the answer does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -111,8 +107,8 @@ impl Sessions {
             (Transport::Header(name) | Transport::HeaderOrCookie(name), Way::Header) => Some(name),
             _ => None,
         };
-        if asked && let Ok(by) = HeaderValue::from_str(header.unwrap_or(&COOKIE).as_str()) {
-            headers.append(VARY, by);
+        if asked {
+            headers.append(VARY, header.unwrap_or(&COOKIE).clone().into());
         }
         let value = match (send, header) {
             (None, _) => return,
@@ -176,7 +172,8 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let sessions = self.sessions.clone();
         let (mut parts, body) = request.into_parts();
-        if parts.extensions.get::<Session>().is_some_and(|session| session.is_of(&sessions)) {
+        let outer = parts.extensions.get::<Session>().cloned();
+        if outer.as_ref().is_some_and(|session| session.is_of(&sessions)) {
             // The layer stands there twice.
             return Box::pin(inner.call(Request::from_parts(parts, body)));
         }
@@ -184,8 +181,7 @@ where
             Ok(admitted) => admitted,
             Err(refusal) => return Box::pin(async { Ok(refusal.into_response()) }),
         };
-        let session = Session::begin(sessions.clone(), carried);
-        parts.extensions.get_or_insert_default::<InRequest>().0.push(session.clone());
+        let session = Session::begin(sessions.clone(), carried, outer);
         parts.extensions.insert(session.clone());
         let answer = inner.call(Request::from_parts(parts, body));
         Box::pin(async move {

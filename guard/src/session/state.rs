@@ -200,7 +200,8 @@ impl State {
     async fn keep(&mut self, sessions: &Sessions, delta: Delta) -> Result<bool, SessionError> {
         self.known = Known::Nothing;
         if delta.iter().any(|(_, value)| value.is_some()) {
-            self.open_visitor(sessions, delta).await?;
+            // Boxed, because it is large and comes once in a session: every request would carry its room.
+            Box::pin(self.open_visitor(sessions, delta)).await?;
         }
         Ok(true)
     }
