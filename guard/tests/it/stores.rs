@@ -11,7 +11,7 @@ use symbolon_guard::store::{
 
 use crate::postgres::{Folder, Postgres};
 
-/// How often each race is run, unless the caller says so: what a real server takes for ten thousand is most of an hour.
+/// How often each race is run, unless the caller says so. `./test all` runs them by the thousand, optimized.
 #[expect(clippy::disallowed_methods, reason = "how long the tests may take is the caller's choice")]
 pub(crate) fn rounds(usual: usize) -> usize {
     std::env::var("SYMBOLON_TEST_STORE_RACES")
@@ -21,7 +21,11 @@ pub(crate) fn rounds(usual: usize) -> usize {
 }
 
 pub(crate) async fn conforms(store: impl SessionStore, usual: usize) {
-    match conformance::run(store, rounds(usual)).await {
+    told(conformance::run(store, rounds(usual)).await);
+}
+
+fn told(outcome: Result<conformance::Report, conformance::Failures>) {
+    match outcome {
         Ok(report) => println!("{report}"),
         Err(failures) => panic!("\n{failures}"),
     }
@@ -36,7 +40,7 @@ fn sqlite_options(folder: &Folder) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(folder.0.join("sessions.db"))
 }
 
-/// A database that does not wait for the disk.
+/// A database that does not wait for the disk: what requests do to each other is the same.
 async fn sqlite(folder: &Folder) -> Sql {
     let options = sqlite_options(folder)
         .create_if_missing(true)
@@ -45,16 +49,24 @@ async fn sqlite(folder: &Folder) -> Sql {
     Sql::sqlite(sqlx::SqlitePool::connect_with(options).await.unwrap()).await.unwrap().with_events()
 }
 
+/// Writers of a database take turns, so several databases share the rounds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sqlite_conforms() {
-    let folder = Folder::new();
-    conforms(sqlite(&folder).await, 200).await;
+    const DATABASES: usize = 4;
+    let mut runs = tokio::task::JoinSet::new();
+    for _ in 0..DATABASES {
+        runs.spawn(async {
+            let folder = Folder::in_memory();
+            conformance::run(sqlite(&folder).await, rounds(200).div_ceil(DATABASES)).await
+        });
+    }
+    runs.join_all().await.into_iter().for_each(told);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn postgres_conforms() {
-    let Some(server) = Postgres::start(&["fsync=off"]) else { return };
-    conforms(Sql::connect(&server.url()).await.unwrap().with_events(), 50).await;
+    let Some(server) = Postgres::start_in_memory() else { return };
+    conforms(Sql::connect(&server.url()).await.unwrap().with_events(), 100).await;
 }
 
 fn opening(n: u8, user: Option<&str>) -> Opening {
@@ -106,7 +118,7 @@ async fn garbage_is_no_session(store: &Sql, spoil: impl AsyncFn(String)) {
 
 #[tokio::test]
 async fn garbage_in_sqlite_is_no_session() {
-    let folder = Folder::new();
+    let folder = Folder::in_memory();
     let store = sqlite(&folder).await;
     garbage_is_no_session(&store, async |statement| {
         // Text where bytes belong, and bytes that are none of ours.
@@ -128,7 +140,7 @@ async fn garbage_in_sqlite_is_no_session() {
 
 #[tokio::test]
 async fn garbage_in_postgres_is_no_session() {
-    let Some(server) = Postgres::start(&["fsync=off"]) else { return };
+    let Some(server) = Postgres::start_in_memory() else { return };
     let store = Sql::connect(&server.url()).await.unwrap().with_events();
     garbage_is_no_session(&store, async |statement| {
         let (set, id) = statement.split_once(" WHERE id = '").unwrap();

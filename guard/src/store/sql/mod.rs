@@ -9,7 +9,7 @@ mod engine;
 mod rows;
 mod steps;
 
-use engine::Database;
+use engine::{Database, Value};
 use rows::Read;
 use steps::{Locked, live};
 
@@ -33,7 +33,17 @@ macro_rules! locking {
     };
 }
 
-use {columns, locking};
+/// Rows that one statement names.
+const NAMED_MAX: usize = 16;
+
+/// A statement that names as many rows; where there are fewer, it names some that do not exist.
+macro_rules! named {
+    ($text:literal) => {
+        concat!($text, "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)")
+    };
+}
+
+use {columns, locking, named};
 
 /// Times touched in one transaction: it locks as many rows.
 const TOUCHES_MAX: usize = 100;
@@ -240,10 +250,14 @@ impl SessionStore for Sql {
     fn settle<'a>(&'a self, heard: &'a [EventId]) -> Answer<'a, ()> {
         answer(async move {
             let mut tx = self.database.begin().await?;
-            for EventId(number) in heard {
-                let number = i64::try_from(*number).unwrap_or(-1);
-                let text = "DELETE FROM symbolon_session_event WHERE number = $1";
-                tx.run(text, &[number.into()]).await?;
+            for batch in heard.chunks(NAMED_MAX) {
+                // Numbers begin with 1.
+                let mut named = [Value::from(0); NAMED_MAX];
+                for (at, EventId(number)) in named.iter_mut().zip(batch) {
+                    *at = i64::try_from(*number).unwrap_or(0).into();
+                }
+                let text = named!("DELETE FROM symbolon_session_event WHERE number IN ");
+                tx.run(text, &named).await?;
             }
             tx.commit().await
         })
