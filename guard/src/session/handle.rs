@@ -200,7 +200,8 @@ impl Session {
     ///
     /// # Errors
     /// [`SessionError::Unavailable`], [`SessionError::TooLarge`]; [`SessionError::Ended`] when the session has ended
-    /// since this request first looked. What could not be saved is dropped.
+    /// since this request first looked, or lately got a new id that this request does not hold. What could not be saved is
+    /// dropped.
     pub async fn save(&self) -> Result<(), SessionError> {
         let delta = self.take_pending();
         if delta.is_empty() {

@@ -27,6 +27,8 @@ enum Known {
     NotAsked,
     /// There is none.
     Nothing,
+    /// It has a new id, which its client may hold by now: what this request opened could take its place.
+    Replaced,
     /// It was live when this request wrote to it, and nobody has looked.
     Written(SessionId),
     Live(Record, Option<Values>),
@@ -133,10 +135,8 @@ impl State {
                 Known::Live(record, values)
             }
             // Before this request: it came with something that has ended.
-            Loaded::Gone(_) | Loaded::Unknown if first => {
-                self.secret = None;
-                Known::Nothing
-            }
+            Loaded::Gone(reason) if first => self.came_too_late(reason),
+            Loaded::Unknown if first => self.came_too_late(Reason::Expired),
             Loaded::Gone(reason) => Known::Gone(reason),
             Loaded::Unknown => Known::Gone(Reason::Expired),
         };
@@ -161,8 +161,10 @@ impl State {
         delta: Delta,
     ) -> Result<bool, SessionError> {
         self.arrive(sessions).await?;
-        if let Known::Gone(reason) = self.known {
-            return Err(SessionError::Ended(reason));
+        match self.known {
+            Known::Gone(reason) => return Err(SessionError::Ended(reason)),
+            Known::Replaced => return Err(SessionError::Ended(Reason::Renewed)),
+            _ => {}
         }
         let Some(id) = self.id() else { return self.keep(sessions, delta).await };
         let at = now();
@@ -180,8 +182,11 @@ impl State {
         };
         if matches!(self.known, Known::NotAsked) {
             // Before this request: it came with something that has ended.
-            self.secret = None;
-            return self.keep(sessions, delta).await;
+            self.known = self.came_too_late(ended);
+            if matches!(self.known, Known::Nothing) {
+                return self.keep(sessions, delta).await;
+            }
+            return Err(SessionError::Ended(ended));
         }
         Err(self.has_ended(ended))
     }
@@ -324,6 +329,12 @@ impl State {
         self.secret = Some(secret);
         self.known = Known::Live(record, None);
         Ok(())
+    }
+
+    /// What is known when the request came with a session that has ended.
+    fn came_too_late(&mut self, ended: Reason) -> Known {
+        self.secret = None;
+        if ended == Reason::Renewed { Known::Replaced } else { Known::Nothing }
     }
 
     fn has_ended(&mut self, reason: Reason) -> SessionError {

@@ -135,6 +135,26 @@ impl Postgres {
         }
     }
 
+    /// Ends it as a failing machine would, but for what the operating system keeps.
+    pub(crate) fn kill(&mut self) {
+        let file = fs::read_to_string(self.folder.0.join("data/postmaster.pid")).unwrap();
+        let server = file.lines().next().unwrap().to_owned();
+        let child_of_server = |id: &String| {
+            let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            // After the name, which may hold anything: the state and the parent.
+            let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
+            parent == Some(&*server)
+        };
+        let ids = fs::read_dir("/proc").unwrap().flatten();
+        let ids = ids.filter_map(|entry| entry.file_name().into_string().ok());
+        let children: Vec<String> = ids.filter(child_of_server).collect();
+        // Nobody is left to finish anything.
+        let mut kill = Command::new("kill");
+        kill.args(["-s", "KILL", &server]).args(&children).stderr(Stdio::null());
+        let _ = kill.status().unwrap();
+        self.stop();
+    }
+
     pub(crate) fn url(&self) -> String {
         let socket = self.folder.0.display().to_string().replace('/', "%2F");
         format!("postgres://symbolon@localhost/postgres?host={socket}")

@@ -1,6 +1,6 @@
 //! The conformance suite on each of our stores, and what is particular to some.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 use symbolon_core::{id::SessionId, session::Limits, time::Time};
@@ -9,7 +9,11 @@ use symbolon_guard::store::{
     sql::Sql,
 };
 
-use crate::postgres::{Folder, Postgres};
+use crate::{
+    load::{Acknowledged, Load},
+    postgres::{Folder, Postgres},
+    redis::{id, server::until},
+};
 
 /// How often each race is run, unless the caller says so. `./test all` runs them by the thousand, optimized.
 #[expect(clippy::disallowed_methods, reason = "how long the tests may take is the caller's choice")]
@@ -175,6 +179,59 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
         assert!(matches!(store.load(live.id, Part::All, NOW).await, Ok(Loaded::Live(..))));
         let loaded = store.load(ended.id, Part::All, NOW).await.unwrap();
         assert_eq!(loaded, Loaded::Gone(Reason::Logout));
+    }
+}
+
+/// Kills a server of these settings under load. Says what it had acknowledged and, started again, what it knows of each:
+/// by the store that was there before and by another.
+async fn killed_under_load(server: &mut Postgres) -> (Acknowledged, Arc<dyn SessionStore>) {
+    let store: Arc<dyn SessionStore> = Arc::new(Sql::connect(&server.url()).await.unwrap());
+    let any = || Opening { id: id(), ..opening(0, Some("user")) };
+    let load = Load::start(&store, any, NOW);
+    until("there are sessions", async || (load.opened() >= 200).then_some(())).await;
+    server.kill();
+    let acknowledged = load.acknowledged().await;
+    server.run();
+    // It goes on by itself.
+    let first = acknowledged.live[0];
+    until("it is back", async || store.load(first, Part::Record, NOW).await.ok()).await;
+    (acknowledged, store)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_killed_postgres_loses_nothing_it_answered() {
+    let Some(mut server) = Postgres::start(&[]) else { return };
+    let (acknowledged, store) = killed_under_load(&mut server).await;
+    for id in acknowledged.live {
+        assert!(matches!(store.load(id, Part::All, NOW).await.unwrap(), Loaded::Live(..)));
+    }
+    for id in acknowledged.ended {
+        let found = store.load(id, Part::All, NOW).await.unwrap();
+        assert_eq!(found, Loaded::Gone(Reason::Logout));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_killed_postgres_that_does_not_wait_for_its_log_loses_an_end_of_its_history() {
+    let Some(mut server) = Postgres::start(&["synchronous_commit=off"]) else { return };
+    let (acknowledged, store) = killed_under_load(&mut server).await;
+    // Nothing is half there: each is whole, or as it was before its last step.
+    for id in acknowledged.live {
+        let found = store.load(id, Part::All, NOW).await.unwrap();
+        match found {
+            Loaded::Live(_, Some(values)) => {
+                assert_eq!(values.get("cart"), Some(&b"[\"tea\"]"[..]))
+            }
+            other => assert_eq!(other, Loaded::Unknown),
+        }
+    }
+    for id in acknowledged.ended {
+        let found = store.load(id, Part::All, NOW).await.unwrap();
+        let before = matches!(found, Loaded::Live(..) | Loaded::Unknown);
+        assert!(before || found == Loaded::Gone(Reason::Logout), "{found:?}");
+    }
+    for record in store.list("user", NOW).await.unwrap() {
+        assert!(matches!(store.load(record.id, Part::All, NOW).await, Ok(Loaded::Live(..))));
     }
 }
 

@@ -8,8 +8,7 @@ async fn asked(spy: &Spy, browser: &mut Browser, method: &str, path: &str) -> Ve
     spy.asked();
     let page = browser.send(method, path, &[OWN]).await;
     assert_eq!(page.status, 200, "{path}: {page:?}");
-    // Sweeping goes on behind the requests, once in a while.
-    spy.asked().into_iter().filter(|verb| *verb != "sweep").collect()
+    spy.asked_in_front()
 }
 
 #[tokio::test(start_paused = true)]
@@ -43,7 +42,7 @@ async fn a_write_is_one_question_and_so_is_a_login() {
         ("ended", "GET", "/note", &["load"]),
         ("ended", "POST", "/login/user", &["renew", "create"]),
     ] {
-        let spy = Spy::new();
+        let spy = Spy::in_memory();
         let mut browser = Browser::new(&app(settings(), spy.clone()));
         match who {
             "visitor" => drop(browser.does("/cart/tea").await),
@@ -61,8 +60,8 @@ async fn a_write_is_one_question_and_so_is_a_login() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_of_its_own_accord_is_seen_by_the_rest_of_the_request() {
-    let spy = Spy::new();
-    let ender = spy.memory.clone();
+    let spy = Spy::in_memory();
+    let ender = spy.store.clone();
     let routes = routes().route(
         "/twice",
         post(async move |session: Session| -> Done {
