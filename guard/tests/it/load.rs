@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use symbolon_core::{id::SessionId, time::Time};
-use symbolon_guard::store::{Opened, Opening, Reason, SessionStore};
+use symbolon_guard::store::{Delta, Loaded, Opened, Opening, Part, Reason, SessionStore};
 use tokio::task::JoinHandle;
 
 /// What was acknowledged before the server was killed.
@@ -14,6 +14,37 @@ use tokio::task::JoinHandle;
 pub(crate) struct Acknowledged {
     pub(crate) live: Vec<SessionId>,
     pub(crate) ended: Vec<SessionId>,
+    /// The old id and the new one.
+    pub(crate) renewed: Vec<(SessionId, SessionId)>,
+    /// The same of renewals that had no answer: each was done or was not.
+    pub(crate) unsure: Vec<(SessionId, SessionId)>,
+}
+
+impl Acknowledged {
+    /// After a server that keeps all that it has answered was killed: nothing is missing, and of what had no answer
+    /// nothing is half done.
+    pub(crate) async fn is_all_there(self, store: &dyn SessionStore, now: Time) {
+        let known = async |id| store.load(id, Part::All, now).await.unwrap();
+        for id in self.live {
+            assert!(matches!(known(id).await, Loaded::Live(_, Some(data)) if data.bytes() > 0));
+        }
+        for id in self.ended {
+            assert_eq!(known(id).await, Loaded::Gone(Reason::Logout));
+        }
+        for (old, new) in self.renewed {
+            assert_eq!(known(old).await, Loaded::Gone(Reason::Renewed));
+            assert!(matches!(known(new).await, Loaded::Live(_, Some(data)) if data.bytes() > 0));
+        }
+        for (old, new) in self.unsure {
+            match known(old).await {
+                Loaded::Live(..) => assert_eq!(known(new).await, Loaded::Unknown),
+                gone => {
+                    assert_eq!(gone, Loaded::Gone(Reason::Renewed));
+                    assert!(matches!(known(new).await, Loaded::Live(..)));
+                }
+            }
+        }
+    }
 }
 
 pub(crate) struct Load {
@@ -42,11 +73,13 @@ impl Load {
     pub(crate) async fn acknowledged(self) -> Acknowledged {
         let mut all = Acknowledged::default();
         for task in self.tasks {
-            let Acknowledged { live, ended } = task.await.unwrap();
-            all.live.extend(live);
-            all.ended.extend(ended);
+            let one = task.await.unwrap();
+            all.live.extend(one.live);
+            all.ended.extend(one.ended);
+            all.renewed.extend(one.renewed);
+            all.unsure.extend(one.unsure);
         }
-        assert!(!all.live.is_empty() && !all.ended.is_empty());
+        assert!(!all.live.is_empty() && !all.ended.is_empty() && !all.renewed.is_empty());
         all
     }
 }
@@ -59,22 +92,32 @@ async fn run(
 ) -> Acknowledged {
     let mut acknowledged = Acknowledged::default();
     loop {
-        for kept in [true, false] {
-            let opening = opening();
-            match store.create(&opening, now).await {
+        for fate in ["live", "ended", "renewed"] {
+            let first = opening();
+            match store.create(&first, now).await {
                 Ok(Opened::Live(_)) => opened.fetch_add(1, Ordering::Relaxed),
                 Err(_) => return acknowledged,
                 other => panic!("{other:?}"),
             };
-            if kept {
-                acknowledged.live.push(opening.id);
-                continue;
-            }
-            // Of one whose end had no answer nothing is known.
-            match store.end(opening.id, Reason::Logout, now).await {
-                Ok(true) => acknowledged.ended.push(opening.id),
-                Err(_) => return acknowledged,
-                other => panic!("{other:?}"),
+            match fate {
+                "live" => acknowledged.live.push(first.id),
+                // Of one whose end had no answer nothing is known.
+                "ended" => match store.end(first.id, Reason::Logout, now).await {
+                    Ok(true) => acknowledged.ended.push(first.id),
+                    Err(_) => return acknowledged,
+                    other => panic!("{other:?}"),
+                },
+                _ => {
+                    let next = Opening { delta: Delta::new(1000), ..opening() };
+                    match store.renew(first.id, &next, now).await {
+                        Ok(Opened::Live(_)) => acknowledged.renewed.push((first.id, next.id)),
+                        Err(_) => {
+                            acknowledged.unsure.push((first.id, next.id));
+                            return acknowledged;
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
             }
         }
     }

@@ -202,13 +202,7 @@ async fn killed_under_load(server: &mut Postgres) -> (Acknowledged, Arc<dyn Sess
 async fn a_killed_postgres_loses_nothing_it_answered() {
     let Some(mut server) = Postgres::start(&[]) else { return };
     let (acknowledged, store) = killed_under_load(&mut server).await;
-    for id in acknowledged.live {
-        assert!(matches!(store.load(id, Part::All, NOW).await.unwrap(), Loaded::Live(..)));
-    }
-    for id in acknowledged.ended {
-        let found = store.load(id, Part::All, NOW).await.unwrap();
-        assert_eq!(found, Loaded::Gone(Reason::Logout));
-    }
+    acknowledged.is_all_there(&*store, NOW).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

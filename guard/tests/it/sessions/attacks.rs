@@ -25,12 +25,12 @@ async fn forged_cookies_cost_no_look_into_the_store() {
     values.push(genuine.split_once('=').unwrap().1.replace("syma_", "syms_"));
     for value in values {
         let mut browser = Browser::with(&ours, &format!("__Host-session={value}"));
-        spy.asked();
+        spy.asked_in_front();
         assert_eq!(browser.read("/who").await, "nobody", "{value}");
-        assert_eq!(spy.asked(), Vec::<&str>::new(), "{value}");
+        assert_eq!(spy.asked_in_front(), Vec::<&str>::new(), "{value}");
         // It is not taken over either.
         browser.does("/cart/tea").await;
-        assert_eq!(spy.asked(), ["create"], "{value}");
+        assert_eq!(spy.asked_in_front(), ["create"], "{value}");
         assert!(!browser.cookie().contains(&value) || value.is_empty() || value == "syma_");
     }
 }
@@ -46,7 +46,7 @@ async fn an_unknown_id_is_never_adopted() {
     assert_eq!(browser.read("/who").await, "nobody");
     browser.does("/cart/tea").await;
     assert_ne!(browser.cookie(), planted);
-    assert_eq!(spy.asked(), ["load", "load", "create"]);
+    assert_eq!(spy.asked_in_front(), ["load", "load", "create"]);
 }
 
 #[tokio::test]
@@ -122,11 +122,11 @@ async fn csrf() {
     user.does("/login/user").await;
     for (method, headers, with, without, in_every) in cases {
         let check = async |mut browser: Browser, passes: &bool| {
-            spy.asked();
+            spy.asked_in_front();
             let page = browser.send(method, "/", headers).await;
             assert_eq!(page.status, if *passes { 200 } else { 403 }, "{method} {headers:?}");
             if !passes {
-                assert_eq!((page.code(), spy.asked()), ("cross_site".to_owned(), vec![]));
+                assert_eq!((page.code(), spy.asked_in_front()), ("cross_site".to_owned(), vec![]));
             }
         };
         check(Browser::with(&carried, &user.cookie()), with).await;

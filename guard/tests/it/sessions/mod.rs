@@ -27,6 +27,7 @@ use symbolon_guard::{
 };
 use tower::ServiceExt;
 
+mod answers;
 mod attacks;
 mod behind;
 mod browser;
