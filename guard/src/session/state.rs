@@ -218,12 +218,13 @@ impl State {
         delta: Delta,
     ) -> Result<(), SessionError> {
         let (secret, at) = (Secret::random(), now());
-        let lives = sessions.settings().lifetimes.visitor;
+        let settings = sessions.settings();
+        let lives = settings.lifetimes.visitor;
         let opening = Opening {
             id: secret.id(),
             user: None,
             label: None,
-            remembered: false,
+            remembered: settings.remember_visitors,
             opened_at: at,
             limits: Limits { idle: lives, ends_at: at + lives },
             at_most: None,

@@ -23,7 +23,7 @@ pub(crate) struct Acknowledged {
 impl Acknowledged {
     /// After a server that keeps all that it has answered was killed: nothing is missing, and of what had no answer
     /// nothing is half done.
-    pub(crate) async fn is_all_there(self, store: &dyn SessionStore, now: Time) {
+    pub(crate) async fn check_all_there(self, store: &dyn SessionStore, now: Time) {
         let known = async |id| store.load(id, Part::All, now).await.unwrap();
         for id in self.live {
             assert!(matches!(known(id).await, Loaded::Live(_, Some(data)) if data.bytes() > 0));

@@ -202,7 +202,7 @@ async fn killed_under_load(server: &mut Postgres) -> (Acknowledged, Arc<dyn Sess
 async fn a_killed_postgres_loses_nothing_it_answered() {
     let Some(mut server) = Postgres::start(&[]) else { return };
     let (acknowledged, store) = killed_under_load(&mut server).await;
-    acknowledged.is_all_there(&*store, NOW).await;
+    acknowledged.check_all_there(&*store, NOW).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

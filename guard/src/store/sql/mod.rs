@@ -1,7 +1,23 @@
 //! Sessions in an SQL database: SQLite, or PostgreSQL for several nodes.
 //!
-//! The tables are made at the start, where they are missing. A change is one transaction, as durable as the database is
-//! set to make it; only times of last use may be lost in a crash of PostgreSQL.
+//! The tables are made at the start, where they are missing. A change is one transaction.
+//!
+//! # What a killed database loses
+//!
+//! A store keeps its promises as long as its database keeps what it has answered:
+//!
+//! | setting | what is lost |
+//! |---|---|
+//! | PostgreSQL, `fsync` and `synchronous_commit` on (its defaults) | nothing that was answered, but times of last use: they are written without waiting |
+//! | PostgreSQL, `synchronous_commit` off | when it is killed, up to a second of writes |
+//! | PostgreSQL, `fsync` off | at a power failure perhaps the database; when only the processes die, nothing |
+//! | SQLite, `synchronous` FULL (what [`Sql::connect`] sets) | nothing that was answered |
+//! | SQLite in WAL mode, `synchronous` NORMAL | at a power failure the last writes; when only the process dies, nothing |
+//! | SQLite, `synchronous` OFF | at a power failure perhaps the file; when only the process dies, nothing |
+//! | a replica takes over that had not everything | what it had not |
+//!
+//! What is lost may be an *end*: a session whose logout was answered is live again. Nothing is half there. The start
+//! warns of these settings.
 
 use symbolon_core::{id::SessionId, time::Time};
 
@@ -98,6 +114,9 @@ impl Sql {
             tx.run(table, &[]).await.map_err(Unavailable::because)?;
         }
         tx.commit().await.map_err(Unavailable::because)?;
+        if let Some(warning) = database.warning().await.map_err(Unavailable::because)? {
+            tracing::warn!("{warning}, ends of sessions among them");
+        }
         Ok(Self { database, events: false })
     }
 }

@@ -14,7 +14,7 @@ use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use http_body_util::BodyExt;
 use symbolon_guard::{
     Rules, SecretText,
-    session::{Key, Keys, Login, Session, SessionError, Sessions, Settings},
+    session::{Arrived, Key, Keys, Login, Session, SessionError, Sessions, Settings},
     store::redis::{Redis, adopt::ConnectRedis},
 };
 use tower::ServiceExt;
@@ -69,6 +69,7 @@ async fn login(Path(user): Path<String>, session: Session) -> Result<(), Session
 pub(super) struct World {
     pub(super) server: Server,
     app: Router,
+    sessions: Sessions,
     store: Redis,
 }
 
@@ -95,8 +96,8 @@ impl World {
             .route("/logout", post(logout))
             .route("/note/{note}", post(note))
             .route("/login/{user}", post(login))
-            .layer(sessions);
-        Some(Self { server, app, store })
+            .layer(sessions.clone());
+        Some(Self { server, app, sessions, store })
     }
 
     /// As connect-redis writes it.
@@ -166,6 +167,8 @@ async fn a_switch_logs_nobody_out() {
     world.express("visitor", r#"{"cookie":{"originalMaxAge":1000},"cart":["pot"]}"#).await;
     let old = connect_sid("visitor", "keyboard cat");
     assert_eq!(world.ask("GET", "/who", &old).await.2, "nobody pot");
+    // An operator sees whether the users were found.
+    assert_eq!(world.sessions.arrived(), Arrived { users: 2, visitors: 1 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

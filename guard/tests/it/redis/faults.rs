@@ -36,7 +36,7 @@ async fn with_every_write_on_disk_a_killed_server_loses_nothing_it_answered() {
     let Some(mut server) = Server::start(&always).await else { return };
     let acknowledged = killed_under_load(&mut server, 400).await;
     server.restart().await;
-    acknowledged.is_all_there(&server.store().await, NOW).await;
+    acknowledged.check_all_there(&server.store().await, NOW).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -94,6 +94,21 @@ async fn cookies_live_as_long_as_was_asked_for() {
 }
 
 #[tokio::test]
+async fn a_visitors_cookie_outlives_the_browser_if_that_was_asked_for() {
+    for (remember_visitors, expected) in [(true, "Max-Age=2592000"), (false, "Secure")] {
+        let mut settings = Settings { remember_visitors, ..settings() };
+        settings.lifetimes.visitor = Duration::from_secs(30 * 86_400);
+        let mut browser = Browser::new(&app(settings, Spy::new().await));
+        let page = browser.post("/cart/tea").await;
+        let cookie = page.headers["set-cookie"].to_str().unwrap();
+        assert!(cookie.ends_with(expected), "{cookie}");
+        // A login says for itself.
+        let page = browser.post("/login/user").await;
+        assert!(page.headers["set-cookie"].to_str().unwrap().ends_with("; Secure"));
+    }
+}
+
+#[tokio::test]
 async fn logging_out_here_there_and_everywhere() {
     let app = app(settings(), Spy::new().await);
     let mut browsers = Vec::new();
