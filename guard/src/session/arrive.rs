@@ -1,7 +1,13 @@
 //! Live sessions of an earlier system, which move here when their browsers first come back: so that a switch logs
 //! nobody out.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use http::HeaderMap;
 use symbolon_core::{id::SessionId, secret::SecretText, session::Limits, time::Time};
@@ -56,7 +62,44 @@ pub enum Adopted {
     Refused,
 }
 
+/// How many sessions of an earlier system have moved here.
+#[derive(Debug, Default)]
+pub(super) struct Counter {
+    users: AtomicU64,
+    visitors: AtomicU64,
+}
+
+/// How many sessions of an earlier system have moved here through this process, as [`Sessions::arrived`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrived {
+    /// Of users.
+    pub users: u64,
+    /// Without a user. Where they are all, the user stands at another place of an earlier session than was said.
+    pub visitors: u64,
+}
+
+impl Counter {
+    fn note(&self, has_user: bool) {
+        (if has_user { &self.users } else { &self.visitors }).fetch_add(1, Ordering::Relaxed);
+        let Arrived { users, visitors } = self.arrived();
+        if (users + visitors).is_power_of_two() {
+            tracing::info!(users, visitors, "sessions of the earlier system have moved here");
+        }
+    }
+
+    fn arrived(&self) -> Arrived {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Arrived { users: read(&self.users), visitors: read(&self.visitors) }
+    }
+}
+
 impl Sessions {
+    /// How many sessions of an earlier system have moved here through this process. The log says so, too: at the first,
+    /// the second, the fourth, and so on.
+    pub fn arrived(&self) -> Arrived {
+        self.arrived_here().arrived()
+    }
+
     /// What the store knows of a session; of an earlier system's, once it has moved.
     pub(super) async fn look(
         &self,
@@ -67,7 +110,10 @@ impl Sessions {
     ) -> Result<Loaded, SessionError> {
         let loaded = self.reach().ask(|store| store.load(id, part, now)).await?;
         match earlier {
-            Some(earlier) if loaded == Loaded::Unknown => self.arrive(earlier, id, part, now).await,
+            // Boxed, because it is rare and large: every request would carry its room.
+            Some(earlier) if loaded == Loaded::Unknown => {
+                Box::pin(self.arrive(earlier, id, part, now)).await
+            }
             _ => Ok(loaded),
         }
     }
@@ -97,7 +143,8 @@ impl Sessions {
                 id,
                 user: arrival.user.clone(),
                 label: None,
-                remembered: arrival.user.is_some() && arrival.remembered,
+                remembered: arrival.remembered
+                    && (arrival.user.is_some() || settings.remember_visitors),
                 opened_at: now,
                 limits: Limits { idle, ends_at: now + absolute },
                 at_most: settings.at_most,
@@ -107,7 +154,10 @@ impl Sessions {
             };
             let adopted = self.reach().ask(|_| arrivals.adopt(earlier, &arrival, &opening, now));
             match adopted.await? {
-                Adopted::Here => break,
+                Adopted::Here => {
+                    self.arrived_here().note(arrival.user.is_some());
+                    break;
+                }
                 Adopted::Refused => return Ok(Loaded::Unknown),
                 Adopted::Changed => {}
             }

@@ -15,19 +15,11 @@ use symbolon_core::secret::SecretText;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{
-    Csrf, Sessions, Transport,
-    handle::{Send as Outgoing, Session},
-    secret::Secret,
-};
+use super::{Csrf, Sessions, Transport, handle::Session, secret::Secret, state::Send as Outgoing};
 use crate::{
     cookie::{InvalidCookies, each},
     error::Refusal,
 };
-
-/// The sessions of a request, those of inner layers last.
-#[derive(Debug, Clone, Default)]
-pub(super) struct InRequest(pub(super) Vec<Session>);
 
 /// How a request carries its session, and so how the answer does.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -115,8 +107,8 @@ impl Sessions {
             (Transport::Header(name) | Transport::HeaderOrCookie(name), Way::Header) => Some(name),
             _ => None,
         };
-        if asked && let Ok(by) = HeaderValue::from_str(header.unwrap_or(&COOKIE).as_str()) {
-            headers.append(VARY, by);
+        if asked {
+            headers.append(VARY, header.unwrap_or(&COOKIE).clone().into());
         }
         let value = match (send, header) {
             (None, _) => return,
@@ -180,7 +172,8 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let sessions = self.sessions.clone();
         let (mut parts, body) = request.into_parts();
-        if parts.extensions.get::<Session>().is_some_and(|session| session.is_of(&sessions)) {
+        let outer = parts.extensions.get::<Session>().cloned();
+        if outer.as_ref().is_some_and(|session| session.is_of(&sessions)) {
             // The layer stands there twice.
             return Box::pin(inner.call(Request::from_parts(parts, body)));
         }
@@ -188,8 +181,7 @@ where
             Ok(admitted) => admitted,
             Err(refusal) => return Box::pin(async { Ok(refusal.into_response()) }),
         };
-        let session = Session::begin(sessions.clone(), carried);
-        parts.extensions.get_or_insert_default::<InRequest>().0.push(session.clone());
+        let session = Session::begin(sessions.clone(), carried, outer);
         parts.extensions.insert(session.clone());
         let answer = inner.call(Request::from_parts(parts, body));
         Box::pin(async move {

@@ -63,14 +63,17 @@ mod error;
 mod events;
 mod handle;
 mod layer;
+mod login;
 mod reach;
 mod secret;
 mod settings;
+mod state;
 
-pub use arrive::{Adopted, Arrival, Arrivals};
+pub use arrive::{Adopted, Arrival, Arrivals, Arrived};
 pub use error::{Misuse, SessionError};
-pub use handle::{Key, Login, Session};
+pub use handle::{Key, Session};
 pub use layer::WithSessions;
+pub use login::Login;
 pub use secret::{KEY_BYTES_MIN, Keys, ShortKey};
 pub use settings::{Csrf, InvalidSettings, NAME_BYTES_MAX, SameSite, Settings, Transport};
 
@@ -82,6 +85,7 @@ struct Shared {
     settings: Settings,
     cookie: settings::Cookie,
     reach: Arc<reach::Reach>,
+    arrived: arrive::Counter,
 }
 
 impl fmt::Debug for Sessions {
@@ -99,7 +103,7 @@ impl Sessions {
     pub fn new(settings: Settings, store: impl SessionStore) -> Result<Self, InvalidSettings> {
         let cookie = settings.cookie()?;
         let reach = Arc::new(reach::Reach::new(Arc::new(store), settings.store_wait_max));
-        Ok(Self(Arc::new(Shared { settings, cookie, reach })))
+        Ok(Self(Arc::new(Shared { settings, cookie, reach, arrived: Default::default() })))
     }
 
     /// Ends a session, whosever it is: for administrators. Returns whether it was live.
@@ -153,6 +157,10 @@ impl Sessions {
 
     fn reach(&self) -> &Arc<reach::Reach> {
         &self.0.reach
+    }
+
+    fn arrived_here(&self) -> &arrive::Counter {
+        &self.0.arrived
     }
 
     fn is(&self, other: &Self) -> bool {

@@ -42,6 +42,9 @@ pub struct Settings {
     /// How long sessions live: visitors a day; logins 30 minutes of silence and 12 hours, those that are remembered 14
     /// and 30 days. The cookie of a session that is not remembered goes with the browser.
     pub lifetimes: Lifetimes,
+    /// Whether a visitor's cookie outlives the browser, too, for as long as their session lives: not. For carts that are
+    /// still there next week, with a longer [`visitor`](Lifetimes::visitor).
+    pub remember_visitors: bool,
     /// How many sessions a user may have, unless a login says so itself: any number.
     pub at_most: Option<AtMost>,
     /// How large the data of a session may become, all keys and values together: 64 KiB.
@@ -132,6 +135,7 @@ impl Settings {
                 remembered_idle: 14 * DAY,
                 remembered_absolute: 30 * DAY,
             },
+            remember_visitors: false,
             at_most: None,
             data_bytes_max: 64 * 1024,
             store_wait_max: Duration::from_secs(1),

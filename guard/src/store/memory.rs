@@ -259,13 +259,17 @@ impl Table {
         now: Time,
     ) -> Result<Opened, Unavailable> {
         self.room(opening, now)?;
-        let (values, version, same_user) = match self.live(old, now) {
+        let live = match self.live(old, now) {
             Err(Absent::Gone(reason)) => return Ok(Opened::Gone(reason)),
             Err(Absent::Unknown) => return Ok(Opened::Unknown),
-            Ok(live) => {
-                let merged = live.values.merged(&opening.delta);
-                (merged, DataVersion(live.version), live.user == opening.user)
-            }
+            Ok(live) => live,
+        };
+        let inherits = opening.inherits(live.user.as_deref());
+        let same_user = live.user == opening.user;
+        let (values, version) = if inherits {
+            (live.values.merged(&opening.delta), DataVersion(live.version))
+        } else {
+            (Values::default().merged(&opening.delta), DataVersion(0))
         };
         if self.slots.contains_key(&opening.id) {
             return Ok(Opened::Taken);
@@ -280,9 +284,14 @@ impl Table {
         for id in surplus {
             self.end(id, Reason::TooMany, now);
         }
-        self.bury(old, Reason::Renewed, now);
         let record = opening.record(version, now);
-        self.tell(&record, What::Renewed { from: old }, now);
+        if inherits {
+            self.bury(old, Reason::Renewed, now);
+            self.tell(&record, What::Renewed { from: old }, now);
+        } else {
+            self.end(old, Reason::Logout, now);
+            self.tell(&record, What::Created, now);
+        }
         self.insert(&record, values);
         Ok(Opened::Live(record))
     }

@@ -99,6 +99,9 @@ pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
     /// one session at once, one succeeds and the others find it [`Gone`](Opened::Gone), or
     /// [`Unknown`](Opened::Unknown) if the store never had it.
     ///
+    /// Where the old session is another user's ([`Opening::inherits`]) the new one begins without its data, as one that
+    /// was created, and the old id ends as [`Logout`](Reason::Logout).
+    ///
     /// Taken ids, data over the limit and too many sessions are as in [`create`](Self::create), and the old session does
     /// not count among its user's. [`Stale`](Opened::Stale) is asked only if the user changes: who was spared by an end
     /// of all others may renew. Whatever is refused leaves the old session as it was.

@@ -154,6 +154,12 @@ pub struct Opening {
 }
 
 impl Opening {
+    /// Whether it takes over the data of a session of this user: a visitor's, and its own user's. What was another user's
+    /// stays behind.
+    pub fn inherits(&self, from: Option<&str>) -> bool {
+        from.is_none() || from == self.user.as_deref()
+    }
+
     /// The record of the session when it is opened at `now` with the data of version `before`.
     pub fn record(&self, before: DataVersion, now: Time) -> Record {
         let written = u64::from(!self.delta.is_empty());

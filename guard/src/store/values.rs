@@ -84,7 +84,8 @@ impl Values {
     pub fn merged(&self, delta: &Delta) -> Option<Self> {
         let kept = self.iter().filter(|(key, _)| !delta.values.contains_key(*key));
         let set = delta.values.iter().filter_map(|(key, new)| Some((&**key, new.as_deref()?)));
-        let merged: BTreeMap<&str, &[u8]> = kept.chain(set).collect();
+        let mut merged: Vec<(&str, &[u8])> = kept.chain(set).collect();
+        merged.sort_unstable_by_key(|(key, _)| *key);
         let bytes: usize = merged.iter().map(|(k, v)| ENTRY_BYTES + k.len() + v.len()).sum();
         if bytes > delta.bytes_max && bytes > self.bytes() {
             return None;

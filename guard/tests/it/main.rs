@@ -9,6 +9,8 @@ mod dpop;
 #[cfg(test)]
 mod layer;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 #[cfg(feature = "redis")]

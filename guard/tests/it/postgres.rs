@@ -14,9 +14,19 @@ pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
     pub(crate) fn new() -> Self {
+        Self::in_folder(&std::env::temp_dir())
+    }
+
+    /// Where nothing waits for a disk, if there is such a place: for tests of what requests do to each other.
+    pub(crate) fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::in_folder(memory) } else { Self::new() }
+    }
+
+    fn in_folder(parent: &Path) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("guard-{}-{count}", std::process::id()));
+        let path = parent.join(format!("guard-{}-{count}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -63,12 +73,21 @@ impl Postgres {
     /// Makes a server with these settings and starts it. Without PostgreSQL it says so, which is a failure where `CI` is
     /// set.
     pub(crate) fn start(settings: &'static [&'static str]) -> Option<Self> {
+        Self::start_in(Folder::new(), settings)
+    }
+
+    /// One that keeps nothing and so waits for nothing.
+    pub(crate) fn start_in_memory() -> Option<Self> {
+        const SETTINGS: &[&str] = &["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+        Self::start_in(Folder::in_memory(), SETTINGS)
+    }
+
+    fn start_in(folder: Folder, settings: &'static [&'static str]) -> Option<Self> {
         let Some(initdb) = program("initdb") else {
             assert!(std::env::var_os("CI").is_none(), "PostgreSQL is not installed");
             println!("skipped, because PostgreSQL is not installed");
             return None;
         };
-        let folder = Folder::new();
         fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
         if is_root() {
             std::os::unix::fs::chown(&folder.0, Some(65534), Some(65534)).unwrap();
@@ -114,6 +133,26 @@ impl Postgres {
             drop(keeper.stdin.take());
             keeper.wait().unwrap();
         }
+    }
+
+    /// Ends it as a failing machine would, but for what the operating system keeps.
+    pub(crate) fn kill(&mut self) {
+        let file = fs::read_to_string(self.folder.0.join("data/postmaster.pid")).unwrap();
+        let server = file.lines().next().unwrap().to_owned();
+        let child_of_server = |id: &String| {
+            let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            // After the name, which may hold anything: the state and the parent.
+            let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
+            parent == Some(&*server)
+        };
+        let ids = fs::read_dir("/proc").unwrap().flatten();
+        let ids = ids.filter_map(|entry| entry.file_name().into_string().ok());
+        let children: Vec<String> = ids.filter(child_of_server).collect();
+        // Nobody is left to finish anything.
+        let mut kill = Command::new("kill");
+        kill.args(["-s", "KILL", &server]).args(&children).stderr(Stdio::null());
+        let _ = kill.status().unwrap();
+        self.stop();
     }
 
     pub(crate) fn url(&self) -> String {

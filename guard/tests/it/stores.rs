@@ -1,6 +1,6 @@
 //! The conformance suite on each of our stores, and what is particular to some.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 use symbolon_core::{id::SessionId, session::Limits, time::Time};
@@ -9,9 +9,13 @@ use symbolon_guard::store::{
     sql::Sql,
 };
 
-use crate::postgres::{Folder, Postgres};
+use crate::{
+    load::{Acknowledged, Load},
+    postgres::{Folder, Postgres},
+    redis::{id, server::until},
+};
 
-/// How often each race is run, unless the caller says so: what a real server takes for ten thousand is most of an hour.
+/// How often each race is run, unless the caller says so. `./test all` runs them by the thousand, optimized.
 #[expect(clippy::disallowed_methods, reason = "how long the tests may take is the caller's choice")]
 pub(crate) fn rounds(usual: usize) -> usize {
     std::env::var("SYMBOLON_TEST_STORE_RACES")
@@ -21,7 +25,11 @@ pub(crate) fn rounds(usual: usize) -> usize {
 }
 
 pub(crate) async fn conforms(store: impl SessionStore, usual: usize) {
-    match conformance::run(store, rounds(usual)).await {
+    told(conformance::run(store, rounds(usual)).await);
+}
+
+fn told(outcome: Result<conformance::Report, conformance::Failures>) {
+    match outcome {
         Ok(report) => println!("{report}"),
         Err(failures) => panic!("\n{failures}"),
     }
@@ -36,7 +44,7 @@ fn sqlite_options(folder: &Folder) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(folder.0.join("sessions.db"))
 }
 
-/// A database that does not wait for the disk.
+/// A database that does not wait for the disk: what requests do to each other is the same.
 async fn sqlite(folder: &Folder) -> Sql {
     let options = sqlite_options(folder)
         .create_if_missing(true)
@@ -45,16 +53,24 @@ async fn sqlite(folder: &Folder) -> Sql {
     Sql::sqlite(sqlx::SqlitePool::connect_with(options).await.unwrap()).await.unwrap().with_events()
 }
 
+/// Writers of a database take turns, so several databases share the rounds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sqlite_conforms() {
-    let folder = Folder::new();
-    conforms(sqlite(&folder).await, 200).await;
+    const DATABASES: usize = 4;
+    let mut runs = tokio::task::JoinSet::new();
+    for _ in 0..DATABASES {
+        runs.spawn(async {
+            let folder = Folder::in_memory();
+            conformance::run(sqlite(&folder).await, rounds(200).div_ceil(DATABASES)).await
+        });
+    }
+    runs.join_all().await.into_iter().for_each(told);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn postgres_conforms() {
-    let Some(server) = Postgres::start(&["fsync=off"]) else { return };
-    conforms(Sql::connect(&server.url()).await.unwrap().with_events(), 50).await;
+    let Some(server) = Postgres::start_in_memory() else { return };
+    conforms(Sql::connect(&server.url()).await.unwrap().with_events(), 100).await;
 }
 
 fn opening(n: u8, user: Option<&str>) -> Opening {
@@ -106,7 +122,7 @@ async fn garbage_is_no_session(store: &Sql, spoil: impl AsyncFn(String)) {
 
 #[tokio::test]
 async fn garbage_in_sqlite_is_no_session() {
-    let folder = Folder::new();
+    let folder = Folder::in_memory();
     let store = sqlite(&folder).await;
     garbage_is_no_session(&store, async |statement| {
         // Text where bytes belong, and bytes that are none of ours.
@@ -128,7 +144,7 @@ async fn garbage_in_sqlite_is_no_session() {
 
 #[tokio::test]
 async fn garbage_in_postgres_is_no_session() {
-    let Some(server) = Postgres::start(&["fsync=off"]) else { return };
+    let Some(server) = Postgres::start_in_memory() else { return };
     let store = Sql::connect(&server.url()).await.unwrap().with_events();
     garbage_is_no_session(&store, async |statement| {
         let (set, id) = statement.split_once(" WHERE id = '").unwrap();
@@ -163,6 +179,53 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
         assert!(matches!(store.load(live.id, Part::All, NOW).await, Ok(Loaded::Live(..))));
         let loaded = store.load(ended.id, Part::All, NOW).await.unwrap();
         assert_eq!(loaded, Loaded::Gone(Reason::Logout));
+    }
+}
+
+/// Kills a server of these settings under load. Says what it had acknowledged and, started again, what it knows of each:
+/// by the store that was there before and by another.
+async fn killed_under_load(server: &mut Postgres) -> (Acknowledged, Arc<dyn SessionStore>) {
+    let store: Arc<dyn SessionStore> = Arc::new(Sql::connect(&server.url()).await.unwrap());
+    let any = || Opening { id: id(), ..opening(0, Some("user")) };
+    let load = Load::start(&store, any, NOW);
+    until("there are sessions", async || (load.opened() >= 200).then_some(())).await;
+    server.kill();
+    let acknowledged = load.acknowledged().await;
+    server.run();
+    // It goes on by itself.
+    let first = acknowledged.live[0];
+    until("it is back", async || store.load(first, Part::Record, NOW).await.ok()).await;
+    (acknowledged, store)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_killed_postgres_loses_nothing_it_answered() {
+    let Some(mut server) = Postgres::start(&[]) else { return };
+    let (acknowledged, store) = killed_under_load(&mut server).await;
+    acknowledged.check_all_there(&*store, NOW).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_killed_postgres_that_does_not_wait_for_its_log_loses_an_end_of_its_history() {
+    let Some(mut server) = Postgres::start(&["synchronous_commit=off"]) else { return };
+    let (acknowledged, store) = killed_under_load(&mut server).await;
+    // Nothing is half there: each is whole, or as it was before its last step.
+    for id in acknowledged.live {
+        let found = store.load(id, Part::All, NOW).await.unwrap();
+        match found {
+            Loaded::Live(_, Some(values)) => {
+                assert_eq!(values.get("cart"), Some(&b"[\"tea\"]"[..]))
+            }
+            other => assert_eq!(other, Loaded::Unknown),
+        }
+    }
+    for id in acknowledged.ended {
+        let found = store.load(id, Part::All, NOW).await.unwrap();
+        let before = matches!(found, Loaded::Live(..) | Loaded::Unknown);
+        assert!(before || found == Loaded::Gone(Reason::Logout), "{found:?}");
+    }
+    for record in store.list("user", NOW).await.unwrap() {
+        assert!(matches!(store.load(record.id, Part::All, NOW).await, Ok(Loaded::Live(..))));
     }
 }
 

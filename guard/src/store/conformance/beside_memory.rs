@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use rand_core::Rng;
 use symbolon_core::{id::SessionId, session::Limits, time::Time};
 
-use super::{Checked, Suite, delta, id, is, user, version};
-use crate::{
-    os::Os,
-    store::{AtMost, Delta, Event, Opening, Otherwise, Part, Reason, SessionStore, memory::Memory},
+use super::{Checked, Suite, below, delta, id, is, user, version};
+use crate::store::{
+    AtMost, Delta, Event, Opening, Otherwise, Part, Reason, SessionStore, memory::Memory,
 };
 
 /// Verbs in one history.
@@ -89,11 +87,6 @@ impl Act {
             Self::List(user, now) => format!("{:?}", store.list(user, *now).await?),
         })
     }
-}
-
-fn below(bound: usize) -> usize {
-    // The bounds are small: the bias is nothing.
-    usize::try_from(Os.next_u32()).unwrap_or(0) % bound
 }
 
 impl History {

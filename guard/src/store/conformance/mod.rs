@@ -16,11 +16,16 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use rand_core::Rng;
 use symbolon_core::{data::DataVersion, id::SessionId, session::Limits, time::Time};
-use tokio::sync::Barrier;
+use tokio::{
+    sync::Barrier,
+    task::{JoinError, JoinSet},
+};
 
 use super::{
-    Delta, Event, Loaded, Opened, Opening, Part, Record, SessionStore, Unavailable, Values,
+    Delta, Event, Loaded, Opened, Opening, Part, Record, SessionStore, TOMBSTONE, Unavailable,
+    Values, What,
 };
 use crate::os::{Os, now};
 
@@ -35,15 +40,57 @@ mod verbs;
 /// # Errors
 /// [`Failures`]: each case that failed, with what was found and what was expected.
 pub async fn run(store: impl SessionStore, rounds: usize) -> Result<Report, Failures> {
-    let suite = Suite { store: Arc::new(store), rounds, began: now() };
+    let suite = Arc::new(Suite { store: Arc::new(store), rounds, began: now() });
     let (mut passed, mut failures) = (Vec::new(), Vec::new());
     for (name, case) in cases() {
-        match case(&suite).await {
-            Ok(()) => passed.push(name),
-            Err(Failed(what)) => failures.push(Failure { case: name, what }),
-        }
+        note(&mut passed, &mut failures, name, case(&suite).await);
+    }
+    for (name, race) in races() {
+        note(&mut passed, &mut failures, name, repeat(&suite, race).await);
     }
     if failures.is_empty() { Ok(Report { passed, rounds }) } else { Err(Failures(failures)) }
+}
+
+fn note(
+    passed: &mut Vec<&'static str>,
+    failures: &mut Vec<Failure>,
+    case: &'static str,
+    checked: Checked,
+) {
+    match checked {
+        Ok(()) => passed.push(case),
+        Err(Failed(what)) => failures.push(Failure { case, what }),
+    }
+}
+
+/// Rounds of a race after which the store is emptied, so that long runs stay small.
+const ROUNDS_KEPT: usize = 100;
+/// Rounds that run at a time, each on sessions and users of its own: while one waits, another goes on.
+const SIDE_BY_SIDE: usize = 4;
+
+/// Runs a race as often as the suite was told.
+async fn repeat(suite: &Arc<Suite>, race: Case) -> Checked {
+    let mut left = suite.rounds;
+    while left > 0 {
+        suite.empty().await?;
+        let mut under_way = JoinSet::new();
+        for _ in 0..left.min(ROUNDS_KEPT) {
+            if under_way.len() == SIDE_BY_SIDE {
+                over(under_way.join_next().await)?;
+            }
+            let suite = Arc::clone(suite);
+            under_way.spawn(async move { race(&suite).await });
+        }
+        while !under_way.is_empty() {
+            over(under_way.join_next().await)?;
+        }
+        left -= left.min(ROUNDS_KEPT);
+    }
+    Ok(())
+}
+
+fn over(round: Option<Result<Checked, JoinError>>) -> Checked {
+    round.unwrap_or(Ok(Ok(()))).map_err(|error| Failed(error.to_string()))?
 }
 
 /// What passed.
@@ -85,12 +132,13 @@ impl fmt::Display for Failures {
 
 type Case = for<'s> fn(&'s Suite) -> Pin<Box<dyn Future<Output = Checked> + Send + 's>>;
 
+macro_rules! cases {
+    ($($room:ident::$case:ident,)*) => {
+        vec![$((stringify!($case), |suite| Box::pin($room::$case(suite)))),*]
+    };
+}
+
 fn cases() -> Vec<(&'static str, Case)> {
-    macro_rules! cases {
-        ($($room:ident::$case:ident,)*) => {
-            vec![$((stringify!($case), |suite| Box::pin($room::$case(suite)))),*]
-        };
-    }
     cases![
         verbs::what_was_opened_is_there_whole,
         verbs::an_id_is_used_once,
@@ -99,6 +147,7 @@ fn cases() -> Vec<(&'static str, Case)> {
         verbs::a_write_at_another_version_is_none,
         verbs::what_is_too_large_changes_nothing,
         verbs::a_renewed_session_takes_everything_along,
+        verbs::what_is_another_users_stays_behind,
         verbs::a_refused_renewal_leaves_the_old_one,
         ends::being_seen_moves_the_idle_limit_and_nothing_else,
         ends::a_late_touch_moves_nothing,
@@ -111,6 +160,11 @@ fn cases() -> Vec<(&'static str, Case)> {
         users::a_login_that_began_before_the_end_of_all_opens_nothing,
         users::the_limit_of_sessions_counts_what_is_live,
         beside_memory::it_answers_as_the_store_in_memory_does,
+    ]
+}
+
+fn races() -> Vec<(&'static str, Case)> {
+    cases![
         races::an_ended_session_is_not_brought_back,
         races::parallel_writes_lose_nothing,
         races::one_of_many_writes_at_a_version_succeeds,
@@ -234,6 +288,25 @@ impl Suite {
         }
     }
 
+    /// Takes the events of one session.
+    async fn told_of(&self, id: SessionId) -> Result<Vec<What>, Failed> {
+        let mut events = self.store.events(super::BATCH_MAX).await?;
+        events.retain(|event| event.session == id);
+        let ids: Vec<_> = events.iter().map(|event| event.id).collect();
+        self.store.settle(&ids).await?;
+        Ok(events.into_iter().map(|event| event.what).collect())
+    }
+
+    /// Ends and forgets everything.
+    async fn empty(&self) -> Checked {
+        // Everything has run out by then, and a while later it is forgotten.
+        let late = self.at(1_000_000);
+        for now in [late, late + TOMBSTONE] {
+            while self.store.sweep(super::BATCH_MAX, now).await? {}
+        }
+        self.drain().await.map(drop)
+    }
+
     /// Lets all of these go at the same moment, each in a task of its own, and gives what they came back with.
     async fn at_once<T, F>(&self, acts: Vec<F>) -> Result<Vec<T>, Failed>
     where
@@ -258,6 +331,11 @@ impl Suite {
 
 fn id() -> SessionId {
     SessionId::random(&mut Os)
+}
+
+fn below(bound: usize) -> usize {
+    // The bounds are small: the bias is nothing.
+    usize::try_from(Os.next_u32()).unwrap_or(0) % bound
 }
 
 /// The name of a user that nobody else has.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use symbolon_core::session::Limits;
 
 use super::{Checked, Failed, LIFE, Suite, delta, id, is, live, pairs, user, version};
-use crate::store::{Applied, Loaded, Opened, Opening, Part, Reason, Record};
+use crate::store::{Applied, Loaded, Opened, Opening, Part, Reason, Record, What};
 
 pub(super) async fn what_was_opened_is_there_whole(suite: &Suite) -> Checked {
     let now = suite.at(7);
@@ -148,19 +148,50 @@ pub(super) async fn a_renewed_session_takes_everything_along(suite: &Suite) -> C
     is(suite.data(login.id).await?, pairs(&[("cart", "tea"), ("name", "u")]))?;
     is(suite.listed(&user, now).await?, vec![login.id])?;
 
-    // Under another user, and under none; without a change of the data the version stays.
-    let other = self::user();
-    let switch = suite.opening(Some(&other));
-    is(live(suite.store.renew(login.id, &switch, now).await?)?.version, version(2))?;
-    is(suite.listed(&user, now).await?, vec![])?;
-    is(suite.listed(&other, now).await?, vec![switch.id])?;
-    let nobody = suite.opening(None);
-    live(suite.store.renew(switch.id, &nobody, now).await?)?;
-    is(suite.listed(&other, now).await?, vec![])?;
-    is(suite.data(nobody.id).await?, pairs(&[("cart", "tea"), ("name", "u")]))?;
+    // Without a change of the data the version stays.
+    let next = suite.opening(Some(&user));
+    is(live(suite.store.renew(login.id, &next, now).await?)?.version, version(2))?;
+    is(suite.listed(&user, now).await?, vec![next.id])?;
+    is(suite.data(next.id).await?, pairs(&[("cart", "tea"), ("name", "u")]))?;
     let again = suite.opening(None);
     is(suite.store.renew(old, &again, now).await?, Opened::Gone(Reason::Renewed))?;
     is(suite.load(again.id, now).await?, Loaded::Unknown)
+}
+
+pub(super) async fn what_is_another_users_stays_behind(suite: &Suite) -> Checked {
+    let now = suite.at(5);
+    let users = [user(), user()];
+    let own = Opening { delta: delta(&[("cart", "tea")]), ..suite.opening(Some(&users[0])) };
+    suite.open(&own, suite.began).await?;
+    suite.drain().await?;
+    // Another user, and then nobody.
+    let other = Opening { delta: delta(&[("a", "1")]), ..suite.opening(Some(&users[1])) };
+    let record = live(suite.store.renew(own.id, &other, now).await?)?;
+    is(record, other.record(version(0), now))?;
+    let nobody = suite.opening(None);
+    is(live(suite.store.renew(other.id, &nobody, now).await?)?.version, version(0))?;
+    for (id, user) in [(own.id, &users[0]), (other.id, &users[1])] {
+        is(suite.load(id, now).await?, Loaded::Gone(Reason::Logout))?;
+        is(suite.listed(user, now).await?, vec![])?;
+    }
+    is(suite.data(nobody.id).await?, vec![])?;
+    let told: Vec<_> =
+        suite.drain().await?.iter().map(|event| (event.session, event.what)).collect();
+    let logout = What::Ended(Reason::Logout);
+    let expected = [
+        (own.id, logout),
+        (other.id, What::Created),
+        (other.id, logout),
+        (nobody.id, What::Created),
+    ];
+    is(told, expected.to_vec())?;
+    // Who may not log in leaves the other where they were.
+    let stays = Opening { delta: delta(&[("a", "1")]), ..suite.opening(Some(&users[0])) };
+    suite.open(&stays, now).await?;
+    let large = "v".repeat(super::BYTES_MAX);
+    let refused = Opening { delta: delta(&[("b", &large)]), ..suite.opening(Some(&users[1])) };
+    is(suite.store.renew(stays.id, &refused, now).await?, Opened::TooLarge)?;
+    is(suite.data(stays.id).await?, pairs(&[("a", "1")]))
 }
 
 pub(super) async fn a_refused_renewal_leaves_the_old_one(suite: &Suite) -> Checked {

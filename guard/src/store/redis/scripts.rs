@@ -50,6 +50,7 @@ impl Scripts {
 fn constants() -> String {
     let tombstone_ms = TOMBSTONE.as_millis();
     let reasons = [
+        ("LOGOUT", Reason::Logout),
         ("TOO_MANY", Reason::TooMany),
         ("RENEWED", Reason::Renewed),
         ("IDLE", Reason::Idle),

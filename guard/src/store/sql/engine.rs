@@ -112,6 +112,31 @@ impl Database {
         }
     }
 
+    /// What the database may lose of what it has acknowledged, if it is set so.
+    pub(super) async fn warning(&self) -> Result<Option<&'static str>, Error> {
+        // Of SQLite 0 is OFF, 1 NORMAL.
+        let text = if self.is_postgres() {
+            "SELECT CASE WHEN current_setting('fsync') = 'off' THEN CAST(2 AS BIGINT) \
+             WHEN current_setting('synchronous_commit') = 'off' THEN 3 ELSE 4 END"
+        } else {
+            "PRAGMA synchronous"
+        };
+        let found = self.run(text, &[]).await?;
+        Ok(match (self.is_postgres(), found.first().map_or(Ok(-1), |row| row.int(0))?) {
+            (false, 0) => {
+                Some("SQLite's synchronous is OFF: a power failure may cost the whole file")
+            }
+            (false, 1) => {
+                Some("SQLite's synchronous is NORMAL: a power failure costs the last writes")
+            }
+            (true, 2) => Some("PostgreSQL's fsync is off: a power failure may cost the database"),
+            (true, 3) => Some(
+                "PostgreSQL's synchronous_commit is off: a crash costs up to a second of writes",
+            ),
+            _ => None,
+        })
+    }
+
     /// Rows of one statement by itself.
     pub(super) async fn run(
         &self,
@@ -234,6 +259,22 @@ impl Row {
             Self::Sqlite(row) => row.try_get(column),
             #[cfg(feature = "postgres")]
             Self::Postgres(row) => row.try_get(column),
+        }
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn settings_that_may_lose_something_are_told() {
+        use sqlx::sqlite::SqliteSynchronous::{Full, Normal, Off};
+        for (synchronous, warns) in [(Full, false), (Normal, true), (Off, true)] {
+            let options = SqliteConnectOptions::new().in_memory(true).synchronous(synchronous);
+            let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options);
+            let database = Database::Sqlite(pool.await.unwrap(), std::sync::Arc::default());
+            assert_eq!(database.warning().await.unwrap().is_some(), warns, "{synchronous:?}");
         }
     }
 }

@@ -1,7 +1,23 @@
 //! Sessions in an SQL database: SQLite, or PostgreSQL for several nodes.
 //!
-//! The tables are made at the start, where they are missing. A change is one transaction, as durable as the database is
-//! set to make it; only times of last use may be lost in a crash of PostgreSQL.
+//! The tables are made at the start, where they are missing. A change is one transaction.
+//!
+//! # What a killed database loses
+//!
+//! A store keeps its promises as long as its database keeps what it has answered:
+//!
+//! | setting | what is lost |
+//! |---|---|
+//! | PostgreSQL, `fsync` and `synchronous_commit` on (its defaults) | nothing that was answered, but times of last use: they are written without waiting |
+//! | PostgreSQL, `synchronous_commit` off | when it is killed, up to a second of writes |
+//! | PostgreSQL, `fsync` off | at a power failure perhaps the database; when only the processes die, nothing |
+//! | SQLite, `synchronous` FULL (what [`Sql::connect`] sets) | nothing that was answered |
+//! | SQLite in WAL mode, `synchronous` NORMAL | at a power failure the last writes; when only the process dies, nothing |
+//! | SQLite, `synchronous` OFF | at a power failure perhaps the file; when only the process dies, nothing |
+//! | a replica takes over that had not everything | what it had not |
+//!
+//! What is lost may be an *end*: a session whose logout was answered is live again. Nothing is half there. The start
+//! warns of these settings.
 
 use symbolon_core::{id::SessionId, time::Time};
 
@@ -9,7 +25,7 @@ mod engine;
 mod rows;
 mod steps;
 
-use engine::Database;
+use engine::{Database, Value};
 use rows::Read;
 use steps::{Locked, live};
 
@@ -33,7 +49,17 @@ macro_rules! locking {
     };
 }
 
-use {columns, locking};
+/// Rows that one statement names.
+const NAMED_MAX: usize = 16;
+
+/// A statement that names as many rows; where there are fewer, it names some that do not exist.
+macro_rules! named {
+    ($text:literal) => {
+        concat!($text, "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)")
+    };
+}
+
+use {columns, locking, named};
 
 /// Times touched in one transaction: it locks as many rows.
 const TOUCHES_MAX: usize = 100;
@@ -88,6 +114,9 @@ impl Sql {
             tx.run(table, &[]).await.map_err(Unavailable::because)?;
         }
         tx.commit().await.map_err(Unavailable::because)?;
+        if let Some(warning) = database.warning().await.map_err(Unavailable::because)? {
+            tracing::warn!("{warning}, ends of sessions among them");
+        }
         Ok(Self { database, events: false })
     }
 }
@@ -240,10 +269,14 @@ impl SessionStore for Sql {
     fn settle<'a>(&'a self, heard: &'a [EventId]) -> Answer<'a, ()> {
         answer(async move {
             let mut tx = self.database.begin().await?;
-            for EventId(number) in heard {
-                let number = i64::try_from(*number).unwrap_or(-1);
-                let text = "DELETE FROM symbolon_session_event WHERE number = $1";
-                tx.run(text, &[number.into()]).await?;
+            for batch in heard.chunks(NAMED_MAX) {
+                // Numbers begin with 1.
+                let mut named = [Value::from(0); NAMED_MAX];
+                for (at, EventId(number)) in named.iter_mut().zip(batch) {
+                    *at = i64::try_from(*number).unwrap_or(0).into();
+                }
+                let text = named!("DELETE FROM symbolon_session_event WHERE number IN ");
+                tx.run(text, &named).await?;
             }
             tx.commit().await
         })

@@ -3,9 +3,9 @@
 use symbolon_core::{data::DataVersion, id::SessionId, time::Time};
 
 use super::{
-    Sql, columns,
-    engine::{Row, Tx},
-    locking,
+    NAMED_MAX, Sql, columns,
+    engine::{Row, Tx, Value},
+    locking, named,
     rows::{self, Read},
 };
 use crate::store::{
@@ -135,12 +135,16 @@ impl Sql {
             _ => None,
         };
         let (mut values, mut version) = (Values::default(), DataVersion(0));
-        let mut claims_user = user.is_some();
+        let (mut claims_user, mut others_own) = (user.is_some(), None);
         if let Some(old) = old {
             match self.locked(&mut tx, old, now).await? {
                 Locked::Live(record, own) => {
                     claims_user &= record.user != opening.user;
-                    (values, version) = (own, record.version);
+                    if opening.inherits(record.user.as_deref()) {
+                        (values, version) = (own, record.version);
+                    } else {
+                        others_own = Some(record);
+                    }
                 }
                 Locked::Gone(reason) => {
                     // It may have ended just now.
@@ -166,10 +170,17 @@ impl Sql {
             // Somebody was faster.
             return Ok(Opened::Taken);
         }
-        if let Some(old) = old {
-            self.bury(&mut tx, old, Reason::Renewed, now).await?;
-        }
-        let what = old.map_or(What::Created, |from| What::Renewed { from });
+        let what = match (old, others_own) {
+            (None, _) => What::Created,
+            (Some(old), Some(record)) => {
+                self.end_locked(&mut tx, old, Some(&record), Reason::Logout, now).await?;
+                What::Created
+            }
+            (Some(from), None) => {
+                self.bury(&mut tx, from, Reason::Renewed, now).await?;
+                What::Renewed { from }
+            }
+        };
         self.tell(&mut tx, record.id, record.user.as_deref(), what, now).await?;
         tx.commit().await?;
         Ok(Opened::Live(record))
@@ -231,23 +242,40 @@ impl Sql {
     pub(super) async fn sweep_batch(&self, most: usize, now: Time) -> Result<bool, sqlx::Error> {
         let mut tx = self.database.begin().await?;
         // Others sweep, too; nobody waits.
-        let text = "SELECT s.id, COALESCE(s.ended_at, -1) FROM symbolon_session s \
-                    WHERE s.due_at <= $1 ORDER BY s.due_at LIMIT $2";
-        let skipping = "SELECT s.id, COALESCE(s.ended_at, -1) FROM symbolon_session s \
-                        WHERE s.due_at <= $1 ORDER BY s.due_at LIMIT $2 FOR UPDATE SKIP LOCKED";
+        let text = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM symbolon_session s WHERE s.due_at <= $1 ORDER BY s.due_at LIMIT $2"
+        );
+        let skipping = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM symbolon_session s WHERE s.due_at <= $1 ORDER BY s.due_at LIMIT $2 \
+             FOR UPDATE SKIP LOCKED"
+        );
         let limit = i64::try_from(most).unwrap_or(i64::MAX);
         let due = tx.lock((text, skipping), &[now.millis().into(), limit.into()]).await?;
+        let mut forgotten = Vec::new();
         for row in &due {
             let bytes = row.bytes(0)?.unwrap_or_default();
-            match (SessionId::try_from(&bytes[..]), row.int(1)) {
-                (Ok(id), Ok(ended_at)) if ended_at < 0 => {
-                    self.locked(&mut tx, id, now).await?;
+            match (SessionId::try_from(&bytes[..]), rows::session(row)) {
+                (Ok(id), Ok(Read::Live(record))) => {
+                    if let Some(reason) = record.lapsed(now) {
+                        self.end_locked(&mut tx, id, Some(&record), reason, now).await?;
+                    }
                 }
-                _ => {
-                    let text = "DELETE FROM symbolon_session WHERE id = $1";
-                    tx.run(text, &[bytes[..].into()]).await?;
+                (Ok(id), Err(_)) => {
+                    self.end_locked(&mut tx, id, None, Reason::Unreadable, now).await?;
                 }
+                _ => forgotten.push(bytes),
             }
+        }
+        for batch in forgotten.chunks(NAMED_MAX) {
+            let mut named = [Value::Bytes(None); NAMED_MAX];
+            for (at, id) in named.iter_mut().zip(batch) {
+                *at = id[..].into();
+            }
+            tx.run(named!("DELETE FROM symbolon_session WHERE id IN "), &named).await?;
         }
         let more = due.len() == most;
         if !more {

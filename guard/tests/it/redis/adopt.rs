@@ -14,7 +14,7 @@ use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use http_body_util::BodyExt;
 use symbolon_guard::{
     Rules, SecretText,
-    session::{Key, Keys, Session, SessionError, Sessions, Settings},
+    session::{Arrived, Key, Keys, Login, Session, SessionError, Sessions, Settings},
     store::redis::{Redis, adopt::ConnectRedis},
 };
 use tower::ServiceExt;
@@ -22,6 +22,7 @@ use tower::ServiceExt;
 use super::server::{DEADLINE, Server};
 
 const CART: Key<Vec<String>> = Key::new("cart");
+const NOTE: Key<String> = Key::new("note");
 
 fn secret(text: &str) -> SecretText {
     SecretText::new(text.to_owned())
@@ -57,9 +58,18 @@ async fn logout(session: Session) -> Result<(), SessionError> {
     session.logout().await
 }
 
+async fn note(Path(note): Path<String>, session: Session) -> Result<(), SessionError> {
+    session.set(&NOTE, &note)
+}
+
+async fn login(Path(user): Path<String>, session: Session) -> Result<(), SessionError> {
+    session.login(Login::new(user)).await
+}
+
 pub(super) struct World {
     pub(super) server: Server,
     app: Router,
+    sessions: Sessions,
     store: Redis,
 }
 
@@ -84,8 +94,10 @@ impl World {
             .route("/who", get(who))
             .route("/add/{what}", post(add))
             .route("/logout", post(logout))
-            .layer(sessions);
-        Some(Self { server, app, store })
+            .route("/note/{note}", post(note))
+            .route("/login/{user}", post(login))
+            .layer(sessions.clone());
+        Some(Self { server, app, sessions, store })
     }
 
     /// As connect-redis writes it.
@@ -155,6 +167,28 @@ async fn a_switch_logs_nobody_out() {
     world.express("visitor", r#"{"cookie":{"originalMaxAge":1000},"cart":["pot"]}"#).await;
     let old = connect_sid("visitor", "keyboard cat");
     assert_eq!(world.ask("GET", "/who", &old).await.2, "nobody pot");
+    // An operator sees whether the users were found.
+    assert_eq!(world.sessions.arrived(), Arrived { users: 2, visitors: 1 });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_first_thing_that_an_earlier_session_does_here_may_be_anything() {
+    let Some(world) = World::start().await else { return };
+    // What it does first, and what is known of the old cookie after that.
+    for (n, path, expected) in
+        [(0, "/logout", "nobody "), (1, "/note/hello", "17 tea"), (2, "/login/18", "nobody ")]
+    {
+        let id = format!("first-{n}");
+        world.express(&id, LOGGED_IN).await;
+        let old = connect_sid(&id, "keyboard cat");
+        let (status, headers, text) = world.ask("POST", path, &old).await;
+        assert_eq!(status, 200, "{text}");
+        assert_eq!(world.keys_of_express().await, 0, "{path}");
+        assert_eq!(world.ask("GET", "/who", &old).await.2, expected, "{path}");
+        if path.starts_with("/login") {
+            assert_eq!(world.ask("GET", "/who", &cookie(&headers)).await.2, "18 ");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,6 +1,6 @@
 //! A server that dies, hangs, comes back, or has lost what it answered.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use symbolon_core::id::SessionId;
 use symbolon_guard::store::{
@@ -15,61 +15,19 @@ use super::{
     server::{Server, until},
     trouble,
 };
+use crate::load::{Acknowledged, Load};
 
 async fn known(store: &Redis, id: SessionId) -> Loaded {
     store.load(id, Part::All, NOW).await.unwrap()
 }
 
-/// What was acknowledged before the server was killed.
-#[derive(Default)]
-struct Acknowledged {
-    live: Vec<SessionId>,
-    ended: Vec<SessionId>,
-}
-
-/// Opens and ends sessions until the server is gone.
-async fn load(store: Redis) -> Acknowledged {
-    let mut acknowledged = Acknowledged::default();
-    loop {
-        for kept in [true, false] {
-            let opening = opening(Some("user"));
-            match store.create(&opening, NOW).await {
-                Ok(Opened::Live(_)) => {}
-                Err(_) => return acknowledged,
-                other => panic!("{other:?}"),
-            }
-            if kept {
-                acknowledged.live.push(opening.id);
-                continue;
-            }
-            // Of one whose end had no answer nothing is known.
-            match store.end(opening.id, Reason::Logout, NOW).await {
-                Ok(true) => acknowledged.ended.push(opening.id),
-                Err(_) => return acknowledged,
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-}
-
-/// Has the server killed under load, once it has this many keys.
-async fn killed_under_load(server: &mut Server, keys_min: u64) -> Acknowledged {
-    let store = server.store().await;
-    let tasks: Vec<_> = [(); 4].map(|()| tokio::spawn(load(store.clone()))).into();
-    until("there are sessions", async || {
-        let keys: u64 = server.ask(&[b"DBSIZE"]).await;
-        (keys >= keys_min).then_some(())
-    })
-    .await;
+/// Has the server killed under load, once it has opened this many sessions.
+async fn killed_under_load(server: &mut Server, opened_min: u64) -> Acknowledged {
+    let store: Arc<dyn SessionStore> = Arc::new(server.store().await);
+    let load = Load::start(&store, || opening(Some("user")), NOW);
+    until("there are sessions", async || (load.opened() >= opened_min).then_some(())).await;
     server.kill();
-    let mut all = Acknowledged::default();
-    for task in tasks {
-        let Acknowledged { live, ended } = task.await.unwrap();
-        all.live.extend(live);
-        all.ended.extend(ended);
-    }
-    assert!(!all.live.is_empty() && !all.ended.is_empty());
-    all
+    load.acknowledged().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -78,13 +36,7 @@ async fn with_every_write_on_disk_a_killed_server_loses_nothing_it_answered() {
     let Some(mut server) = Server::start(&always).await else { return };
     let acknowledged = killed_under_load(&mut server, 400).await;
     server.restart().await;
-    let store = server.store().await;
-    for id in acknowledged.live {
-        assert!(matches!(known(&store, id).await, Loaded::Live(..)));
-    }
-    for id in acknowledged.ended {
-        assert_eq!(known(&store, id).await, Loaded::Gone(Reason::Logout));
-    }
+    acknowledged.check_all_there(&server.store().await, NOW).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -4,7 +4,7 @@ mod adopt;
 mod attacks;
 mod cluster;
 mod faults;
-mod server;
+pub(crate) mod server;
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn redis_conforms() {
     conforms(Redis::open(settings).await.unwrap(), 500).await;
 }
 
-fn id() -> SessionId {
+pub(crate) fn id() -> SessionId {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).unwrap();
     SessionId::from_bytes(bytes)

@@ -11,7 +11,7 @@ use symbolon_guard::store::redis::{Redis, Settings};
 use crate::postgres::Folder;
 
 /// Longer than anything here takes on a busy machine.
-pub(super) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The program, or `None` after having said so.
 fn program() -> Option<&'static str> {
@@ -27,12 +27,12 @@ fn program() -> Option<&'static str> {
 }
 
 /// A port of 127.0.0.1 that nobody listens on.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Ends with the test.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Option<Child>,
     program: &'static str,
     folder: Folder,
@@ -48,17 +48,17 @@ impl Drop for Server {
 
 impl Server {
     /// Starts one with these arguments, on a unix socket.
-    pub(super) async fn start(arguments: &[&str]) -> Option<Self> {
+    pub(crate) async fn start(arguments: &[&str]) -> Option<Self> {
         Self::start_at(None, arguments).await
     }
 
     /// Starts one on a free port of 127.0.0.1.
-    pub(super) async fn on_a_port(arguments: &[&str]) -> Option<Self> {
+    pub(crate) async fn on_a_port(arguments: &[&str]) -> Option<Self> {
         Self::start_at(Some(free_port()), arguments).await
     }
 
     /// Starts one that speaks TLS on a free port, as `localhost` with this certificate and key (PEM).
-    pub(super) async fn with_tls(certificate: &str, key: &str) -> Option<(Self, u16)> {
+    pub(crate) async fn with_tls(certificate: &str, key: &str) -> Option<(Self, u16)> {
         let folder = Folder::new();
         let (certificate_at, key_at) = (folder.0.join("certificate"), folder.0.join("key"));
         std::fs::write(&certificate_at, certificate).unwrap();
@@ -90,7 +90,7 @@ impl Server {
     }
 
     /// Starts it anew on what it has kept.
-    pub(super) async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         let socket = self.folder.0.join("socket");
         let mut command = Command::new(self.program);
         command.current_dir(&self.folder.0).args(["--bind", "127.0.0.1", "--save", ""]);
@@ -107,7 +107,7 @@ impl Server {
     }
 
     /// As at a power failure, but for what the operating system keeps.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -115,28 +115,28 @@ impl Server {
     }
 
     /// Sends it a signal, such as `STOP`.
-    pub(super) fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         match self.port {
             Some(port) => format!("redis://127.0.0.1:{port}"),
             None => format!("unix://{}", self.folder.0.join("socket").display()),
         }
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port.unwrap()
     }
 
-    pub(super) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         Settings::new(&self.url()).unwrap()
     }
 
     /// A store that waits as long as a busy machine needs.
-    pub(super) async fn store(&self) -> Redis {
+    pub(crate) async fn store(&self) -> Redis {
         Redis::open(self.settings().deadline(DEADLINE)).await.unwrap()
     }
 
@@ -147,7 +147,7 @@ impl Server {
     }
 
     /// Asks the server itself.
-    pub(super) async fn ask<T: redis::FromRedisValue>(&self, words: &[&[u8]]) -> T {
+    pub(crate) async fn ask<T: redis::FromRedisValue>(&self, words: &[&[u8]]) -> T {
         let mut command = redis::cmd(std::str::from_utf8(words[0]).unwrap());
         command.arg(&words[1..]);
         let mut connection = self.connect().await.unwrap();
@@ -156,7 +156,7 @@ impl Server {
 }
 
 /// Asks until there is an answer.
-pub(super) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
         loop {
             if let Some(answer) = ask().await {

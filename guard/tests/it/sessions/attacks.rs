@@ -6,10 +6,10 @@ use tokio::sync::Notify;
 
 #[tokio::test]
 async fn forged_cookies_cost_no_look_into_the_store() {
-    let spy = Spy::new();
+    let spy = Spy::new().await;
     let ours = app(settings(), spy.clone());
-    let stranger = app(Settings { keys: Keys::random(), ..settings() }, Spy::new());
-    let other = app(Settings { name: "other".to_owned(), ..settings() }, Spy::new());
+    let stranger = app(Settings { keys: Keys::random(), ..settings() }, Spy::new().await);
+    let other = app(Settings { name: "other".to_owned(), ..settings() }, Spy::new().await);
     let mut values = vec![String::new(), "a".repeat(4000), "syma_".to_owned(), "\"v\"".to_owned()];
     for app in [&stranger, &other] {
         let mut browser = Browser::new(app);
@@ -25,12 +25,12 @@ async fn forged_cookies_cost_no_look_into_the_store() {
     values.push(genuine.split_once('=').unwrap().1.replace("syma_", "syms_"));
     for value in values {
         let mut browser = Browser::with(&ours, &format!("__Host-session={value}"));
-        spy.asked();
+        spy.asked_in_front();
         assert_eq!(browser.read("/who").await, "nobody", "{value}");
-        assert_eq!(spy.asked(), Vec::<&str>::new(), "{value}");
+        assert_eq!(spy.asked_in_front(), Vec::<&str>::new(), "{value}");
         // It is not taken over either.
         browser.does("/cart/tea").await;
-        assert_eq!(spy.asked(), ["create"], "{value}");
+        assert_eq!(spy.asked_in_front(), ["create"], "{value}");
         assert!(!browser.cookie().contains(&value) || value.is_empty() || value == "syma_");
     }
 }
@@ -38,20 +38,20 @@ async fn forged_cookies_cost_no_look_into_the_store() {
 #[tokio::test]
 async fn an_unknown_id_is_never_adopted() {
     // Signed with our keys, but of a store that is gone.
-    let mut browser = Browser::new(&app(settings(), Spy::new()));
+    let mut browser = Browser::new(&app(settings(), Spy::new().await));
     browser.does("/login/user").await;
     let planted = browser.cookie();
-    let spy = Spy::new();
+    let spy = Spy::new().await;
     browser.app = app(settings(), spy.clone());
     assert_eq!(browser.read("/who").await, "nobody");
     browser.does("/cart/tea").await;
     assert_ne!(browser.cookie(), planted);
-    assert_eq!(spy.asked(), ["load", "load", "create"]);
+    assert_eq!(spy.asked_in_front(), ["load", "load", "create"]);
 }
 
 #[tokio::test]
 async fn session_fixation() {
-    let app = app(settings(), Spy::new());
+    let app = app(settings(), Spy::new().await);
     let mut attacker = Browser::new(&app);
     attacker.does("/cart/bait").await;
     let mut victim = Browser::with(&app, &attacker.cookie());
@@ -66,7 +66,7 @@ async fn session_fixation() {
 
 #[tokio::test]
 async fn a_planted_second_cookie_is_noticed() {
-    let app = app(settings(), Spy::new());
+    let app = app(settings(), Spy::new().await);
     let [mut victim, mut attacker] = [(); 2].map(|()| Browser::new(&app));
     victim.does("/login/victim").await;
     attacker.does("/login/attacker").await;
@@ -114,7 +114,7 @@ async fn csrf() {
     ];
     let handler = || async |session: Session| session.user().await.map(|_| ());
     let routes = || Router::new().route("/", get(handler()).post(handler()));
-    let spy = Spy::new();
+    let spy = Spy::new().await;
     let carried = routes().layer(Sessions::new(settings(), spy.clone()).unwrap());
     let every = Settings { csrf: Csrf::Every, ..settings() };
     let every = routes().layer(Sessions::new(every, spy.clone()).unwrap());
@@ -122,11 +122,11 @@ async fn csrf() {
     user.does("/login/user").await;
     for (method, headers, with, without, in_every) in cases {
         let check = async |mut browser: Browser, passes: &bool| {
-            spy.asked();
+            spy.asked_in_front();
             let page = browser.send(method, "/", headers).await;
             assert_eq!(page.status, if *passes { 200 } else { 403 }, "{method} {headers:?}");
             if !passes {
-                assert_eq!((page.code(), spy.asked()), ("cross_site".to_owned(), vec![]));
+                assert_eq!((page.code(), spy.asked_in_front()), ("cross_site".to_owned(), vec![]));
             }
         };
         check(Browser::with(&carried, &user.cookie()), with).await;
@@ -145,7 +145,7 @@ async fn form_tokens_belong_to_one_session() {
                 session.is_csrf_token(&token).await.map(|fits| fits.to_string())
             }),
         );
-    let app = routes.layer(Sessions::new(settings(), Spy::new()).unwrap());
+    let app = routes.layer(Sessions::new(settings(), Spy::new().await).unwrap());
     let [mut user, mut attacker] = [(); 2].map(|()| Browser::new(&app));
     // A visitor gets a session for it.
     let token = user.read("/token").await;
@@ -193,7 +193,7 @@ async fn what_ended_while_a_request_runs_is_not_brought_back() {
         [("set", 200), ("save", 401), ("get", 401), ("update", 401), ("renew", 401)]
     {
         for end in ["/logout", "/everywhere", "/renew"] {
-            let spy = Spy::new();
+            let spy = Spy::new().await;
             let (app, looked, go) = slow(&spy);
             let mut browser = Browser::new(&app);
             browser.does("/login/user").await;
@@ -216,15 +216,42 @@ async fn what_ended_while_a_request_runs_is_not_brought_back() {
             }
             assert_eq!(Browser::with(&app, &held).read("/who").await, "nobody", "{act} {end}");
             let live = usize::from(end == "/renew");
-            assert_eq!(spy.memory.list("user", Time::from_secs(0)).await.unwrap().len(), live);
+            assert_eq!(spy.store.list("user", Time::from_secs(0)).await.unwrap().len(), live);
             assert_eq!(browser.read("/note").await, "");
         }
     }
 }
 
 #[tokio::test]
+async fn a_late_write_does_not_take_the_place_of_a_login() {
+    let spy = Spy::new().await;
+    let app = app(settings(), spy.clone());
+    let mut browser = Browser::new(&app);
+    browser.does("/cart/tea").await;
+    let old = browser.cookie();
+    browser.does("/login/user").await;
+    // Requests that left before the new cookie came: a visitor's session would now be theirs instead of the login.
+    for (method, path, status) in [
+        ("POST", "/note/late", 200),
+        ("POST", "/count", 401),
+        ("GET", "/cart", 200),
+        ("GET", "/who", 200),
+    ] {
+        let page = Browser::with(&app, &old).send(method, path, &[OWN]).await;
+        assert_eq!((page.status.as_u16(), page.sets_a_cookie()), (status, false), "{path}");
+        assert!(!page.text.contains("tea") && !page.text.contains("user"), "{page:?}");
+    }
+    assert_eq!(browser.read("/note").await, "");
+    // Whose answer was lost on its way logs in again.
+    let mut lost = Browser::with(&app, &old);
+    lost.does("/login/user").await;
+    assert_eq!(lost.read("/who").await, "user");
+    assert_eq!(browser.read("/who").await, "user");
+}
+
+#[tokio::test]
 async fn a_login_under_way_does_not_outlive_the_end_of_all() {
-    let spy = Spy::new();
+    let spy = Spy::new().await;
     let (app, looked, go) = slow(&spy);
     let mut browser = Browser::new(&app);
     browser.does("/cart/tea").await;
@@ -232,7 +259,7 @@ async fn a_login_under_way_does_not_outlive_the_end_of_all() {
     let page = tokio::spawn(async move { late.post("/slow/login").await });
     looked.notified().await;
     // The password changes, and all sessions end, in a later moment than that login began.
-    spy.memory
+    spy.store
         .end_user("user", None, Reason::Revoked, Time::from_secs(i64::MAX / 2000))
         .await
         .unwrap();
@@ -245,7 +272,7 @@ async fn a_login_under_way_does_not_outlive_the_end_of_all() {
 
 #[tokio::test]
 async fn a_login_sent_twice_logs_in() {
-    let spy = Spy::new();
+    let spy = Spy::new().await;
     let (app, looked, go) = slow(&spy);
     let mut browser = Browser::new(&app);
     browser.does("/cart/tea").await;
@@ -267,7 +294,7 @@ async fn a_login_sent_twice_logs_in() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_requests_lose_nothing() {
-    let spy = Spy::new();
+    let spy = Spy::new().await;
     let routes = routes().route(
         "/set/{n}",
         post(async |session: Session, Path(n): Path<usize>| {
@@ -298,8 +325,8 @@ async fn parallel_requests_lose_nothing() {
     for task in tasks {
         task.await.unwrap();
     }
-    let record = spy.memory.list("user", Time::from_secs(0)).await.unwrap().remove(0);
-    let loaded = spy.memory.load(record.id, Part::All, Time::from_secs(0)).await.unwrap();
+    let record = spy.store.list("user", Time::from_secs(0)).await.unwrap().remove(0);
+    let loaded = spy.store.load(record.id, Part::All, Time::from_secs(0)).await.unwrap();
     let Loaded::Live(_, Some(values)) = loaded else { panic!("{loaded:?}") };
     assert_eq!(values.get("count"), Some(&b"100"[..]));
     assert_eq!(values.iter().count(), 9);
@@ -308,7 +335,7 @@ async fn parallel_requests_lose_nothing() {
 #[tokio::test]
 async fn too_much_is_413_and_changes_nothing() {
     let settings = Settings { data_bytes_max: 100, ..settings() };
-    let mut browser = Browser::new(&app(settings, Spy::new()));
+    let mut browser = Browser::new(&app(settings, Spy::new().await));
     let large = "x".repeat(100);
     // Where there is no session yet, none is opened.
     for (first, expected) in [(true, ""), (false, "tea")] {
@@ -328,7 +355,7 @@ async fn too_much_is_413_and_changes_nothing() {
 
 #[tokio::test]
 async fn nothing_prints_what_opens_a_session() {
-    let spy = Spy::new();
+    let spy = Spy::new().await;
     let printed = Arc::new(Mutex::new(String::new()));
     let routes = {
         let printed = Arc::clone(&printed);

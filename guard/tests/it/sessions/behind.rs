@@ -8,7 +8,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
 async fn reading_writes_nothing_until_it_is_worth_it_and_then_in_batches() {
-    let spy = Spy::new();
+    let spy = Spy::in_memory();
     let app = app(settings(), spy.clone());
     let mut browsers = Vec::new();
     // Of 30 minutes, 1/16 is 112 seconds.
@@ -48,7 +48,7 @@ async fn silence_and_age_end_a_session() {
         (30, "/remember/user", true),
         (14 * 24 * 60, "/remember/user", false),
     ] {
-        let spy = Spy::new();
+        let spy = Spy::in_memory();
         let mut browser = Browser::new(&app(settings(), spy.clone()));
         spy.set_back(minutes * MINUTE);
         browser.does(path).await;
@@ -57,7 +57,7 @@ async fn silence_and_age_end_a_session() {
         assert_eq!(browser.read("/who").await, expected, "{minutes} {path}");
     }
     // However much it is used, it ends.
-    let spy = Spy::new();
+    let spy = Spy::in_memory();
     let mut lifetimes = settings().lifetimes;
     lifetimes.idle = Duration::from_secs(1);
     lifetimes.absolute = Duration::from_secs(1);
@@ -77,7 +77,7 @@ async fn silence_and_age_end_a_session() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_hangs_is_503_at_once_and_comes_back_by_itself() {
-    let spy = Spy::new();
+    let spy = Spy::in_memory();
     let mut browser = Browser::new(&app(settings(), spy.clone()));
     browser.does("/login/user").await;
     tokio::task::yield_now().await;
@@ -113,7 +113,7 @@ async fn a_store_that_hangs_is_503_at_once_and_comes_back_by_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_lets_nobody_in_and_loses_nothing() {
-    let spy = Spy::new();
+    let spy = Spy::in_memory();
     let mut browser = Browser::new(&app(settings(), spy.clone()));
     browser.does("/login/user").await;
     spy.set_mood(FAILING);
@@ -139,7 +139,7 @@ async fn a_store_that_fails_lets_nobody_in_and_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn what_ran_out_is_swept_while_sessions_are_opened() {
-    let spy = Spy::new();
+    let spy = Spy::in_memory();
     let app = app(settings(), spy.clone());
     spy.set_back(24 * 60 * MINUTE);
     for _ in 0..20 {
@@ -152,14 +152,14 @@ async fn what_ran_out_is_swept_while_sessions_are_opened() {
     Browser::new(&app).does("/login/user").await;
     tokio::task::yield_now().await;
     assert_eq!(spy.asked(), ["create", "sweep"]);
-    let ended = spy.memory.events(1000).await.unwrap();
+    let ended = spy.store.events(1000).await.unwrap();
     let ended = ended.iter().filter(|event| event.what == What::Ended(Reason::Idle));
     assert_eq!(ended.count(), 20);
 }
 
 #[tokio::test(start_paused = true)]
 async fn events_are_told_at_least_once_and_in_order() {
-    let spy = Spy::new();
+    let spy = Spy::in_memory();
     let sessions = Sessions::new(settings(), spy.clone()).unwrap();
     let mut browser = Browser::new(&routes().layer(sessions.clone()));
     browser.does("/cart/tea").await;
@@ -194,7 +194,7 @@ async fn events_are_told_at_least_once_and_in_order() {
     assert_eq!(all, expected);
     // What was told is settled. A store that is down for a while is no end of telling.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert!(spy.memory.events(10).await.unwrap().is_empty());
+    assert!(spy.store.events(10).await.unwrap().is_empty());
     spy.set_mood(FAILING);
     tokio::time::sleep(Duration::from_secs(3)).await;
     spy.set_mood(WELL);

@@ -8,7 +8,7 @@ use symbolon_guard::{
 
 #[tokio::test]
 async fn a_request_that_does_not_ask_costs_nothing() {
-    let spy = Spy::new();
+    let spy = Spy::new().await;
     let mut browser = Browser::new(&app(settings(), spy.clone()));
     browser.does("/cart/tea").await;
     spy.asked();
@@ -19,17 +19,17 @@ async fn a_request_that_does_not_ask_costs_nothing() {
 
 #[tokio::test]
 async fn a_session_is_opened_when_there_is_something_to_keep() {
-    let spy = Spy::new();
+    let spy = Spy::new().await;
     let mut browser = Browser::new(&app(settings(), spy.clone()));
     // Reading is no reason, nor is taking away what is not there.
     let page = browser.get("/cart").await;
     assert!(!page.sets_a_cookie());
     assert_eq!(page.headers["vary"], "cookie");
     assert_eq!(browser.read("/note").await, "");
-    assert_eq!(spy.asked(), Vec::<&str>::new());
+    assert_eq!(spy.asked_in_front(), Vec::<&str>::new());
 
     let page = browser.post("/cart/tea").await;
-    assert_eq!(spy.asked(), ["create"]);
+    assert_eq!(spy.asked_in_front(), ["create"]);
     let cookie = page.headers["set-cookie"].to_str().unwrap();
     assert!(cookie.starts_with("__Host-session=syma_"), "{cookie}");
     assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure"), "{cookie}");
@@ -37,16 +37,16 @@ async fn a_session_is_opened_when_there_is_something_to_keep() {
 
     // One look for a read; one look and one write for a change, which sends no cookie.
     assert_eq!(browser.read("/cart").await, "tea");
-    assert_eq!(spy.asked(), ["load"]);
+    assert_eq!(spy.asked_in_front(), ["load"]);
     let page = browser.post("/cart/cup").await;
     assert_eq!((page.text.as_str(), page.sets_a_cookie()), ("tea,cup", false));
-    assert_eq!(spy.asked(), ["load", "apply"]);
+    assert_eq!(spy.asked_in_front(), ["load", "apply"]);
     assert_eq!(browser.read("/cart").await, "tea,cup");
 }
 
 #[tokio::test]
 async fn a_message_is_shown_once() {
-    let mut browser = Browser::new(&app(settings(), Spy::new()));
+    let mut browser = Browser::new(&app(settings(), Spy::new().await));
     browser.does("/note/saved").await;
     assert_eq!(browser.read("/note").await, "saved");
     assert_eq!(browser.read("/note").await, "");
@@ -54,7 +54,7 @@ async fn a_message_is_shown_once() {
 
 #[tokio::test]
 async fn a_login_keeps_the_cart_under_a_new_id() {
-    let mut browser = Browser::new(&app(settings(), Spy::new()));
+    let mut browser = Browser::new(&app(settings(), Spy::new().await));
     browser.does("/cart/tea").await;
     let mut before = vec![browser.cookie()];
     for path in ["/login/user", "/login/user", "/remember/user", "/renew"] {
@@ -78,7 +78,7 @@ async fn a_login_keeps_the_cart_under_a_new_id() {
 
 #[tokio::test]
 async fn cookies_live_as_long_as_was_asked_for() {
-    let mut browser = Browser::new(&app(settings(), Spy::new()));
+    let mut browser = Browser::new(&app(settings(), Spy::new().await));
     let max_age = |page: &Page| {
         let set = page.headers["set-cookie"].to_str().unwrap();
         set.split_once("Max-Age=").map(|(_, age)| age.parse::<u64>().unwrap())
@@ -94,8 +94,23 @@ async fn cookies_live_as_long_as_was_asked_for() {
 }
 
 #[tokio::test]
+async fn a_visitors_cookie_outlives_the_browser_if_that_was_asked_for() {
+    for (remember_visitors, expected) in [(true, "Max-Age=2592000"), (false, "Secure")] {
+        let mut settings = Settings { remember_visitors, ..settings() };
+        settings.lifetimes.visitor = Duration::from_secs(30 * 86_400);
+        let mut browser = Browser::new(&app(settings, Spy::new().await));
+        let page = browser.post("/cart/tea").await;
+        let cookie = page.headers["set-cookie"].to_str().unwrap();
+        assert!(cookie.ends_with(expected), "{cookie}");
+        // A login says for itself.
+        let page = browser.post("/login/user").await;
+        assert!(page.headers["set-cookie"].to_str().unwrap().ends_with("; Secure"));
+    }
+}
+
+#[tokio::test]
 async fn logging_out_here_there_and_everywhere() {
-    let app = app(settings(), Spy::new());
+    let app = app(settings(), Spy::new().await);
     let mut browsers = Vec::new();
     for _ in 0..4 {
         let mut browser = Browser::new(&app);
@@ -130,7 +145,7 @@ async fn logging_out_here_there_and_everywhere() {
 
 #[tokio::test]
 async fn a_user_ends_a_session_from_the_list() {
-    let app = app(settings(), Spy::new());
+    let app = app(settings(), Spy::new().await);
     let [mut here, mut there, mut other] = [(); 3].map(|()| Browser::new(&app));
     here.does("/login/user").await;
     let own = here.read("/list").await;
@@ -157,7 +172,7 @@ async fn a_user_ends_a_session_from_the_list() {
 async fn a_user_has_as_many_sessions_as_allowed() {
     for (otherwise, status, left) in [(Otherwise::Refuse, 409, 2), (Otherwise::EndOldest, 200, 1)] {
         let at_most = Some(AtMost { sessions: 2.try_into().unwrap(), otherwise });
-        let app = app(Settings { at_most, ..settings() }, Spy::new());
+        let app = app(Settings { at_most, ..settings() }, Spy::new().await);
         let [mut a, mut b, mut c] = [(); 3].map(|()| Browser::new(&app));
         a.does("/login/user").await;
         b.does("/login/user").await;
@@ -176,7 +191,7 @@ async fn a_user_has_as_many_sessions_as_allowed() {
 
 #[tokio::test]
 async fn keys_rotate_and_log_nobody_out() {
-    let spy = Spy::new();
+    let spy = Spy::new().await;
     let with = |keys| app(Settings { keys, ..settings() }, spy.clone());
     let old = with(keys("a"));
     let both = with(keys("b").or(&SecretText::new("a".repeat(32))).unwrap());
@@ -199,8 +214,10 @@ async fn keys_rotate_and_log_nobody_out() {
 #[tokio::test]
 async fn a_session_travels_in_a_header() {
     let name = header::HeaderName::from_static("x-session");
-    let app =
-        app(Settings { transport: Transport::HeaderOrCookie(name), ..settings() }, Spy::new());
+    let app = app(
+        Settings { transport: Transport::HeaderOrCookie(name), ..settings() },
+        Spy::new().await,
+    );
     let mut browser = Browser::new(&app);
     // The empty header says that the client wants one.
     let page = browser.send("POST", "/login/user", &[("x-session", "")]).await;
@@ -237,7 +254,7 @@ async fn sessions_of_several_names_are_apart() {
         assert!(Session::named("other", request.extensions()).is_none());
         Ok(String::new())
     }
-    let spy = Spy::new();
+    let spy = Spy::new().await;
     let layer = |name: &str, path: &str| {
         let (name, path) = (name.to_owned(), path.to_owned());
         Sessions::new(Settings { name, path, ..settings() }, spy.clone()).unwrap()
@@ -269,7 +286,7 @@ async fn sessions_of_several_names_are_apart() {
 #[tokio::test]
 async fn a_value_of_another_type_counts_as_absent() {
     const OTHER: Key<u64> = Key::new("cart");
-    let spy = Spy::new();
+    let spy = Spy::new().await;
     let routes = routes().route(
         "/other",
         get(async |session: Session| session.get(&OTHER).await.map(|value| format!("{value:?}"))),
@@ -283,7 +300,7 @@ async fn a_value_of_another_type_counts_as_absent() {
 async fn an_embedded_page_can_have_one() {
     let settings =
         Settings { same_site: SameSite::None, partitioned: true, csrf: Csrf::Every, ..settings() };
-    let mut browser = Browser::new(&app(settings, Spy::new()));
+    let mut browser = Browser::new(&app(settings, Spy::new().await));
     let page = browser.post("/cart/tea").await;
     let set = page.headers["set-cookie"].to_str().unwrap();
     assert!(set.ends_with("; HttpOnly; SameSite=None; Secure; Partitioned"), "{set}");

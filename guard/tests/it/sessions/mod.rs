@@ -22,22 +22,27 @@ use symbolon_guard::{
     session::{Key, Keys, Login, Session, SessionError, Sessions, Settings},
     store::{
         Answer, Applied, Delta, Event, EventId, Loaded, Opened, Opening, Part, Reason, Record,
-        SessionStore, Unavailable, memory::Memory,
+        SessionStore, Unavailable,
     },
 };
 use tower::ServiceExt;
 
+mod answers;
 mod attacks;
 mod behind;
 mod browser;
+mod place;
+mod trips;
 
 const URL: &str = "https://shop.example";
 const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
-/// The store in memory, with everything written down that is asked of it. It can be set back in time, fail or hang.
+/// A store, with everything written down that is asked of it. It can be set back in time, fail or hang.
 #[derive(Debug, Clone)]
 struct Spy {
-    memory: Memory,
+    store: Arc<dyn SessionStore>,
+    /// What the store rests in.
+    _rest: Option<Arc<dyn std::any::Any + Send + Sync>>,
     asked: Arc<Mutex<Vec<&'static str>>>,
     back_ms: Arc<AtomicI64>,
     mood: Arc<AtomicU8>,
@@ -48,13 +53,18 @@ const FAILING: u8 = 1;
 const HANGING: u8 = 2;
 
 impl Spy {
-    fn new() -> Self {
-        Self {
-            memory: Memory::with_events(1000, 1000),
-            asked: Arc::default(),
-            back_ms: Arc::default(),
-            mood: Arc::default(),
-        }
+    /// On the store that the caller of the tests has chosen.
+    async fn new() -> Self {
+        Self::on(place::chosen().await)
+    }
+
+    /// In memory: for tests in which time stands still.
+    fn in_memory() -> Self {
+        Self::on(place::in_memory())
+    }
+
+    fn on((store, _rest): place::Place) -> Self {
+        Self { store, _rest, asked: Arc::default(), back_ms: Arc::default(), mood: Arc::default() }
     }
 
     /// From here on the store believes that it is earlier.
@@ -75,6 +85,11 @@ impl Spy {
         std::mem::take(&mut *self.asked.lock().unwrap())
     }
 
+    /// The same, without what goes on behind the requests.
+    fn asked_in_front(&self) -> Vec<&'static str> {
+        self.asked().into_iter().filter(|verb| *verb != "sweep").collect()
+    }
+
     fn note<'a, T: Send + 'a>(
         &self,
         verb: &'static str,
@@ -91,27 +106,27 @@ impl Spy {
 
 impl SessionStore for Spy {
     fn create<'a>(&'a self, opening: &'a Opening, now: Time) -> Answer<'a, Opened> {
-        self.note("create", || self.memory.create(opening, self.at(now)))
+        self.note("create", || self.store.create(opening, self.at(now)))
     }
 
     fn load(&self, id: SessionId, part: Part, now: Time) -> Answer<'_, Loaded> {
-        self.note("load", || self.memory.load(id, part, self.at(now)))
+        self.note("load", || self.store.load(id, part, self.at(now)))
     }
 
     fn apply<'a>(&'a self, id: SessionId, delta: &'a Delta, now: Time) -> Answer<'a, Applied> {
-        self.note("apply", || self.memory.apply(id, delta, self.at(now)))
+        self.note("apply", || self.store.apply(id, delta, self.at(now)))
     }
 
     fn touch<'a>(&'a self, seen: &'a [(SessionId, Time)]) -> Answer<'a, ()> {
-        self.note("touch", || self.memory.touch(seen))
+        self.note("touch", || self.store.touch(seen))
     }
 
     fn renew<'a>(&'a self, old: SessionId, opening: &'a Opening, now: Time) -> Answer<'a, Opened> {
-        self.note("renew", || self.memory.renew(old, opening, self.at(now)))
+        self.note("renew", || self.store.renew(old, opening, self.at(now)))
     }
 
     fn end(&self, id: SessionId, reason: Reason, now: Time) -> Answer<'_, bool> {
-        self.note("end", || self.memory.end(id, reason, self.at(now)))
+        self.note("end", || self.store.end(id, reason, self.at(now)))
     }
 
     fn end_user<'a>(
@@ -121,23 +136,23 @@ impl SessionStore for Spy {
         reason: Reason,
         now: Time,
     ) -> Answer<'a, u64> {
-        self.note("end_user", || self.memory.end_user(user, but, reason, self.at(now)))
+        self.note("end_user", || self.store.end_user(user, but, reason, self.at(now)))
     }
 
     fn list<'a>(&'a self, user: &'a str, now: Time) -> Answer<'a, Vec<Record>> {
-        self.note("list", || self.memory.list(user, self.at(now)))
+        self.note("list", || self.store.list(user, self.at(now)))
     }
 
     fn sweep(&self, most: usize, now: Time) -> Answer<'_, bool> {
-        self.note("sweep", || self.memory.sweep(most, self.at(now)))
+        self.note("sweep", || self.store.sweep(most, self.at(now)))
     }
 
     fn events(&self, most: usize) -> Answer<'_, Vec<Event>> {
-        self.note("events", || self.memory.events(most))
+        self.note("events", || self.store.events(most))
     }
 
     fn settle<'a>(&'a self, heard: &'a [EventId]) -> Answer<'a, ()> {
-        self.note("settle", || self.memory.settle(heard))
+        self.note("settle", || self.store.settle(heard))
     }
 }
 

@@ -41,7 +41,9 @@ if user and not (old and old.user == user) then
     return { 'stale' }
   end
 end
-local data, too_large = merged(old and old.bytes:sub(old.head_bytes + 1) or '', ARGV[5], tonumber(ARGV[6]))
+-- What is another user's stays behind.
+local inherits = old and (not old.user or old.user == user)
+local data, too_large = merged(inherits and old.bytes:sub(old.head_bytes + 1) or '', ARGV[5], tonumber(ARGV[6]))
 if not data and too_large then
   return { 'large' }
 elseif not data then
@@ -73,7 +75,7 @@ if EVENTS_MAX > 0 then
   redis.call('ZCARD', QUEUE)
 end
 
-local before = old and old.version or 0
+local before = inherits and old.version or 0
 local version = struct.pack('>I6', before + (#ARGV[5] > 0 and 1 or 0))
 local record = ARGV[4]:sub(1, 24) .. version .. ARGV[4]:sub(31)
 local lasts = math.max(deadline(opening) - NOW, 0) + KEPT_MS
@@ -82,8 +84,10 @@ redis.call('SET', key(id), record .. data, 'PX', lasts)
 for _, other in ipairs(surplus) do
   finish(other, user, TOO_MANY)
 end
-if old then
+if inherits then
   bury(old_id, old.user, RENEWED)
+elseif old then
+  finish(old_id, old.user, LOGOUT)
 end
 if KEYS[2] then
   redis.call('DEL', KEYS[2])
@@ -108,5 +112,5 @@ end
 if EVENTS_MAX > 0 then
   redis.call('ZADD', QUEUE, deadline(opening), id)
 end
-tell(id, user, old and 'r' .. old_id or 'c')
+tell(id, user, inherits and 'r' .. old_id or 'c')
 return { 'live', before }
