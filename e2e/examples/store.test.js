@@ -58,6 +58,41 @@ it("a cookie that has expired is no session", async () => {
   assert.equal(await get("old", other), null);
 });
 
+it("being touched moves the expiry of the cookie and nothing else", async () => {
+  const expires = (seconds) => new Date(Date.now() + seconds * 1_000).toISOString();
+  const [soon, late] = [expires(60), expires(90)];
+  await set("touched", { cookie: { originalMaxAge: null, expires: soon }, a: 1 });
+  // As express-session touches, and with no more than a cookie, which is all that a store needs of it.
+  const touches = [await load("touched", other), { cookie: {} }];
+  for (const session of touches) {
+    session.cookie.expires = new Date(late);
+    await call(other, "touch", "touched", session);
+    const { cookie, ...values } = await get("touched");
+    assert.deepEqual([cookie.expires, values], [late, { a: 1 }]);
+  }
+  // Without an expiry of its own it lives as long as Symbolon lets it.
+  const session = await load("touched", store);
+  session.cookie.maxAge = null;
+  await call(store, "touch", "touched", session);
+  assert.equal((await get("touched", other)).cookie.expires, null);
+
+  await call(store, "destroy", "touched");
+  await call(other, "touch", "touched", session);
+  await call(other, "touch", "never", session);
+  for (const id of ["touched", "never"]) assert.equal(await get(id), null, "nothing is opened, or brought back");
+});
+
+it("a request that changes nothing writes nothing", async (t) => {
+  await set("read", { cookie: cookie(), a: { b: [1] } });
+  const { fetch: real } = globalThis;
+  const asked = [];
+  t.mock.method(globalThis, "fetch", (url, options) => asked.push(options.method) && real(url, options));
+  const session = await load("read", other);
+  await call(other, "touch", "read", session);
+  await call(other, "set", "read", session);
+  assert.deepEqual(asked, ["GET"]);
+});
+
 it("requests at the same time lose nothing of each other", async () => {
   await set("busy", { cookie: cookie(), keep: true, gone: true });
   const loaded = await Promise.all(Array.from({ length: 16 }, (_, n) => load("busy", n % 2 ? store : other)));

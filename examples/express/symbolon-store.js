@@ -35,9 +35,8 @@ export class SymbolonStore extends session.Store {
     answer(done, this.#save(id, session));
   }
 
-  // Being read is being used. What is left is the cookie's own expiry, where the application has set one.
   touch(id, session, done) {
-    answer(done, session.cookie?.originalMaxAge ? this.#save(id, session) : Promise.resolve());
+    answer(done, this.#touch(id, session));
   }
 
   destroy(id, done) {
@@ -47,7 +46,7 @@ export class SymbolonStore extends session.Store {
   // express-session makes its object of what `get` gave.
   createSession(request, values) {
     const session = super.createSession(request, values);
-    this.#loaded.set(session, this.#loaded.get(values));
+    this.#loaded.set(session, asJson(session));
     return session;
   }
 
@@ -75,6 +74,15 @@ export class SymbolonStore extends session.Store {
     // Null: it has ended while the request was running, and stays ended.
     const isAlive = Object.keys(patch).length === 0 || (await this.#ask("PATCH", `/${place.sid}/data`, patch));
     if (isAlive) this.#loaded.set(session, now);
+  }
+
+  // Being read is being used. What is left is the cookie's own expiry, where the application has set one.
+  async #touch(id, session) {
+    const before = this.#loaded.get(session);
+    const { cookie } = Object.fromEntries(asJson({ cookie: session.cookie }));
+    if (before?.get("cookie") === cookie) return;
+    const isAlive = await this.#ask("PATCH", `/${this.#place(id).sid}/data`, { cookie: JSON.parse(cookie) });
+    if (isAlive) before?.set("cookie", cookie);
   }
 
   // The first write: a visitor's session is opened, a login's is there. Gives what is to be replaced.
