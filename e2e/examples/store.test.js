@@ -49,6 +49,21 @@ it("it keeps what it is given, under any id", async () => {
   }
 });
 
+it("values come back as they were", async () => {
+  const numbers = [0.1 + 0.2, 0.14803581001136545, 5.863592005613204e140, 2 ** 70, 5e-324, -Number.MAX_VALUE, 2 ** 53];
+  for (const [what, value, ...read] of [
+    ["numbers", numbers],
+    ["any text", "a\0b \u2028 한국어 👍"],
+    ["half an emoji", "👍".slice(0, 1), "\ufffd"],
+    ["a date", new Date(0), "1970-01-01T00:00:00.000Z"],
+    ["null, which is nothing", null, undefined],
+    ["undefined", undefined],
+  ]) {
+    await set(what, { cookie: cookie(), value });
+    assert.deepEqual((await get(what, other)).value, read.length ? read[0] : value, what);
+  }
+});
+
 it("a cookie that has expired is no session", async () => {
   await set("old", { cookie: cookie(new Date(Date.now() + 3_600_000)), a: 1 });
   assert.equal((await get("old")).a, 1);
@@ -140,6 +155,7 @@ it("a login's session ends with the login, and opens to nobody who only knows it
 
 it("over the limit, with a wrong secret, and without the server it says so", async () => {
   await assert.rejects(set("large", { cookie: cookie(), a: "x".repeat(70_000) }), { status: 413, message: /65536/ });
+  for (const key of ["", "x".repeat(129)]) await assert.rejects(set("keys", { cookie: cookie(), [key]: 1 }), { status: 500, message: /invalid_key/ });
   const { SymbolonStore } = await import(settled("express/symbolon-store.js"));
   const wrong = new SymbolonStore({ url: world.issuer, clientId: "shop", clientSecret: "no" });
   await assert.rejects(get("123", wrong), { status: 503, message: /invalid_client/ });

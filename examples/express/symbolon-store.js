@@ -132,12 +132,15 @@ export class SymbolonStore extends session.Store {
     }
     if (response.status === 404) return null;
     if (response.ok) return { status: response.status, json };
-    const status = response.status === 413 ? 413 : 503;
-    throw Object.assign(new Error(`the session server said ${response.status} ${json.code}: ${json.detail}`), { status });
+    // Too large; too many visitors from one address; what no session can hold. Else it is not this request that is wrong.
+    const status = { 400: 500, 413: 413, 429: 429 }[response.status] ?? 503;
+    throw Object.assign(new Error(`the session server said ${response.status} ${json.code}: ${json.detail ?? json.title}`), { status });
   }
 }
 
-const asJson = (values) => new Map(Object.entries(JSON.parse(JSON.stringify(values))).map(([key, it]) => [key, JSON.stringify(it)]));
+// Half a character, as `slice` leaves it of an emoji, is no Unicode and no JSON to others.
+const wellFormed = (_, value) => (typeof value === "string" ? value.toWellFormed() : value);
+const asJson = (values) => new Map(Object.entries(JSON.parse(JSON.stringify(values, wellFormed))).map(([key, it]) => [key, JSON.stringify(it)]));
 
 function answer(done, promise) {
   promise.then(
