@@ -110,7 +110,7 @@ it("a request that changes nothing writes nothing", async (t) => {
 
 it("requests at the same time lose nothing of each other", async () => {
   await set("busy", { cookie: cookie(), keep: true, gone: true });
-  const loaded = await Promise.all(Array.from({ length: 16 }, (_, n) => load("busy", n % 2 ? store : other)));
+  const loaded = await Promise.all(Array.from({ length: 64 }, (_, n) => load("busy", n % 2 ? store : other)));
   await Promise.all(
     loaded.map((session, n) => {
       session[`key${n}`] = n;
