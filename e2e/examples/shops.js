@@ -82,7 +82,9 @@ export class Shops extends World {
     this.dataDir = at("data");
     let said;
     await until(() => (said = started.log.match(/^\{.*"users".*\}$/m)), () => `its users:\n${started.log}`);
-    this.user = JSON.parse(said[0]).users.find(({ username }) => username === "user");
+    const { url, users } = JSON.parse(said[0]);
+    assert.equal(url, `${this.url}/auth`, "where browsers find it");
+    this.user = users.find(({ username }) => username === "user");
     this.clientSecret = CLIENT_SECRET;
     this.gate = await Gate.before(ports[8080]);
     const env = { HERE: this.url, ISSUER: `${this.url}/auth`, SERVER: `http://127.0.0.1:${this.gate.port}/auth` };
