@@ -26,6 +26,8 @@ export const lacks = {
     if (Number(process.versions.node.split(".")[0]) < 20) return `it needs Node 20, and this is ${process.versions.node}`;
     return existsSync(settled(`${example}/node_modules`)) ? undefined : "its npm packages could not be installed";
   },
+  python: (python, modules) =>
+    runs(python, "-c", `import ${modules}`) ? undefined : "its packages for Python could not be installed",
   java: (jar) =>
     existsSync(settled(jar)) && runs("java", "-version")
       ? undefined

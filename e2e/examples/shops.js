@@ -3,7 +3,9 @@
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer, request as ask } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -12,6 +14,39 @@ import { World, cannot, freePort, until } from "../clients/world.js";
 import { binary, settled } from "./examples.js";
 
 const FILES = ["three-instances.toml", "forward-auth.toml", "nginx.conf"];
+
+// Between the instances and the server; what is written waits while it is shut.
+class Gate {
+  isOpen = true;
+  waiting = [];
+
+  static async before(port) {
+    const gate = new Gate();
+    gate.server = createServer((request, response) => gate.#hand(port, request, response)).listen(0, "127.0.0.1");
+    await once(gate.server, "listening");
+    gate.port = gate.server.address().port;
+    return gate;
+  }
+
+  async #hand(port, request, response) {
+    if (request.method === "PATCH" && !this.isOpen) await new Promise((open) => this.waiting.push(open));
+    const { method, url: path, headers } = request;
+    const asked = ask({ host: "127.0.0.1", port, method, path, headers }, (answer) => {
+      answer.pipe(response.writeHead(answer.statusCode, answer.headers));
+    });
+    request.pipe(asked.on("error", () => response.destroy()));
+  }
+
+  open() {
+    this.isOpen = true;
+    for (const open of this.waiting.splice(0)) open();
+  }
+
+  stop() {
+    this.server.close();
+    this.server.closeAllConnections();
+  }
+}
 
 export class Shops extends World {
   // `command` starts an instance.
@@ -47,8 +82,12 @@ export class Shops extends World {
     this.dataDir = at("data");
     let said;
     await until(() => (said = started.log.match(/^\{.*"users".*\}$/m)), () => `its users:\n${started.log}`);
-    this.user = JSON.parse(said[0]).users.find(({ username }) => username === "user");
-    const env = { HERE: this.url, ISSUER: `${this.url}/auth`, SERVER: `http://127.0.0.1:${ports[8080]}/auth` };
+    const { url, users } = JSON.parse(said[0]);
+    assert.equal(url, `${this.url}/auth`, "where browsers find it");
+    this.user = users.find(({ username }) => username === "user");
+    this.clientSecret = CLIENT_SECRET;
+    this.gate = await Gate.before(ports[8080]);
+    const env = { HERE: this.url, ISSUER: `${this.url}/auth`, SERVER: `http://127.0.0.1:${this.gate.port}/auth` };
     Object.assign(env, { LOGIN: this.LOGIN, SESSIONS: "symbolon", SIDECAR: `http://127.0.0.1:${ports[8090]}`, CLIENT_SECRET });
     const sidecar = [this.binary, "forward-auth", "--config", at("forward-auth.toml"), "--set", `server.client_secret_file=${at("secret")}`];
     await this.run(sidecar, { PORT: ports[8090] });
@@ -58,6 +97,7 @@ export class Shops extends World {
 
   async stop() {
     await super.stop();
+    this.gate?.stop();
     await rm(this.folder, { recursive: true, force: true });
   }
 
@@ -93,8 +133,8 @@ export class Shops extends World {
   }
 }
 
-/** What a shop on three instances has to do; `lack` says why it cannot run here. */
-export function threeInstances(name, lack, command, LOGIN) {
+/** What a shop on three instances has to do; `lack` says why it cannot run here, `more` adds tests. */
+export function threeInstances(name, lack, command, LOGIN, more) {
   describe(`three instances of ${name}`, () => {
     let shops;
     before(async () => {
@@ -129,6 +169,34 @@ export function threeInstances(name, lack, command, LOGIN) {
       assert.equal(await shops.count(browser), 4);
     });
 
+    it("what is written after its session has ended is not kept, and brings nothing back", async () => {
+      const browser = new Browser();
+      await shops.logIn(browser);
+      await shops.put(browser, "tea");
+      const copy = browser.copy();
+      const page = await copy.goto(`${shops.url}/`);
+      shops.gate.isOpen = false;
+      const late = copy.submit(page, {}, "put-lamp");
+      await until(() => shops.gate.waiting.length === 1, "the cart is being written");
+      shops.cli("session", "end-all", "--user", "user", "--confirm");
+      shops.gate.open();
+      await late;
+      for (const one of [browser, copy]) for (const _ of [1, 2, 3]) assert.equal(await shops.count(one), "login");
+      await shops.logIn(browser);
+      assert.equal(await shops.count(browser), 0);
+    });
+
+    it("requests that run while their login ends bring nothing back, at whatever instance", async () => {
+      const browser = new Browser();
+      await shops.logIn(browser);
+      const page = await browser.goto(`${shops.url}/`);
+      const copies = Array.from({ length: 64 }, () => browser.copy());
+      const put = (copy, n) => copy.submit(page, {}, `put-${["tea", "lamp", "bell"][n % 3]}`);
+      const before = copies.slice(0, 32).map(put);
+      await Promise.all([...before, shops.logOut(browser.copy()), ...copies.slice(32).map(put)]);
+      for (const one of [browser, ...copies]) assert.equal(await shops.count(one), "login");
+    });
+
     it("an administrator's end is over at each instance at once", async () => {
       const browser = new Browser();
       await shops.logIn(browser);
@@ -157,5 +225,7 @@ export function threeInstances(name, lack, command, LOGIN) {
       }
       assert.equal(await shops.count(browser), 0);
     });
+
+    more?.(it, () => shops);
   });
 }

@@ -49,6 +49,21 @@ it("it keeps what it is given, under any id", async () => {
   }
 });
 
+it("values come back as they were", async () => {
+  const numbers = [0.1 + 0.2, 0.14803581001136545, 5.863592005613204e140, 2 ** 70, 5e-324, -Number.MAX_VALUE, 2 ** 53];
+  for (const [what, value, ...read] of [
+    ["numbers", numbers],
+    ["any text", "a\0b \u2028 한국어 👍"],
+    ["half an emoji", "👍".slice(0, 1), "\ufffd"],
+    ["a date", new Date(0), "1970-01-01T00:00:00.000Z"],
+    ["null, which is nothing", null, undefined],
+    ["undefined", undefined],
+  ]) {
+    await set(what, { cookie: cookie(), value });
+    assert.deepEqual((await get(what, other)).value, read.length ? read[0] : value, what);
+  }
+});
+
 it("a cookie that has expired is no session", async () => {
   await set("old", { cookie: cookie(new Date(Date.now() + 3_600_000)), a: 1 });
   assert.equal((await get("old")).a, 1);
@@ -58,9 +73,44 @@ it("a cookie that has expired is no session", async () => {
   assert.equal(await get("old", other), null);
 });
 
+it("being touched moves the expiry of the cookie and nothing else", async () => {
+  const expires = (seconds) => new Date(Date.now() + seconds * 1_000).toISOString();
+  const [soon, late] = [expires(60), expires(90)];
+  await set("touched", { cookie: { originalMaxAge: null, expires: soon }, a: 1 });
+  // As express-session touches, and with no more than a cookie, which is all that a store needs of it.
+  const touches = [await load("touched", other), { cookie: {} }];
+  for (const session of touches) {
+    session.cookie.expires = new Date(late);
+    await call(other, "touch", "touched", session);
+    const { cookie, ...values } = await get("touched");
+    assert.deepEqual([cookie.expires, values], [late, { a: 1 }]);
+  }
+  // Without an expiry of its own it lives as long as Symbolon lets it.
+  const session = await load("touched", store);
+  session.cookie.maxAge = null;
+  await call(store, "touch", "touched", session);
+  assert.equal((await get("touched", other)).cookie.expires, null);
+
+  await call(store, "destroy", "touched");
+  await call(other, "touch", "touched", session);
+  await call(other, "touch", "never", session);
+  for (const id of ["touched", "never"]) assert.equal(await get(id), null, "nothing is opened, or brought back");
+});
+
+it("a request that changes nothing writes nothing", async (t) => {
+  await set("read", { cookie: cookie(), a: { b: [1] } });
+  const { fetch: real } = globalThis;
+  const asked = [];
+  t.mock.method(globalThis, "fetch", (url, options) => asked.push(options.method) && real(url, options));
+  const session = await load("read", other);
+  await call(other, "touch", "read", session);
+  await call(other, "set", "read", session);
+  assert.deepEqual(asked, ["GET"]);
+});
+
 it("requests at the same time lose nothing of each other", async () => {
   await set("busy", { cookie: cookie(), keep: true, gone: true });
-  const loaded = await Promise.all(Array.from({ length: 16 }, (_, n) => load("busy", n % 2 ? store : other)));
+  const loaded = await Promise.all(Array.from({ length: 64 }, (_, n) => load("busy", n % 2 ? store : other)));
   await Promise.all(
     loaded.map((session, n) => {
       session[`key${n}`] = n;
@@ -105,6 +155,7 @@ it("a login's session ends with the login, and opens to nobody who only knows it
 
 it("over the limit, with a wrong secret, and without the server it says so", async () => {
   await assert.rejects(set("large", { cookie: cookie(), a: "x".repeat(70_000) }), { status: 413, message: /65536/ });
+  for (const key of ["", "x".repeat(129)]) await assert.rejects(set("keys", { cookie: cookie(), [key]: 1 }), { status: 500, message: /invalid_key/ });
   const { SymbolonStore } = await import(settled("express/symbolon-store.js"));
   const wrong = new SymbolonStore({ url: world.issuer, clientId: "shop", clientSecret: "no" });
   await assert.rejects(get("123", wrong), { status: 503, message: /invalid_client/ });

@@ -34,7 +34,8 @@ export async function oidc({ issuer, clientId, clientSecret, here, store }) {
 
   router.get("/callback", async (request, response) => {
     const { kept } = request.session;
-    if (!kept) return response.status(400).send("This login was not begun here. Try again.");
+    // In another browser; or in another tab, which has begun one since.
+    if (!kept || kept.state !== request.query.state) return response.status(400).send("This login was not begun here. Try again.");
     const checks = { pkceCodeVerifier: kept.verifier, expectedState: kept.state, expectedNonce: kept.nonce, idTokenExpected: true };
     const tokens = await client.authorizationCodeGrant(config, new URL(request.originalUrl, here), checks);
     const { sub, sid } = tokens.claims();

@@ -35,9 +35,8 @@ export class SymbolonStore extends session.Store {
     answer(done, this.#save(id, session));
   }
 
-  // Being read is being used. What is left is the cookie's own expiry, where the application has set one.
   touch(id, session, done) {
-    answer(done, session.cookie?.originalMaxAge ? this.#save(id, session) : Promise.resolve());
+    answer(done, this.#touch(id, session));
   }
 
   destroy(id, done) {
@@ -47,7 +46,7 @@ export class SymbolonStore extends session.Store {
   // express-session makes its object of what `get` gave.
   createSession(request, values) {
     const session = super.createSession(request, values);
-    this.#loaded.set(session, this.#loaded.get(values));
+    this.#loaded.set(session, asJson(session));
     return session;
   }
 
@@ -75,6 +74,15 @@ export class SymbolonStore extends session.Store {
     // Null: it has ended while the request was running, and stays ended.
     const isAlive = Object.keys(patch).length === 0 || (await this.#ask("PATCH", `/${place.sid}/data`, patch));
     if (isAlive) this.#loaded.set(session, now);
+  }
+
+  // Being read is being used. What is left is the cookie's own expiry, where the application has set one.
+  async #touch(id, session) {
+    const before = this.#loaded.get(session);
+    const { cookie } = Object.fromEntries(asJson({ cookie: session.cookie }));
+    if (before?.get("cookie") === cookie) return;
+    const isAlive = await this.#ask("PATCH", `/${this.#place(id).sid}/data`, { cookie: JSON.parse(cookie) });
+    if (isAlive) before?.set("cookie", cookie);
   }
 
   // The first write: a visitor's session is opened, a login's is there. Gives what is to be replaced.
@@ -124,12 +132,15 @@ export class SymbolonStore extends session.Store {
     }
     if (response.status === 404) return null;
     if (response.ok) return { status: response.status, json };
-    const status = response.status === 413 ? 413 : 503;
-    throw Object.assign(new Error(`the session server said ${response.status} ${json.code}: ${json.detail}`), { status });
+    // Too large; too many visitors from one address; what no session can hold. Else it is not this request that is wrong.
+    const status = { 400: 500, 413: 413, 429: 429 }[response.status] ?? 503;
+    throw Object.assign(new Error(`the session server said ${response.status} ${json.code}: ${json.detail ?? json.title}`), { status });
   }
 }
 
-const asJson = (values) => new Map(Object.entries(JSON.parse(JSON.stringify(values))).map(([key, it]) => [key, JSON.stringify(it)]));
+// Half a character, as `slice` leaves it of an emoji, is no Unicode and no JSON to others.
+const wellFormed = (_, value) => (typeof value === "string" ? value.toWellFormed() : value);
+const asJson = (values) => new Map(Object.entries(JSON.parse(JSON.stringify(values, wellFormed))).map(([key, it]) => [key, JSON.stringify(it)]));
 
 function answer(done, promise) {
   promise.then(

@@ -135,6 +135,8 @@ pub struct App {
     pub reach: Reach,
     /// The keys of clients that prove themselves with one.
     pub key_sets: KeySets,
+    /// Whose turn it is to write session data.
+    pub turns: ops::data::Turns,
     /// Which of their assertions were used.
     pub assertions: ops::assertion::Used,
     /// Opens the keys at rest.
@@ -207,6 +209,7 @@ impl App {
             attempts: Attempts::new(config.limits.quotas(), &SecretBytes::random(&mut Os)),
             reach: Reach::new(&config.outbound),
             key_sets: KeySets::default(),
+            turns: ops::data::Turns::default(),
             assertions: ops::assertion::Used::new(now),
             master: Arc::new(master),
             subjects,

@@ -187,7 +187,8 @@ pub(super) fn dev(arguments: &Arguments, dev: &Dev) -> Result<(), Exit> {
         }
         let served = tokio::spawn(run(Arc::clone(&app), listener, metrics));
         let users = seed(&app).await?;
-        announce(arguments, &url, shop.as_deref(), &users);
+        // Where browsers find it, which may be behind a proxy.
+        announce(arguments, app.config.public_url.issuer(), shop.as_deref(), &users);
         served.await.map_err(|error| Exit::new(1, "stopped", error.to_string(), ""))?
     })
 }

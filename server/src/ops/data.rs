@@ -10,6 +10,7 @@ use symbolon_core::{
     id::SessionId,
     time::Time,
 };
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::{TRIES_MAX, Unavailable, check};
 use crate::{app::App, store::Outcome};
@@ -38,6 +39,25 @@ pub enum Reader {
     Client,
     /// A browser that holds the session: what the client declared.
     Browser,
+}
+
+/// Whose turn it is to write the data of a session, in this process. Of many that load the same version all but one begin
+/// anew, and their work would grow with the square of their number.
+#[derive(Debug)]
+pub struct Turns(Box<[Mutex<()>]>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self((0..1024).map(|_| Mutex::new(())).collect())
+    }
+}
+
+impl Turns {
+    /// Ids are random: seldom do two sessions wait for each other.
+    async fn of(&self, session: SessionId) -> MutexGuard<'_, ()> {
+        let [a, b, ..] = *session.as_bytes();
+        self.0[usize::from(u16::from_le_bytes([a, b])) % self.0.len()].lock().await
+    }
 }
 
 /// The session data of a client. With `seen`, its user is there: the session is not silent.
@@ -80,6 +100,7 @@ pub async fn merge(
         }
     }
     live(app, session, false, now).await?;
+    let _turn = app.turns.of(session).await;
     for _ in 0..TRIES_MAX {
         let document = app.store.data(session, &client.id).await.map_err(Unavailable::from)?;
         let document =

@@ -311,3 +311,17 @@ async fn without_a_layer_the_application_is_told() {
     let page = Browser::new(&routes()).get("/who").await;
     assert_eq!((page.status.as_u16(), page.code()), (500, "internal".to_owned()));
 }
+
+#[tokio::test]
+async fn values_come_back_as_they_were() {
+    const NUMBERS: Key<Vec<f64>> = Key::new("numbers");
+    let numbers =
+        [0.1 + 0.2, 0.148_035_810_011_365_45, 5.863_592_005_613_204e140, f64::MIN, 5e-324];
+    let routes = Router::new()
+        .route("/set", post(async move |s: Session| s.set(&NUMBERS, &numbers.to_vec())))
+        .route("/get", get(async |s: Session| Done::Ok(format!("{:?}", s.get(&NUMBERS).await?))));
+    let mut browser =
+        Browser::new(&routes.layer(Sessions::new(settings(), Memory::new(10)).unwrap()));
+    browser.does("/set").await;
+    assert_eq!(browser.read("/get").await, format!("{:?}", Some(numbers)));
+}

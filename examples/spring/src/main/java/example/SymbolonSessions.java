@@ -18,6 +18,8 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 import org.springframework.core.ParameterizedTypeReference;
 import org.springframework.http.HttpMethod;
 import org.springframework.http.HttpStatus;
@@ -31,6 +33,7 @@ import org.springframework.web.client.RestClient;
  * (a logout, an administrator, a change of the password) has ended it here, at every instance, at once.
  */
 final class SymbolonSessions implements SessionRepository<SymbolonSession> {
+    private static final Logger LOG = LoggerFactory.getLogger(SymbolonSessions.class);
     private static final String PROOF = "symbolon.proof";
     private static final String OPENED = "symbolon.opened";
     private static final Pattern OF_LOGIN = Pattern.compile("([\\w-]{22})\\.[\\w-]{22}");
@@ -75,7 +78,10 @@ final class SymbolonSessions implements SessionRepository<SymbolonSession> {
         var opened = Instant.parse(values.remove(OPENED));
         values.remove(PROOF);
         Map<String, Object> attributes = new HashMap<>();
-        values.forEach((name, value) -> attributes.put(name, deserialized(value)));
+        values.forEach((name, value) -> {
+            var attribute = deserialized(name, value);
+            if (attribute != null) attributes.put(name, attribute);
+        });
         return SymbolonSession.loaded(id, opened, attributes);
     }
 
@@ -153,12 +159,16 @@ final class SymbolonSessions implements SessionRepository<SymbolonSession> {
         return Base64.getEncoder().encodeToString(bytes.toByteArray());
     }
 
-    /** Only what this client wrote comes back: nobody else reaches its session data. */
-    private static Object deserialized(String text) {
+    /**
+     * Only what this client wrote comes back: nobody else reaches its session data. What cannot be read, as after a change of
+     * its class, is not there: its user must not be locked out for as long as the session lives.
+     */
+    private static Object deserialized(String name, String text) {
         try (var in = new ObjectInputStream(new ByteArrayInputStream(Base64.getDecoder().decode(text)))) {
             return in.readObject();
-        } catch (IOException | ClassNotFoundException failed) {
-            throw new IllegalStateException("an attribute of a session cannot be read", failed);
+        } catch (IOException | ClassNotFoundException | LinkageError | RuntimeException failed) {
+            LOG.warn("the attribute {} of a session cannot be read: {}", name, failed.toString());
+            return null;
         }
     }
 
