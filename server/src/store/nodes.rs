@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | renew | one transaction: hold the end of the log against ends; read what is new; apply it; write down what is acknowledged | 11, 15, 16 |
 //! | decide | none: under a lease that counts from before the transaction | 13 |
-//! | confirm | read the rows of the others until each has acknowledged, or a lease has passed; remove who was silent | 17 |
+//! | confirm | read the rows of the others until each has acknowledged, or a lease has passed; remove who was silent; not before a lease after the start | 17 |
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -136,18 +136,32 @@ impl Shared {
         let mut connection = Connection::Postgres(self.pool.lend().await?);
         connection.run("BEGIN").await?;
         // Whoever ends something holds this row until it is committed, and waits for whoever reads it here.
-        let query = sql("SELECT settings FROM log_head WHERE id = 1 FOR SHARE");
-        let head = query.fetch_optional(&mut connection).await?;
-        let settings = head.as_ref().map_or(Ok(0), |head| rows::count(head, "settings"))?;
+        let query = sql("SELECT sequence, tag, settings FROM log_head WHERE id = 1 FOR SHARE");
+        let Some(head) = query.fetch_optional(&mut connection).await? else {
+            return Err(StoreError::Damaged {
+                table: "log_head",
+                what: "its row is missing".to_owned(),
+            });
+        };
+        let settings = rows::count(&head, "settings")?;
         let history = open::history(&mut connection).await?;
         if history != self.log.head().log {
             return self.restart(connection, history, place).await.map(|()| false);
         }
         // A new statement: it sees what was committed while the last one waited.
-        let entries = entries_after(self.log.head().sequence).fetch_all(&mut connection).await?;
-        let all = entries.len() < PAGE;
+        let read = entries_from(self.log.head().sequence).fetch_all(&mut connection).await?;
+        let all = read.len() < PAGE;
         // Applied first, acknowledged then: what is read is committed.
-        self.apply(place, &entries)?;
+        let follows = self.apply(place, &read)?;
+        let end = Cursor {
+            log: history,
+            sequence: rows::count(&head, "sequence")?,
+            tag: rows::tag(&head)?,
+        };
+        // Put back from a copy, without another name.
+        if !follows || (all && self.log.head() != end) {
+            return self.restart(connection, history, place).await.map(|()| false);
+        }
         if all {
             self.write_row(&mut connection, place).await?;
         }
@@ -160,17 +174,21 @@ impl Shared {
         Ok(all)
     }
 
-    /// Publishes what was read from the log, and notes who has to acknowledge it.
-    pub(super) fn apply(&self, place: &mut Place, read: &[Row]) -> Result<(), StoreError> {
+    /// Publishes what was read from the log, and notes who has to acknowledge it. Not if it does not follow what is known.
+    pub(super) fn apply(&self, place: &mut Place, read: &[Row]) -> Result<bool, StoreError> {
         let entries: Result<Vec<(Entry, Time)>, StoreError> =
             read.iter().map(|row| Ok((rows::entry(row)?, rows::time(row, "at")?))).collect();
-        let entries = entries?;
+        let (head, mut entries) = (self.log.head(), entries?);
+        if !head.is_followed_by(entries.first().map(|(entry, _)| entry)) {
+            return Ok(false);
+        }
+        entries.retain(|(entry, _)| entry.sequence > head.sequence);
         if !entries.is_empty() {
             self.log.publish(&entries);
             self.log.note_applied(&mut place.progress);
         }
         self.log.settle(&mut place.progress);
-        Ok(())
+        Ok(true)
     }
 
     /// The database tells another history than before: it was restored, or another server has taken over. Nobody knows
@@ -233,7 +251,7 @@ impl Shared {
         sequence: u64,
         deadline: Tick,
     ) -> Result<(bool, Others), StoreError> {
-        let mut waiting = Waiting::new(sequence, tick());
+        let mut waiting = Waiting::new(sequence, tick(), self.earlier_until);
         let own = self.place.lock().await.id;
         let query = "SELECT id, acknowledged, renewals, lease_ms FROM nodes";
         let mut pause = Duration::from_millis(1);
@@ -242,7 +260,7 @@ impl Shared {
             let nodes = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
             let nodes = nodes.into_iter().filter(|node| Some(node.id) != own).collect();
             let others = waiting.look(nodes, tick());
-            if others.waiting == 0 {
+            if others.done {
                 for node in &others.silent {
                     self.remove(node).await?;
                 }
@@ -273,9 +291,9 @@ impl Shared {
     }
 }
 
-/// What the log has gained after a place in it.
-pub(super) fn entries_after(sequence: u64) -> Statement<'static> {
-    let query = "SELECT sequence, tag, entry, at FROM revocations WHERE sequence > $1 \
+/// What the log has from a place in it on, the entry there first.
+pub(super) fn entries_from(sequence: u64) -> Statement<'static> {
+    let query = "SELECT sequence, tag, entry, at FROM revocations WHERE sequence >= $1 \
                  ORDER BY sequence LIMIT $2";
     sql(query).bind(rows::int(sequence)).bind(rows::int(PAGE as u64))
 }
