@@ -263,7 +263,7 @@ impl Member {
         if ask {
             self.begin_act(None, stage.now, Doing::Looking(number), Query::Nodes, stage);
         }
-        stage.later(self.lease / 15, self.pid, Do::Look(number));
+        stage.later(self.lease / 50, self.pid, Do::Look(number));
     }
 
     fn looked(&mut self, number: u64, rows: Vec<Row>, stage: &mut Stage) {

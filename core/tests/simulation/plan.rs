@@ -112,9 +112,10 @@ impl Plan {
         (plan.shared, plan.behind_nodes) = (true, true);
         plan.nodes = pick(rng, &[2, 3, 3, 4]);
         plan.guards = pick(rng, &[0, 1, 2, 4]);
-        plan.timeout = lease / pick(rng, &[1, 2, 4]) as u64;
+        // A lease goes on without a gap only if a renewal, with an answer or two to wait for, fits into it.
+        plan.delay = plan.leases[1] / pick(rng, &[60, 100, 400]) as u64;
+        plan.timeout = (lease / pick(rng, &[1, 2, 4]) as u64).max(plan.delay * 25);
         plan.fenced = !rng.one_in(6);
-        plan.delay = lease / pick(rng, &[40, 100, 400]) as u64;
         plan.page_max = pick(rng, &[2, 5, 1000]);
         plan.focus_shared();
         plan
@@ -129,7 +130,7 @@ impl Plan {
             }
             // Somebody is silent when something ends.
             SilentIsGone | WaitsFromAsking | ClocksBeyondAllowance => {
-                (self.fenced, self.guards, self.chaos, self.ends) = (true, 0, 3, 6);
+                (self.fenced, self.guards, self.chaos, self.ends) = (true, 0, 3, 3);
                 (self.lost, self.timeout) = (0, self.leases[0]);
                 self.weights = [0, 0, 0, 0, 0, 0, 1, 0];
                 self.late = if fault == ClocksBeyondAllowance { 0 } else { 10 };

@@ -199,6 +199,8 @@ impl Shared {
         history: LogId,
         place: &mut Place,
     ) -> Result<(), StoreError> {
+        // Half a store has entries of which its end of the log says nothing.
+        moving::refuse_marked(&mut connection).await?;
         tracing::warn!("the database tells another history: the log is read anew");
         let (sequence, tag) = open::load_head(&mut connection).await?;
         let mut ended = Vec::new();
