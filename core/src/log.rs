@@ -47,6 +47,12 @@ impl Cursor {
     pub const fn at(log: LogId, entry: &Entry) -> Self {
         Self { log, sequence: entry.sequence, tag: entry.tag }
     }
+
+    /// Whether what the log has from this place on, the entry of the cursor first if it is still kept, can follow it. A
+    /// log that was put back from a copy has come to the same number with another entry.
+    pub fn is_followed_by(&self, first: Option<&Entry>) -> bool {
+        first.is_none_or(|first| first.sequence != self.sequence || first.tag == self.tag)
+    }
 }
 
 /// The text is no cursor.
@@ -224,6 +230,16 @@ mod tests {
         ] {
             assert_eq!(tail.after(&cursor), after, "{cursor:?}");
         }
+    }
+
+    #[test]
+    fn a_log_that_was_put_back_does_not_follow() {
+        let cursor = Cursor::at(LOG, &entry(4));
+        assert!(cursor.is_followed_by(None));
+        assert!(cursor.is_followed_by(Some(&entry(4))));
+        // Its own entry is so old that it has left.
+        assert!(cursor.is_followed_by(Some(&entry(5))));
+        assert!(!cursor.is_followed_by(Some(&Entry { tag: [9; 8], ..entry(4) })));
     }
 
     #[test]

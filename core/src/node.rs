@@ -69,6 +69,7 @@ pub struct Row {
 pub struct Waiting {
     sequence: u64,
     began: Tick,
+    earlier_until: Tick,
     known: Option<Vec<Row>>,
 }
 
@@ -79,17 +80,20 @@ pub struct Others {
     pub acknowledged: u32,
     /// How many said nothing until they could not decide alone any more.
     pub waited_out: u32,
-    /// How many may still decide alone without having acknowledged it. None: it is over.
+    /// How many may still decide alone without having acknowledged it.
     pub waiting: usize,
+    /// Whether it is over.
+    pub done: bool,
     /// Those that have been silent all the while, once it is over. Nobody has to wait for them again: their rows are
     /// removed, if they still say the same.
     pub silent: Vec<Row>,
 }
 
 impl Waiting {
-    /// Everything up to `sequence` was committed before `began`.
-    pub const fn new(sequence: u64, began: Tick) -> Self {
-        Self { sequence, began, known: None }
+    /// Everything up to `sequence` was committed before `began`. Nodes of which the store may know nothing, because it was
+    /// put back from a copy before this process started, hold leases until `earlier_until`.
+    pub const fn new(sequence: u64, began: Tick, earlier_until: Tick) -> Self {
+        Self { sequence, began, earlier_until, known: None }
     }
 
     /// The rows of all others, read at or after `began`, say this `now`. No clock but one's own is looked at: whoever
@@ -101,12 +105,12 @@ impl Waiting {
         rows.retain(|row| row.acknowledged < self.sequence);
         let acknowledged = (known.len() - rows.len()) as u32;
         let over = rows.iter().map(|row| self.began + waited(row.lease)).max();
-        if over.is_some_and(|over| now < over) {
+        if over.is_some_and(|over| now < over) || now < self.earlier_until {
             return Others { acknowledged, waiting: rows.len(), ..Others::default() };
         }
         let waited_out = rows.len() as u32;
         rows.retain(|row| known.contains(row));
-        Others { acknowledged, waited_out, waiting: 0, silent: rows }
+        Others { acknowledged, waited_out, waiting: 0, done: true, silent: rows }
     }
 }
 
@@ -123,22 +127,32 @@ mod tests {
     #[test]
     fn who_acknowledges_is_waited_for_and_who_is_silent_once() {
         let began = Tick::from_nanos(7);
-        let mut waiting = Waiting::new(5, began);
+        let mut waiting = Waiting::new(5, began, began);
         let first = vec![row(1, 4, 9), row(2, 5, 9), row(3, 4, 9), row(4, 4, 9)];
         let looked = waiting.look(first, began);
         assert_eq!((looked.acknowledged, looked.waiting), (1, 3));
         // One acknowledges, one only renews, one comes, one is removed by somebody else.
         let later = vec![row(1, 5, 10), row(2, 5, 9), row(3, 4, 10), row(4, 4, 9), row(5, 0, 0)];
         let looked = waiting.look(later.clone(), began + LEASE);
-        assert_eq!((looked.acknowledged, looked.waiting, looked.silent.len()), (2, 2, 0));
+        assert_eq!((looked.acknowledged, looked.waiting, looked.done), (2, 2, false));
+        assert_eq!(looked.silent, []);
         let looked = waiting.look(later, began + waited(LEASE));
-        assert_eq!((looked.acknowledged, looked.waited_out, looked.waiting), (2, 2, 0));
+        assert_eq!((looked.acknowledged, looked.waited_out, looked.done), (2, 2, true));
         assert_eq!(looked.silent, [row(4, 4, 9)]);
     }
 
     #[test]
     fn alone_nobody_is_waited_for() {
-        let looked = Waiting::new(5, Tick::default()).look(Vec::new(), Tick::default());
-        assert_eq!(looked, Others::default());
+        let start = Tick::default();
+        let looked = Waiting::new(5, start, start).look(Vec::new(), start);
+        assert_eq!(looked, Others { done: true, ..Others::default() });
+    }
+
+    #[test]
+    fn after_a_start_those_without_a_row_are_waited_for() {
+        let (start, over) = (Tick::default(), Tick::default() + waited(LEASE));
+        let mut waiting = Waiting::new(5, start, over);
+        assert!(!waiting.look(vec![row(1, 5, 9)], start + LEASE).done);
+        assert!(waiting.look(vec![row(1, 5, 9)], over).done);
     }
 }

@@ -233,7 +233,7 @@ impl Member {
         let sequence = self.serving.tail.head().sequence;
         let followers = self.serving.leases.confirm(sequence, now);
         let began = if stage.broken(Fault::WaitsFromAsking) { confirm.began } else { now };
-        let others = Waiting::new(sequence, began);
+        let others = Waiting::new(sequence, began, self.earlier_until);
         let (own, others_done, looking) = (self.id, false, false);
         let confirming =
             Confirming { number, confirm, own, followers, others, others_done, looking };
@@ -263,7 +263,7 @@ impl Member {
         if ask {
             self.begin_act(None, stage.now, Doing::Looking(number), Query::Nodes, stage);
         }
-        stage.later(self.lease / 40, self.pid, Do::Look(number));
+        stage.later(self.lease / 50, self.pid, Do::Look(number));
     }
 
     fn looked(&mut self, number: u64, rows: Vec<Row>, stage: &mut Stage) {
@@ -273,9 +273,9 @@ impl Member {
         let rows = rows.into_iter().filter(|row| Some(row.id) != one.own).collect();
         let mut others = one.others.look(rows, now);
         if stage.broken(Fault::SilentIsGone) {
-            others.waiting = 0;
+            others.done = true;
         }
-        one.others_done |= others.waiting == 0;
+        one.others_done |= others.done;
         stage.facts.seen.acknowledged +=
             u64::from(others.acknowledged) * u64::from(one.others_done);
         stage.facts.seen.waited_out += u64::from(others.waited_out);

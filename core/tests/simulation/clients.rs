@@ -32,6 +32,8 @@ impl Facts {
     pub(crate) fn clients_of(&mut self, sessions: &BTreeMap<SessionId, Session>) {
         let clients = &mut self.clients;
         clients.losses += 1;
+        // What was read may have its numbers once more.
+        clients.read.clear();
         clients.opened.retain(|sid| sessions.contains_key(sid));
         clients.ended.retain(|sid| sessions.get(sid).is_some_and(|row| row.ended));
         let rows = sessions.iter();

@@ -162,11 +162,31 @@ impl Cluster {
             }
             Some(3) => self.database.restart(stage),
             Some(4) => self.database.fail_over(stage),
-            Some(5) if stage.rng.one_in(4) => self.database.restore(stage),
-            Some(5) => self.database.back_up(),
+            Some(5) if stage.rng.one_in(3) => self.went_back(node + 1),
+            Some(5) if stage.rng.one_in(2) => self.database.back_up(),
             Some(6) => cut(stage),
             Some(7) => stage.hosts[pid].wall_off_ms = stage.wall_off(pid),
             _ => {}
+        }
+    }
+
+    /// An older copy is put in place. Those who notice it first go on, while others still hold leases of before.
+    fn went_back(&mut self, pid: Pid) {
+        let stage = &mut self.stage;
+        self.database.restore(stage);
+        let lease = stage.plan.leases[0];
+        if stage.rng.one_in(2) {
+            stage.hosts[pid].cut_from_store_until = (stage.now + lease).min(stage.plan.length);
+        }
+        let other = 1 + stage.rng.index(stage.plan.nodes);
+        if stage.rng.one_in(2) && other != pid {
+            stage.hosts[other].starts += 1;
+            self.members[other - 1] = Member::new(other, stage);
+            stage.later(0, other, Do::Begin);
+        }
+        for _ in 0..3 {
+            let after = stage.rng.between(0, lease / 2);
+            stage.at(stage.now + after, FATE, Do::SomeEnd);
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use symbolon_core::{
     id::{LogId, NodeId, SessionId},
-    log::{Cursor, Entry},
+    log::Cursor,
     node::Row,
 };
 
@@ -28,21 +28,21 @@ const RECENT_MAX: usize = 40;
 pub(crate) struct Disk {
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) log: Vec<Logged>,
-    pub(crate) name: LogId,
-    head: u64,
-    nodes: BTreeMap<NodeId, Row>,
-    longest: u64,
+    /// The history, and how far the log goes.
+    pub(crate) head: Cursor,
+    pub(crate) nodes: BTreeMap<NodeId, Row>,
+    pub(crate) longest: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
+pub(crate) enum Key {
     Session(SessionId),
     Node(NodeId),
     Head,
 }
 
 #[derive(Debug)]
-enum Write {
+pub(crate) enum Write {
     Open(SessionId, Option<SessionId>),
     End(SessionId),
     Save(SessionId, u64, u64),
@@ -52,13 +52,13 @@ enum Write {
 }
 
 #[derive(Debug)]
-struct Open {
-    from: Pid,
+pub(crate) struct Open {
+    pub(crate) from: Pid,
     starts: u32,
     step: u32,
-    writes: Vec<Write>,
+    pub(crate) writes: Vec<Write>,
     /// Up to where it has read the log.
-    read: u64,
+    pub(crate) read: u64,
     committing: bool,
 }
 
@@ -67,12 +67,12 @@ pub(crate) struct Database {
     pub(crate) disk: Disk,
     recent: VecDeque<Disk>,
     backup: Option<Disk>,
-    open: BTreeMap<Tx, Open>,
+    pub(crate) open: BTreeMap<Tx, Open>,
     /// Who holds what, and whether alone.
-    locks: BTreeMap<Key, Vec<(Tx, bool)>>,
+    pub(crate) locks: BTreeMap<Key, Vec<(Tx, bool)>>,
     parked: VecDeque<(Tx, Query)>,
     /// For [`Fault::NumberedOutsideLock`].
-    numbered: u64,
+    pub(crate) numbered: u64,
 }
 
 impl Database {
@@ -80,8 +80,7 @@ impl Database {
         let disk = Disk {
             sessions: BTreeMap::new(),
             log: Vec::new(),
-            name: LogId::random(&mut stage.rng.0),
-            head: 0,
+            head: Cursor::start(LogId::random(&mut stage.rng.0)),
             nodes: BTreeMap::new(),
             longest: 0,
         };
@@ -125,18 +124,24 @@ impl Database {
         self.backup = Some(self.disk.clone());
     }
 
-    /// An older copy is put in its place, while nodes run.
+    /// An older copy is put in its place, while nodes run: under another name, or a disk as it was. It may not know the
+    /// nodes.
     pub(crate) fn restore(&mut self, stage: &mut Stage) {
         let Some(backup) = self.backup.clone() else { return };
         self.disk = backup;
+        if stage.rng.one_in(2) {
+            self.disk.nodes.clear();
+        }
         self.went_back(true, stage);
-        self.rename(stage);
+        if !stage.plan.log_keeps_name {
+            self.rename(stage);
+        }
         self.restart(stage);
     }
 
     fn rename(&mut self, stage: &mut Stage) {
         if !stage.broken(Fault::SequencesReused) {
-            self.disk.name = LogId::random(&mut stage.rng.0);
+            self.disk.head.log = LogId::random(&mut stage.rng.0);
         }
     }
 
@@ -218,176 +223,6 @@ impl Database {
         }
     }
 
-    /// `None`: it waits for a lock.
-    fn execute(&mut self, tx: Tx, query: &Query, stage: &mut Stage) -> Option<Rows> {
-        let disk = &self.disk;
-        match *query {
-            Query::Hold => {
-                let held =
-                    stage.broken(Fault::RenewalSharesNoLock) || self.lock(tx, Key::Head, false);
-                held.then_some(Rows::Head(self.disk.name))
-            }
-            Query::After(sequence) => {
-                let page = stage.plan.page_max;
-                let mut entries = after(&disk.log, sequence);
-                let all = entries.len() <= page;
-                entries.truncate(page);
-                let read = entries.last().map_or(sequence, |last| last.entry.sequence);
-                self.has_read(tx, read, stage);
-                Some(Rows::Entries { entries, all })
-            }
-            Query::Snapshot(lease) => {
-                let log = disk.name;
-                let last = disk.log.last();
-                let mut head = last.map_or(Cursor::start(log), |last| Cursor::at(log, &last.entry));
-                head.sequence = disk.head;
-                let (entries, longest) = (disk.log.clone(), disk.longest);
-                self.disk.longest = longest.max(lease);
-                self.has_read(tx, head.sequence, stage);
-                Some(Rows::Log { head, entries, longest })
-            }
-            Query::Update(row) => {
-                let held = self.lock(tx, Key::Node(row.id), true);
-                held.then(|| match self.disk.nodes.get(&row.id).copied() {
-                    Some(before) => {
-                        let renewals = before.renewals + 1;
-                        self.write(tx, Write::Node(Row { renewals, ..row }));
-                        Rows::Count(1)
-                    }
-                    None => Rows::Count(0),
-                })
-            }
-            Query::Insert(row) => {
-                self.write(tx, Write::Node(row));
-                Some(Rows::Count(1))
-            }
-            Query::Nodes => Some(Rows::Nodes(disk.nodes.values().copied().collect())),
-            Query::Remove(row) => {
-                let held = self.lock(tx, Key::Node(row.id), true);
-                held.then(|| {
-                    let same = self.disk.nodes.get(&row.id) == Some(&row);
-                    if same {
-                        self.write(tx, Write::Remove(row.id));
-                    }
-                    Rows::Count(usize::from(same))
-                })
-            }
-            Query::Load(sid) => Some(Rows::Session(disk.sessions.get(&sid).copied())),
-            Query::Open { sid, parent } => self.open_session(tx, sid, parent, stage),
-            Query::End(sid) => self.end(tx, sid),
-            Query::Save { sid, at, next, token } => {
-                let held = self.lock(tx, Key::Session(sid), true);
-                held.then(|| self.save(tx, (sid, at), Write::Save(sid, next, token), stage))
-            }
-            Query::Number => self.number(tx, stage),
-            Query::Commit | Query::Close => None,
-        }
-    }
-
-    fn open_session(
-        &mut self,
-        tx: Tx,
-        sid: SessionId,
-        parent: Option<SessionId>,
-        stage: &Stage,
-    ) -> Option<Rows> {
-        if let Some(parent) = parent
-            && !stage.broken(Fault::ChildFromCache)
-        {
-            if !self.lock(tx, Key::Session(parent), true) {
-                return None;
-            }
-            if self.disk.sessions.get(&parent).is_none_or(|row| row.ended) {
-                return Some(Rows::Gone);
-            }
-        }
-        self.write(tx, Write::Open(sid, parent));
-        Some(Rows::Count(1))
-    }
-
-    /// A session that nobody knows may still be alive in tokens, if history was lost: its entry is written, too.
-    fn end(&mut self, tx: Tx, sid: SessionId) -> Option<Rows> {
-        if !self.lock(tx, Key::Session(sid), true) {
-            return None;
-        }
-        if self.disk.sessions.get(&sid).is_some_and(|row| row.ended) {
-            return Some(Rows::Gone);
-        }
-        let under = self.disk.sessions.iter();
-        let under = under.filter(|(_, row)| row.parent == Some(sid) && !row.ended);
-        let mut sids: Vec<_> = under.map(|(sid, _)| *sid).collect();
-        sids.insert(0, sid);
-        if !sids.iter().all(|sid| self.lock(tx, Key::Session(*sid), true)) {
-            return None;
-        }
-        sids.iter().for_each(|sid| self.write(tx, Write::End(*sid)));
-        Some(Rows::Ended(sids))
-    }
-
-    fn save(&mut self, tx: Tx, (sid, at): (SessionId, u64), save: Write, stage: &Stage) -> Rows {
-        match self.disk.sessions.get(&sid) {
-            None => return Rows::Gone,
-            Some(row) if row.ended && !stage.broken(Fault::RefreshWithoutLife) => {
-                return Rows::Gone;
-            }
-            Some(row) if row.generation != at && !stage.broken(Fault::RefreshWithoutVersion) => {
-                return Rows::Conflict;
-            }
-            Some(_) => {}
-        }
-        self.write(tx, save);
-        Rows::Count(1)
-    }
-
-    /// The last thing before a commit: whoever ends something else waits from here on.
-    fn number(&mut self, tx: Tx, stage: &mut Stage) -> Option<Rows> {
-        let outside = stage.broken(Fault::NumberedOutsideLock);
-        if !outside && !self.lock(tx, Key::Head, true) {
-            return None;
-        }
-        let open = self.open.get(&tx)?;
-        let ended = open.writes.iter().filter_map(|write| match write {
-            Write::End(sid) => Some(*sid),
-            _ => None,
-        });
-        for sid in ended.collect::<Vec<_>>() {
-            self.numbered = if outside { self.numbered.max(self.disk.head) + 1 } else { 0 };
-            let written = self.open.get(&tx)?.writes.iter();
-            let before = written.filter(|write| matches!(write, Write::Entry(_))).count() as u64;
-            let sequence = if outside { self.numbered } else { self.disk.head + before + 1 };
-            let mut tag = [0; 8];
-            if !stage.broken(Fault::SequencesReused) {
-                tag = stage.rng.between(1, u64::MAX).to_be_bytes();
-            }
-            let at = stage.wall(self.open.get(&tx)?.from);
-            let entry = Entry { sequence, tag, id: sid.entry() };
-            self.write(tx, Write::Entry(Logged { entry, at }));
-        }
-        Some(Rows::Done)
-    }
-
-    fn has_read(&mut self, tx: Tx, sequence: u64, stage: &mut Stage) {
-        stage.facts.read(self.disk.name, sequence);
-        if let Some(open) = self.open.get_mut(&tx) {
-            open.read = sequence;
-        }
-    }
-
-    fn write(&mut self, tx: Tx, write: Write) {
-        if let Some(open) = self.open.get_mut(&tx) {
-            open.writes.push(write);
-        }
-    }
-
-    fn lock(&mut self, tx: Tx, key: Key, alone: bool) -> bool {
-        let holders = self.locks.entry(key).or_default();
-        if holders.iter().any(|(holder, theirs)| *holder != tx && (alone || *theirs)) {
-            return false;
-        }
-        holders.push((tx, alone));
-        true
-    }
-
     /// It is committed: everybody can see it.
     fn durable(&mut self, tx: Tx, stage: &mut Stage) {
         let Some(open) = self.open.get_mut(&tx) else { return };
@@ -446,18 +281,20 @@ impl Database {
             }
             Write::Entry(mut logged) => {
                 if stage.broken(Fault::EntriesApart) {
-                    logged.entry.sequence = disk.head + 1;
+                    logged.entry.sequence = disk.head.sequence + 1;
                 }
                 let sequence = logged.entry.sequence;
-                stage.facts.logged(disk.name, sequence, stage.now);
-                disk.head = disk.head.max(sequence);
+                stage.facts.logged(disk.head.log, sequence, stage.now);
+                if disk.head.sequence < sequence {
+                    disk.head = Cursor::at(disk.head.log, &logged.entry);
+                }
                 disk.log.push(logged);
                 disk.log.sort_by_key(|logged| logged.entry.sequence);
                 let sid = SessionId::from_bytes(*logged.entry.id.as_bytes());
                 stage.facts.published(sid, stage.now);
             }
             Write::Node(row) => {
-                stage.facts.renewed(read, disk.head, stage.now);
+                stage.facts.renewed(read, disk.head.sequence, stage.now);
                 disk.nodes.insert(row.id, row);
             }
             Write::Remove(id) => drop(disk.nodes.remove(&id)),
@@ -486,8 +323,4 @@ impl Database {
     pub(crate) fn is_live(&self, sid: SessionId) -> bool {
         self.disk.sessions.get(&sid).is_some_and(|row| !row.ended)
     }
-}
-
-fn after(log: &[Logged], sequence: u64) -> Vec<Logged> {
-    log.iter().filter(|logged| logged.entry.sequence > sequence).copied().collect()
 }

@@ -64,6 +64,7 @@ pub(crate) struct Accepted {
 pub(crate) struct Facts {
     sessions: BTreeMap<SessionId, Fact>,
     pub(crate) clients: Clients,
+    pub(crate) last_confirmed: Option<SessionId>,
     pub(crate) broken: Option<(u64, Broken)>,
     pub(crate) seen: Seen,
 }
@@ -102,6 +103,7 @@ impl Facts {
     /// A confirmed end of this session returned.
     pub(crate) fn confirmed(&mut self, sid: SessionId, now: u64) {
         self.sessions.entry(sid).or_default().confirmed.get_or_insert(now);
+        self.last_confirmed = Some(sid);
         self.seen.confirmed += 1;
     }
 

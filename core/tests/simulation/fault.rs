@@ -84,6 +84,8 @@ pub(crate) enum Fault {
     WaitsFromAsking,
     /// A node does not look which history the store tells.
     HistoryIgnored,
+    /// It looks at the name alone, not whether the log has come to the same number with another entry.
+    EntryNotCompared,
     /// A node that goes over to another history waits for no leases of before.
     HistoryNotWaitedFor,
     /// So does one that starts.
@@ -146,6 +148,7 @@ pub(crate) const SHARED: &[Fault] = &[
     Fault::SilentIsGone,
     Fault::WaitsFromAsking,
     Fault::HistoryIgnored,
+    Fault::EntryNotCompared,
     Fault::HistoryNotWaitedFor,
     Fault::StartNotWaitedFor,
     Fault::ProgressKept,

@@ -13,14 +13,22 @@
 //! off, frozen, killed; store answers later than an entry lives. Requests also come at the last moment of a lease, when
 //! a process wakes, and right after a confirmation.
 //!
+//! *Servers that share a store* have histories of their own ([`cluster`]). The store ([`database`]) runs transactions
+//! statement by statement, with locks that are waited for, commits that are slow, answers that come late or never, and
+//! what is left by those who gave up; it is away, frozen, restarted, taken over (sometimes with a loss) and put back from
+//! copies. The servers ([`member`]) run core's tail, leases, progress and waiting ([`symbolon_core::node`]); what is the
+//! server's own is modelled after its files, statement by statement ([`renewal`], [`acts`]). Followers move between them.
+//!
 //! *Judged* ([`facts`]): after a confirmed end, nobody lets the session or a child in; later than a lease after any end,
 //! nobody does so under a lease; who heard of an end never does again; no token outlives `exp`; none is issued on a
 //! proof of life after the end; and once the weather is calm, all followers are ready and know every end, and every
-//! confirmation returns. [`fault`] lists what is broken on purpose, and how soon some history must show it.
+//! confirmation returns. Where a store is shared, also ([`clients`]): nobody reads past an entry, takes a lease past an end,
+//! or loses a write of which somebody was told, and a refresh token has one successor. [`fault`] lists what is broken on
+//! purpose, and how soon some history must show it.
 //!
-//! *Not simulated:* bytes, HTTP and SQL; handles, refresh tokens and who may ask (they have tests of their own); two
-//! writers at one store; a process that is copied while it holds a lease, and a hypervisor that stops the clocks
-//! (stated limits); server clocks that jump further than the leeway; what an older disk forgot and nobody heard of.
+//! *Not simulated:* bytes, HTTP and SQL; handles, theft and who may ask (they have tests of their own); notifications;
+//! two databases that both believe to be the first; a process that is copied while it holds a lease, and a hypervisor
+//! that stops the clocks (stated limits); server clocks that jump further than the leeway; what an older disk forgot and nobody heard of.
 //! [`alone`] tests each piece where no history comes.
 
 // `cfg(test)` tells clippy that these are tests throughout.
@@ -66,6 +74,8 @@ mod serving;
 mod sql;
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod statements;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

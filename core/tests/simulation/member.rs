@@ -66,6 +66,8 @@ pub(crate) struct Member {
     /// Its row.
     pub(crate) id: Option<NodeId>,
     pub(crate) lease_until: Tick,
+    /// When leases are over of which the store may know nothing.
+    pub(crate) earlier_until: Tick,
     /// Whether it has read the log.
     pub(crate) started: bool,
     pub(crate) renewal: Option<Renewal>,
@@ -96,6 +98,7 @@ impl Member {
             progress: Progress::default(),
             id: None,
             lease_until: Tick::default(),
+            earlier_until: Tick::default(),
             started: false,
             renewal: None,
             poked: false,
@@ -229,8 +232,9 @@ impl Member {
         }
         let sessions = stage.facts.all();
         if !sessions.is_empty() {
-            let (sid, _) = sessions[stage.rng.index(sessions.len())];
-            self.request(Request::Cookie(sid), stage);
+            let (some, _) = sessions[stage.rng.index(sessions.len())];
+            let last = stage.facts.last_confirmed.filter(|_| stage.rng.one_in(2));
+            self.request(Request::Cookie(last.unwrap_or(some)), stage);
         }
     }
 

@@ -112,7 +112,9 @@ impl Plan {
         (plan.shared, plan.behind_nodes) = (true, true);
         plan.nodes = pick(rng, &[2, 3, 3, 4]);
         plan.guards = pick(rng, &[0, 1, 2, 4]);
-        plan.timeout = lease / pick(rng, &[1, 2, 4]) as u64;
+        // A lease goes on without a gap only if a renewal, with an answer or two to wait for, fits into it.
+        plan.delay = plan.leases[1] / pick(rng, &[60, 100, 400]) as u64;
+        plan.timeout = (lease / pick(rng, &[1, 2, 4]) as u64).max(plan.delay * 25);
         plan.fenced = !rng.one_in(6);
         plan.page_max = pick(rng, &[2, 5, 1000]);
         plan.focus_shared();
@@ -127,28 +129,42 @@ impl Plan {
                 (self.fenced, self.chaos, self.weights) = (false, 4, [0, 0, 0, 0, 1, 0, 0, 0]);
             }
             // Somebody is silent when something ends.
-            SilentIsGone | WaitsFromAsking | NodeLeaseFromCommit | ClocksBeyondAllowance => {
-                (self.fenced, self.chaos, self.ends) = (true, 4, 3);
-                (self.late, self.lost, self.timeout) = (15, 0, self.leases[0]);
-                self.weights = [2, 0, 0, 0, 0, 0, 3, 0];
+            SilentIsGone | WaitsFromAsking | ClocksBeyondAllowance => {
+                (self.fenced, self.guards, self.chaos, self.ends) = (true, 0, 3, 3);
+                (self.lost, self.timeout) = (0, self.leases[0]);
+                self.weights = [0, 0, 0, 0, 0, 0, 1, 0];
+                self.late = if fault == ClocksBeyondAllowance { 0 } else { 10 };
+                if fault == ClocksBeyondAllowance {
+                    (self.rate_ppm, self.delay) = (60_000, self.leases[0] / 400);
+                }
+            }
+            // Somebody freezes while it renews.
+            NodeLeaseFromCommit => {
+                (self.fenced, self.guards, self.chaos, self.ends) = (true, 0, 4, 4);
+                (self.late, self.lost, self.delay) = (0, 0, self.leases[0] / 40);
+                self.weights = [1, 0, 0, 0, 0, 0, 0, 0];
             }
             RenewsWithoutRow => {
                 (self.fenced, self.chaos, self.ends) = (true, 4, 3);
                 self.weights = [2, 0, 0, 0, 0, 0, 3, 0];
             }
-            // Nodes that are not in the backup hold leases.
-            HistoryNotWaitedFor | StartNotWaitedFor => {
-                (self.fenced, self.chaos, self.ends) = (true, 8, 6);
+            // Nodes hold leases that are not in the backup.
+            HistoryNotWaitedFor | StartNotWaitedFor | EntryNotCompared => {
+                (self.fenced, self.chaos, self.ends) = (true, 6, 3);
                 (self.late, self.lost, self.delay) = (0, 0, self.leases[0] / 200);
-                self.weights = [0, 0, 2, 0, 0, 2, 2, 0];
+                self.weights = [0, 0, 0, 0, 0, 3, 1, 0];
+                self.log_keeps_name = fault == EntryNotCompared;
             }
             ProgressKept => {
-                (self.fenced, self.chaos, self.ends) = (true, 2, 2);
-                self.weights = [0, 0, 0, 0, 0, 1, 1, 0];
-            }
-            SharedIdentity => {
                 (self.fenced, self.chaos, self.ends) = (true, 2, 3);
-                (self.guards, self.weights) = (4, [1, 0, 0, 0, 0, 0, 1, 0]);
+                (self.late, self.lost, self.delay) = (0, 0, self.leases[0] / 100);
+                self.weights = [0, 0, 0, 0, 0, 2, 1, 0];
+                self.log_keeps_name = false;
+            }
+            SequencesReused => self.weights = [0, 0, 0, 0, 0, 1, 0, 0],
+            SharedIdentity => {
+                (self.fenced, self.nodes, self.guards, self.ends) = (true, 1, 4, 3);
+                (self.chaos, self.weights) = (2, [1, 0, 0, 0, 0, 0, 1, 0]);
             }
             _ => {}
         }

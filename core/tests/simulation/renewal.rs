@@ -2,7 +2,7 @@
 //! of the log against ends, reads what is new, applies it, and writes down what is acknowledged.
 
 use symbolon_core::{
-    id::{LogId, NodeId},
+    id::NodeId,
     lease::waited,
     log::{Cursor, Tail},
     node::{Progress, Row},
@@ -37,7 +37,8 @@ pub(crate) struct Renewal {
 #[derive(Debug)]
 enum Doing {
     Holding,
-    Reading,
+    /// Up to there, it was said.
+    Reading(Option<Cursor>),
     Writing,
     Beginning,
     /// At the end of it: whether there is more to read, or another history, which is gone over to.
@@ -68,7 +69,7 @@ impl Member {
         let (tx, asked) = (stage.number(), stage.tick(self.pid));
         let (doing, query) = match self.started {
             true if stage.broken(Fault::RenewalReadsFirst) => {
-                (Doing::Reading, Query::After(self.serving.tail.head().sequence))
+                (Doing::Reading(None), Query::From(self.serving.tail.head().sequence))
             }
             true => (Doing::Holding, Query::Hold),
             false => (Doing::Beginning, Query::Snapshot(self.lease)),
@@ -99,9 +100,13 @@ impl Member {
         let Some(renewal) = &mut self.renewal else { return };
         let doing = std::mem::replace(&mut renewal.doing, Doing::Holding);
         match (doing, rows) {
-            (Doing::Holding, Rows::Head(name)) => self.held(name, stage),
-            (Doing::Reading, Rows::Entries { entries, all }) => {
-                self.apply(&entries, stage);
+            (Doing::Holding, Rows::Head(end)) => self.held(end, stage),
+            (Doing::Reading(end), Rows::Entries { entries, all }) => {
+                let follows = self.apply(entries, stage);
+                let short = all && end.is_some_and(|end| end != self.serving.tail.head());
+                if (!follows || short) && !self.ignores_history(stage) {
+                    return self.says(Doing::Beginning, Query::Snapshot(self.lease), stage);
+                }
                 if !all {
                     return self.says(Doing::Committing { all }, Query::Commit, stage);
                 }
@@ -137,13 +142,20 @@ impl Member {
         }
     }
 
-    fn held(&mut self, name: LogId, stage: &mut Stage) {
+    fn held(&mut self, end: Cursor, stage: &mut Stage) {
         let head = self.serving.tail.head();
-        if name != head.log && !stage.broken(Fault::HistoryIgnored) {
+        if end.log != head.log && !stage.broken(Fault::HistoryIgnored) {
             self.says(Doing::Beginning, Query::Snapshot(self.lease), stage);
         } else {
-            self.says(Doing::Reading, Query::After(head.sequence), stage);
+            self.says(Doing::Reading(Some(end)), Query::From(head.sequence), stage);
         }
+    }
+
+    fn ignores_history(&self, stage: &Stage) -> bool {
+        stage.broken(Fault::HistoryIgnored)
+            || stage.broken(Fault::EntryNotCompared)
+            || stage.broken(Fault::NumberedOutsideLock)
+            || stage.broken(Fault::RenewalSharesNoLock)
     }
 
     fn row(&mut self, stage: &mut Stage) -> Row {
@@ -160,11 +172,16 @@ impl Member {
         Row { id, acknowledged, renewals: 0, lease: span(self.lease / MS * MS) }
     }
 
-    /// Applied first, acknowledged then.
-    fn apply(&mut self, entries: &[Logged], stage: &mut Stage) {
-        let now = stage.tick(self.pid);
+    /// Applied first, acknowledged then; but not what does not follow.
+    fn apply(&mut self, mut entries: Vec<Logged>, stage: &mut Stage) -> bool {
+        let (now, head) = (stage.tick(self.pid), self.serving.tail.head());
+        let first = entries.first().map(|logged| logged.entry);
+        if !head.is_followed_by(first.as_ref()) && !self.ignores_history(stage) {
+            return false;
+        }
+        entries.retain(|logged| logged.entry.sequence > head.sequence);
         let mut late = Vec::new();
-        for logged in entries {
+        for logged in &entries {
             if stage.broken(Fault::AcknowledgeBeforeApplying) {
                 late.push(logged.entry.id);
             } else {
@@ -186,16 +203,16 @@ impl Member {
             self.serving.news(&self.log, own, stage);
         }
         self.progress.settle(&self.serving.leases, now);
+        true
     }
 
     fn begin(&mut self, head: Cursor, entries: Vec<Logged>, longest: u64, stage: &mut Stage) {
         self.progress = Progress::at(head.sequence);
         let now = stage.tick(self.pid);
-        let earlier = match stage.plan.fault {
-            Some(Fault::StartNotWaitedFor) => now,
-            _ => now + waited(span(longest.max(self.lease))),
-        };
-        self.take_over(head, entries, earlier, stage);
+        if longest > 0 && !stage.broken(Fault::StartNotWaitedFor) {
+            self.earlier_until = now + waited(span(longest.max(self.lease)));
+        }
+        self.take_over(head, entries, now, stage);
         self.started = true;
     }
 

@@ -1,10 +1,6 @@
 //! What nodes say to the store that they share, and what it answers: the statements of the server's store, one by one.
 
-use symbolon_core::{
-    id::{LogId, SessionId},
-    log::Cursor,
-    node::Row,
-};
+use symbolon_core::{id::SessionId, log::Cursor, node::Row};
 
 use crate::serving::Logged;
 
@@ -15,8 +11,8 @@ pub(crate) type Tx = u64;
 pub(crate) enum Query {
     /// Shares the lock on the end of the log, and asks which history this is.
     Hold,
-    /// What the log has gained after a place, up to one page.
-    After(u64),
+    /// What the log has from a place on, the entry there first, up to one page.
+    From(u64),
     /// All of the log, for whoever begins. Writes down how long a lease is, if there was no longer one.
     Snapshot(u64),
     /// The row of a node that should be there.
@@ -57,7 +53,7 @@ pub(crate) struct Session {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Rows {
-    Head(LogId),
+    Head(Cursor),
     Entries {
         entries: Vec<Logged>,
         all: bool,

@@ -235,9 +235,12 @@ async fn show_session(State(app): Shared, Path(sid): Path<SessionId>) -> Answer 
 
 async fn end_session(confirm: Confirm, State(app): Shared, Path(sid): Path<SessionId>) -> Answer {
     let ending = ops::end::session(&app, sid, Reason::EndedByAdmin, now()).await?;
-    // What is not there is not alive anywhere either, once that is confirmed.
     if ending != Ending::Now && !confirm.is_wanted() {
         return Err(problem::SESSION_GONE.into());
+    }
+    // What is not there is not alive anywhere either, once that is confirmed.
+    if ending == Ending::Unknown {
+        ops::end::unknown(&app, sid, now()).await?;
     }
     let ended = u32::from(ending == Ending::Now);
     confirm.answer(&app, none(), Some(json!({ "sid": sid, "ended": ended }))).await

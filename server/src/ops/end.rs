@@ -168,6 +168,17 @@ async fn end_proven(
     Ok(())
 }
 
+/// Ends a session that the store does not know. If history was lost, it may live on in tokens.
+///
+/// # Errors
+/// [`Unavailable`].
+pub async fn unknown(app: &App, id: SessionId, now: Time) -> Result<(), Unavailable> {
+    let mut change = Change::at(now);
+    change.end(id.entry());
+    app.store.commit(change).await?;
+    Ok(())
+}
+
 /// Ends one access token; its session goes on.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | renew | one transaction: hold the end of the log against ends; read what is new; apply it; write down what is acknowledged | 11, 15, 16 |
 //! | decide | none: under a lease that counts from before the transaction | 13 |
-//! | confirm | read the rows of the others until each has acknowledged, or a lease has passed; remove who was silent | 17 |
+//! | confirm | read the rows of the others until each has acknowledged, or a lease has passed; remove who was silent; not before a lease after the start | 17 |
 
 use std::{
     pin::pin,
@@ -39,7 +39,7 @@ const RENEWALS: u32 = 5;
 const LOOK_MAX: Duration = Duration::from_millis(25);
 
 /// Where the log ends, held against ends, and whether this program may go on here.
-const HEAD: &str = "SELECT settings, issuer, master, \
+const HEAD: &str = "SELECT sequence, tag, settings, issuer, master, \
                     (SELECT MAX(works_from) FROM schema_versions) AS works_from \
                     FROM log_head WHERE id = 1 FOR SHARE";
 
@@ -164,7 +164,9 @@ impl Shared {
         let mut connection = Connection::Postgres(self.pool.lend().await?);
         connection.run("BEGIN").await?;
         // Whoever ends something holds this row until it is committed, and waits for whoever reads it here.
-        let head = sql(HEAD).fetch_optional(&mut connection).await?.ok_or(StoreError::Closed)?;
+        let head = sql(HEAD).fetch_optional(&mut connection).await?.ok_or_else(|| {
+            StoreError::Damaged { table: "log_head", what: "its row is missing".to_owned() }
+        })?;
         // Also those that joined before may have to leave.
         schema::refuse_newer_database(&head)?;
         self.cluster.check(&head)?;
@@ -181,10 +183,19 @@ impl Shared {
             return self.restart(connection, history, place).await.map(|()| false);
         }
         // A new statement: it sees what was committed while the last one waited.
-        let entries = entries_after(self.log.head().sequence).fetch_all(&mut connection).await?;
-        let all = entries.len() < PAGE;
+        let read = entries_from(self.log.head().sequence).fetch_all(&mut connection).await?;
+        let all = read.len() < PAGE;
         // Applied first, acknowledged then: what is read is committed.
-        self.apply(place, &entries)?;
+        let follows = self.apply(place, &read)?;
+        let end = Cursor {
+            log: history,
+            sequence: rows::count(&head, "sequence")?,
+            tag: rows::tag(&head)?,
+        };
+        // Put back from a copy, without another name.
+        if !follows || (all && self.log.head() != end) {
+            return self.restart(connection, history, place).await.map(|()| false);
+        }
         if all {
             self.write_row(&mut connection, place).await?;
         }
@@ -197,17 +208,21 @@ impl Shared {
         Ok(all)
     }
 
-    /// Publishes what was read from the log, and notes who has to acknowledge it.
-    pub(super) fn apply(&self, place: &mut Place, read: &[Row]) -> Result<(), StoreError> {
+    /// Publishes what was read from the log, and notes who has to acknowledge it. Not if it does not follow what is known.
+    pub(super) fn apply(&self, place: &mut Place, read: &[Row]) -> Result<bool, StoreError> {
         let entries: Result<Vec<(Entry, Time)>, StoreError> =
             read.iter().map(|row| Ok((rows::entry(row)?, rows::time(row, "at")?))).collect();
-        let entries = entries?;
+        let (head, mut entries) = (self.log.head(), entries?);
+        if !head.is_followed_by(entries.first().map(|(entry, _)| entry)) {
+            return Ok(false);
+        }
+        entries.retain(|(entry, _)| entry.sequence > head.sequence);
         if !entries.is_empty() {
             self.log.publish(&entries);
             self.log.note_applied(&mut place.progress);
         }
         self.log.settle(&mut place.progress);
-        Ok(())
+        Ok(true)
     }
 
     /// The database tells another history than before: it was restored, or another server has taken over. Nobody knows
@@ -218,6 +233,8 @@ impl Shared {
         history: LogId,
         place: &mut Place,
     ) -> Result<(), StoreError> {
+        // Half a store has entries of which its end of the log says nothing.
+        moving::refuse_marked(&mut connection).await?;
         tracing::warn!("the database tells another history: the log is read anew");
         let (sequence, tag) = open::load_head(&mut connection).await?;
         let mut ended = Vec::new();
@@ -272,7 +289,7 @@ impl Shared {
         sequence: u64,
         deadline: Tick,
     ) -> Result<(bool, Others), StoreError> {
-        let mut waiting = Waiting::new(sequence, tick());
+        let mut waiting = Waiting::new(sequence, tick(), self.earlier_until);
         let own = self.place.lock().await.id;
         let mut pause = Duration::from_millis(1);
         loop {
@@ -280,7 +297,7 @@ impl Shared {
             let nodes = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
             let nodes = nodes.into_iter().filter(|node| Some(node.id) != own).collect();
             let others = waiting.look(nodes, tick());
-            if others.waiting == 0 {
+            if others.done {
                 for node in &others.silent {
                     self.remove(node).await?;
                 }
@@ -334,9 +351,9 @@ impl Shared {
     }
 }
 
-/// What the log has gained after a place in it.
-pub(super) fn entries_after(sequence: u64) -> Statement<'static> {
-    let query = "SELECT sequence, tag, entry, at FROM revocations WHERE sequence > $1 \
+/// What the log has from a place in it on, the entry there first.
+pub(super) fn entries_from(sequence: u64) -> Statement<'static> {
+    let query = "SELECT sequence, tag, entry, at FROM revocations WHERE sequence >= $1 \
                  ORDER BY sequence LIMIT $2";
     sql(query).bind(rows::int(sequence)).bind(rows::int(PAGE as u64))
 }

@@ -9,6 +9,7 @@ use std::{
 
 use symbolon_core::{
     id::{EntryId, LogId, NodeId},
+    lease::waited,
     log::{Cursor, Tag},
     revocation::Ended,
     time::Time,
@@ -26,7 +27,7 @@ use super::{
     skew::Skew,
     writer,
 };
-use crate::os::{Os, now};
+use crate::os::{Os, now, tick};
 
 /// How long another process may hold a lock on the database file, such as a tool that copies it, before changes are
 /// refused. Those that come meanwhile wait once more, so nobody waits longer than twice as long.
@@ -112,7 +113,10 @@ impl Store {
         cluster.join(&mut connection).await?;
         let (ended, head) = load(&mut connection, history, ended_since).await?;
         // Before the first is granted.
-        raise_lease(&mut connection, leasing.lease).await?;
+        let longest = raise_lease(&mut connection, leasing.lease).await?;
+        // The database may have been put back from a copy that does not know who holds leases.
+        let earlier = if longest.is_zero() { longest } else { waited(longest.max(leasing.lease)) };
+        let earlier_until = tick() + earlier;
         // It may be the only one.
         drop(connection);
         let log = Arc::new(Log::copy(ended, head, &leasing));
@@ -126,6 +130,7 @@ impl Store {
             entry_life: started_at.since(ended_since),
             name: crate::os::process_name().into(),
             started_at,
+            earlier_until,
             place: tokio::sync::Mutex::new(Place::at(head.sequence)),
             poked: Notify::new(),
             settings: AtomicU64::new(0),

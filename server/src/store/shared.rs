@@ -13,7 +13,7 @@ use rand_core::Rng;
 use symbolon_core::{
     change::{Change, Write},
     log::{Entry, Tag},
-    time::Time,
+    time::{Tick, Time},
 };
 use tokio::sync::{Mutex, Notify};
 
@@ -41,6 +41,8 @@ pub(super) struct Shared {
     /// What this process calls itself.
     pub(super) name: Box<str>,
     pub(super) started_at: Time,
+    /// When leases of nodes are over of which the database may know nothing any more.
+    pub(super) earlier_until: Tick,
     pub(super) place: Mutex<Place>,
     /// That there is a reason to renew the lease now.
     pub(super) poked: Notify,
@@ -232,8 +234,9 @@ impl Shared {
     /// Reads what the log has gained, without holding anybody up.
     async fn catch_up(&self) -> Result<(), StoreError> {
         let mut place = self.place.lock().await;
-        let rows = self.pool.read(&nodes::entries_after(self.log.head().sequence)).await?;
-        self.apply(&mut place, &rows)
+        let read = self.pool.read(&nodes::entries_from(self.log.head().sequence)).await?;
+        // What does not follow is for the next renewal.
+        self.apply(&mut place, &read).map(drop)
     }
 }
 

@@ -438,6 +438,59 @@ async fn another_history_is_noticed() {
     assert!(node.is_ended(&[EntryId::from_bytes([2; 16])]));
 }
 
+/// A disk that was put back from a copy tells no other name, and comes to the same numbers with other entries. A node that
+/// runs on does not take the new end of the log for what follows the old one.
+#[tokio::test]
+async fn a_database_that_went_back_under_its_own_name_is_noticed() {
+    let Some((_folder, url)) = database() else { return };
+    let (own, others) = (Folder::new(), Folder::new());
+    let node = store_on(&url, &own).await.unwrap();
+    node.commit(ends(1..2)).await.unwrap();
+    let mut database = connection(&url).await;
+    let keep = "CREATE TABLE kept AS SELECT * FROM log_head";
+    database.execute(keep).await.unwrap();
+    node.commit(ends(2..4)).await.unwrap();
+    let back = "BEGIN; DELETE FROM revocations WHERE sequence > 1; UPDATE log_head SET sequence = kept.sequence, \
+                tag = kept.tag FROM kept; COMMIT";
+    database.execute(back).await.unwrap();
+    let other = store_on(&url, &others).await.unwrap();
+    // Further than the first node had read.
+    other.commit(ends(4..8)).await.unwrap();
+    node.barrier().await.unwrap();
+    assert_eq!(node.log().head(), other.log().head());
+    for id in 1..8 {
+        assert!(node.is_ended(&[EntryId::from_bytes([id; 16])]), "{id}");
+    }
+    // Not as far as it had read.
+    database.execute(back).await.unwrap();
+    node.barrier().await.unwrap();
+    assert_eq!(node.log().head().sequence, 1);
+}
+
+/// A copy that was put back may not know of a node that still decides alone: who starts on it confirms nothing before
+/// such a lease is over.
+#[tokio::test]
+async fn who_starts_waits_for_nodes_of_which_nothing_is_written() {
+    let Some((_folder, url)) = database() else { return };
+    let (own, others) = (Folder::new(), Folder::new());
+    let running = store_on(&url, &own).await.unwrap();
+    running.barrier().await.unwrap();
+    let mut database = connection(&url).await;
+    let started = symbolon::os::tick();
+    let fresh = store_on(&url, &others).await.unwrap();
+    drop(running);
+    database
+        .execute(
+            "DELETE FROM nodes WHERE id <> (SELECT id FROM nodes ORDER BY started_at DESC LIMIT 1)",
+        )
+        .await
+        .unwrap();
+    fresh.commit(ends(1..2)).await.unwrap();
+    let confirming = fresh.confirm(symbolon::os::tick() + DEADLINE).await.unwrap();
+    assert!(confirming.confirmed);
+    assert!(symbolon::os::tick().since(started) >= LEASING.lease, "a lease of before is over");
+}
+
 #[tokio::test]
 async fn where_a_failover_loses_commits_nothing_is_confirmed() {
     let Some((_folder, url)) = database() else { return };

@@ -6,7 +6,7 @@ use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 use serde_json::{Value, json};
 use symbolon_core::{
     follower::{Answer, Follower, Question, Standing},
-    id::EntryId,
+    id::{EntryId, SessionId},
     time::{Tick, Time},
 };
 
@@ -341,6 +341,21 @@ async fn a_silent_follower_is_waited_out() {
     let body = world.send(logout).await.expect(200).json();
     assert_eq!((&body["confirmed"], &body["acknowledged"]), (&json!(true), &json!(0)), "{body}");
     assert!(body["waited_out"].as_u64().is_some(), "{body}");
+}
+
+/// A store that was put back from a copy may not know a session that lives on in tokens.
+#[tokio::test]
+async fn the_end_of_a_session_that_the_store_does_not_know_is_told() {
+    let world = World::new().await;
+    let mut following = Following::of(&world).await;
+    following.keep_up(&world).await;
+    let lost = SessionId::from_bytes([7; 16]);
+    world.admin(ask("DELETE", &format!("/sessions/{lost}"))).await.expect(404);
+    assert_eq!(following.keep_up(&world).await, []);
+    let end = ask("DELETE", &format!("/sessions/{lost}?confirm=1ms"));
+    let body = world.admin(end).await.expect(202).json();
+    assert_eq!((&body["ended"], &body["waiting"]), (&json!(0), &json!(1)), "{body}");
+    assert_eq!(following.keep_up(&world).await, [lost.entry()]);
 }
 
 #[tokio::test]
