@@ -181,9 +181,10 @@ impl StartError {
     pub fn advice(&self) -> (&'static str, &'static str) {
         match self {
             Self::Store(error) => error.advice(),
-            Self::MasterKey { .. } | Self::Unavailable(_) => {
-                ("master_key", "put back the master key that the data folder was made with")
-            }
+            Self::MasterKey { .. } | Self::Unavailable(_) => (
+                "master_key",
+                "put back the master key that the store was made with; all servers on one database have the same",
+            ),
             Self::Threads(_) => ("threads", "raise the limit of threads of this user"),
         }
     }
@@ -207,12 +208,13 @@ impl App {
                 None => Store::open(folder, ended_since, leasing).await?,
                 Some(DatabaseUrl(url)) => {
                     let (connections_max, timeout) = (*connections_max, *timeout);
-                    let database = Database { url, connections_max, timeout };
+                    let public_url = config.public_url.issuer().into();
+                    let database = Database { url, public_url, connections_max, timeout };
                     Store::connect(&database, folder, ended_since, leasing).await?
                 }
             }
         };
-        let secret = master_key(&config.master_key_file)?;
+        let secret = master_key(&config.master_key_file, &store).await?;
         let (master, subjects) = (MasterKey::new(&secret), SubjectKey::new(&secret));
         let verifier = Verifier::new(Rules::new(config.public_url.issuer(), []), []);
         let ring = KeyRing::open(&[], &master, &key_policy(&config)).map_err(key_error)?;
@@ -419,7 +421,7 @@ fn key_policy(config: &Config) -> keys::Policy {
 }
 
 fn key_error(error: keys::OpenRingError) -> Unavailable {
-    Unavailable::Key(format!("{error}; is this the master key that the data folder was made with?"))
+    Unavailable::Key(format!("{error}; is this the master key that the store was made with?"))
 }
 
 /// Whether the master key of the configuration opens these keys. It is not made.
@@ -434,10 +436,16 @@ pub fn check_keys(config: &Config, records: &[KeyRecord]) -> Result<(), String> 
     opened.map(drop).map_err(|error| format!("the master key in {}: {error}", path.display()))
 }
 
-/// Reads the master key, or makes it where there is none: 32 random bytes as hex, readable by its owner alone.
-fn master_key(path: &Path) -> Result<SecretBytes<32>, StartError> {
+/// Reads the master key, or makes it for a new store: 32 random bytes as hex, readable by its owner alone.
+async fn master_key(path: &Path, store: &Store) -> Result<SecretBytes<32>, StartError> {
     if let Some(secret) = read_master_key(path)? {
         return Ok(secret);
+    }
+    if !store.keys().await?.is_empty() {
+        return Err(master_key_error(
+            path,
+            &"there is none, and the keys in the store rest under one",
+        ));
     }
     let secret = SecretBytes::random(&mut Os);
     write_private(path, &hex(&secret)).map_err(|cause| master_key_error(path, &cause))?;

@@ -173,6 +173,7 @@ INSERT INTO log_head VALUES (1, 0, '\x0000000000000000', 0);
 CREATE TABLE nodes (
     id           BYTEA  NOT NULL PRIMARY KEY,
     name         TEXT   NOT NULL,
+    public_url   TEXT   NOT NULL, -- all of them have one
     version      TEXT   NOT NULL,
     started_at   BIGINT NOT NULL,
     seen_at      BIGINT NOT NULL, -- for people: clocks differ

@@ -95,7 +95,8 @@ impl Where {
             },
         };
         let timeout = config.store.timeout;
-        Place::Database(Database { url, connections_max: 1, timeout })
+        let public_url = config.public_url.issuer().into();
+        Place::Database(Database { url, public_url, connections_max: 1, timeout })
     }
 }
 

@@ -27,6 +27,9 @@ pub enum StoreError {
     /// Times that this process writes would not be those of others.
     #[error("the clock of this host and that of the database differ by {} s", .0.as_secs())]
     Clock(Duration),
+    /// Servers of another installation work on it.
+    #[error("the server {name} works on this database, too, and its public_url is {public_url}")]
+    OtherCluster { name: Box<str>, public_url: Box<str> },
     /// It is being filled from another store, or moved to one.
     #[error("{0}")]
     Marked(&'static str),
@@ -56,6 +59,11 @@ impl StoreError {
         const IOERR_WRITE: i32 = 10 | 3 << 8;
         const IOERR_SHMSIZE: i32 = 10 | 19 << 8;
         self.sqlite_code().is_some_and(|code| [FULL, IOERR_WRITE, IOERR_SHMSIZE].contains(&code))
+    }
+
+    /// Whether the PostgreSQL server does not speak TLS as it should.
+    fn is_of_tls(&self) -> bool {
+        matches!(self, Self::Database(cause) if matches!(**cause, sqlx::Error::Tls(_)))
     }
 
     /// Whether the PostgreSQL server is not there, or another one should be in its place.
@@ -93,6 +101,14 @@ impl StoreError {
             Self::Clock(_) => {
                 ("clock_skew", "set the clocks of this host and of the database by a time service")
             }
+            Self::OtherCluster { .. } => (
+                "other_public_url",
+                "give all servers on one database one public_url, and each installation a database of its own",
+            ),
+            _ if self.is_of_tls() => (
+                "database_tls",
+                "give the database a certificate that sslrootcert vouches for, or choose another sslmode",
+            ),
             _ if self.is_away() => (
                 "database_away",
                 "start the database, and see that store.url leads there; it must take writes",

@@ -229,15 +229,31 @@ impl Shared {
         }
         // Whoever moves the store has held the head of the log when it wrote that down.
         moving::refuse_marked(connection).await?;
+        self.refuse_other_cluster(connection, seen_at).await?;
         let id = NodeId::random(&mut Os);
         place.id = Some(id);
-        let query = "INSERT INTO nodes (id, name, version, started_at, seen_at, acknowledged, lease_ms, \
-                     renewals, followers) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8)";
-        let query = sql(query).bind(&id.as_bytes()[..]).bind(&*self.name);
+        let query = "INSERT INTO nodes (id, name, public_url, version, started_at, seen_at, acknowledged, \
+                     lease_ms, renewals, followers) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9)";
+        let query = sql(query).bind(&id.as_bytes()[..]).bind(&*self.name).bind(&*self.public_url);
         let query = query.bind(env!("CARGO_PKG_VERSION")).bind(self.started_at.millis());
         let query = query.bind(seen_at).bind(acknowledged).bind(lease).bind(followers);
         query.execute(connection).await?;
         Ok(())
+    }
+
+    /// Tokens of two issuers would come from one store. Whoever has not been seen for a while is no hindrance.
+    async fn refuse_other_cluster(
+        &self,
+        connection: &mut Connection,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        let query = "SELECT name, public_url FROM nodes WHERE public_url NOT IN ($1, '') \
+                     AND seen_at + lease_ms * 2 > $2 LIMIT 1";
+        let query = sql(query).bind(&*self.public_url).bind(now);
+        let Some(other) = query.fetch_optional(connection).await? else { return Ok(()) };
+        let (name, public_url) =
+            (other.try_get::<&str>("name")?, other.try_get::<&str>("public_url")?);
+        Err(StoreError::OtherCluster { name: name.into(), public_url: public_url.into() })
     }
 
     /// Waits until every other node has acknowledged everything up to `sequence`, or may not decide alone any more. The

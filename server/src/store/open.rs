@@ -108,6 +108,7 @@ impl Store {
             due: Arc::clone(&due),
             entry_life: started_at.since(ended_since),
             name: crate::os::process_name().into(),
+            public_url: database.public_url.clone(),
             started_at,
             place: tokio::sync::Mutex::new(Place::at(head.sequence)),
             poked: Notify::new(),

@@ -20,6 +20,8 @@ use super::{
 pub struct Database {
     /// `postgres://user:password@host/name?sslmode=verify-full`.
     pub url: SecretText,
+    /// What the servers on it are known by. All of them have one.
+    pub public_url: Box<str>,
     /// Connections that read at a time, and as many that write.
     pub connections_max: u32,
     /// How long an act of the store may take, with all its tries.

@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub(super) entry_life: Duration,
     /// What this process calls itself.
     pub(super) name: Box<str>,
+    /// What all of them are known by.
+    pub(super) public_url: Box<str>,
     pub(super) started_at: Time,
     pub(super) place: Mutex<Place>,
     /// That there is a reason to renew the lease now.

@@ -52,7 +52,8 @@ const LEASING: Leasing = Leasing { lease: Duration::from_secs(1), followers_max:
 
 async fn store_on(url: &SecretText, folder: &Folder) -> Result<Store, StoreError> {
     let (url, timeout) = (url.clone(), Duration::from_secs(20));
-    let database = Database { url, connections_max: 4, timeout };
+    let public_url = "https://auth.example".into();
+    let database = Database { url, public_url, connections_max: 4, timeout };
     Store::connect(&database, &folder.0, Time::from_millis(0), LEASING).await
 }
 
@@ -615,10 +616,29 @@ async fn what_is_wrong_with_a_database_is_said() {
     let missing = store_on(&other, &folder).await.unwrap_err();
     assert_eq!(missing.sqlstate().as_deref(), Some("3D000"));
     let away = SecretText::new("postgres://symbolon:hush-hush@127.0.0.1:1/x".to_owned());
-    let away = Database { url: away, connections_max: 1, timeout: Duration::from_millis(300) };
+    let timeout = Duration::from_millis(300);
+    let away = Database { url: away, public_url: "".into(), connections_max: 1, timeout };
     let error = Store::connect(&away, &folder.0, Time::from_millis(0), LEASING).await.unwrap_err();
     assert!(error.is_away(), "{error:?}");
     assert!(!format!("{error} {error:?} {away:?}").contains("hush-hush"));
+    let tls =
+        SecretText::new(format!("{}?sslmode=require", url.expose().replace("sslmode=", "x=")));
+    assert_eq!(store_on(&tls, &folder).await.unwrap_err().advice().0, "database_tls");
+}
+
+/// Two installations on one database would take each other's sessions for their own.
+#[tokio::test]
+async fn two_clusters_on_one_database_are_kept_apart() {
+    let Some((folder, url)) = database() else { return };
+    let _first = store_on(&url, &folder).await.unwrap();
+    let other = Folder::new();
+    let public_url = "https://other.example".into();
+    let timeout = Duration::from_secs(20);
+    let database = Database { url, public_url, connections_max: 4, timeout };
+    let second = Store::connect(&database, &other.0, Time::from_millis(0), LEASING).await;
+    let refused = second.unwrap_err();
+    assert_eq!(refused.advice().0, "other_public_url", "{refused}");
+    assert!(refused.to_string().contains("https://auth.example"), "{refused}");
 }
 
 #[tokio::test]

@@ -118,7 +118,8 @@ async fn open(folder: &Folder, since: Time) -> Result<Store, StoreError> {
         return Store::open(&folder.0, since, LEASING).await;
     }
     let (url, timeout) = (postgres::database_of(&folder.0), Duration::from_secs(30));
-    let database = Database { url, connections_max: 4, timeout };
+    let public_url = "".into();
+    let database = Database { url, public_url, connections_max: 4, timeout };
     Store::connect(&database, &folder.0, since, LEASING).await
 }
 

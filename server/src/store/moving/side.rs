@@ -217,8 +217,8 @@ impl Side {
             )
             .await?;
             // Followers may still hold leases of before: whoever confirms an end waits for this row, and removes it.
-            let query = "INSERT INTO nodes (id, name, version, started_at, seen_at, acknowledged, lease_ms, \
-                         renewals, followers) SELECT $1, $2, $3, $4, $4, 0, longest_ms, 0, 0 FROM leases";
+            let query = "INSERT INTO nodes (id, name, public_url, version, started_at, seen_at, acknowledged, \
+                         lease_ms, renewals, followers) SELECT $1, $2, '', $3, $4, $4, 0, longest_ms, 0, 0 FROM leases";
             let id = NodeId::random(&mut Os);
             let query = sql(query).bind(&id.as_bytes()[..]).bind("before the move");
             let query = query.bind(env!("CARGO_PKG_VERSION")).bind(now().millis());
