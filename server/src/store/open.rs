@@ -88,6 +88,8 @@ impl Store {
         let mut connection = loop {
             match tries.run(writers.lend()).await {
                 Ok(lent) => break Connection::Postgres(lent),
+                // It would not speak another way the next time.
+                Err(error @ sqlx::Error::Tls(_)) => return Err(error.into()),
                 Err(error) if tries.again(&error).await => {}
                 Err(error) => return Err(error.into()),
             }
