@@ -122,8 +122,11 @@ export class Load {
   async visit(told) {
     for (const follower of this.#guarding(told)) {
       const mayFail = this.#failing();
-      const answer = await this.world.askFollower(follower, told.headers);
-      if (answer.status === 200 || !mayFail()) this.#is(answer, 200, "visit", told);
+      const visited = async () => (await this.world.askFollower(follower, told.headers)).status === 200;
+      // One that has no lease, and that no server answers in time, refuses: but not for long.
+      const isLetIn = (await visited()) || mayFail() ? true : await until(visited, "").then(() => true, () => false);
+      if (!isLetIn) this.#violated(`${follower.name} refuses it`, told);
+      else if (!mayFail()) this.#is({ status: 200 }, 200, "visit", told);
     }
   }
 
