@@ -122,8 +122,11 @@ export class Load {
   async visit(told) {
     for (const follower of this.#guarding(told)) {
       const mayFail = this.#failing();
-      const answer = await this.world.askFollower(follower, told.headers);
-      if (answer.status === 200 || !mayFail()) this.#is(answer, 200, "visit", told);
+      const visited = async () => (await this.world.askFollower(follower, told.headers)).status === 200;
+      // One that has no lease, and that no server answers in time, refuses: but not for long.
+      const isLetIn = (await visited()) || mayFail() ? true : await until(visited, "").then(() => true, () => false);
+      if (!isLetIn) this.#violated(`${follower.name} refuses it`, told);
+      else if (!mayFail()) this.#is({ status: 200 }, 200, "visit", told);
     }
   }
 
@@ -258,12 +261,20 @@ export class Load {
     this.violations.push(`${what} ${JSON.stringify(told)}`);
   }
 
+  // What is said in the end: while there is much to do, a server may say that it cannot now.
+  async #answer(path, options) {
+    let answer;
+    const isAnswered = async () => !UNANSWERED.includes((answer = await this.world.ask(path, options)).status);
+    await until(isAnswered, `an answer to ${path}`);
+    return answer;
+  }
+
   // Compares what was told of every session with what each server says of it.
   async check() {
     const generations = new Map();
     const live = this.sessions.filter(({ end, refresh }) => !end && refresh);
     for (const told of new Map(live.map((told) => [told.user, told])).values()) {
-      const { json } = await this.world.ask("/api/v1/sessions", told);
+      const { json } = await this.#answer("/api/v1/sessions", told);
       for (const { sid, families } of json.sessions ?? json) generations.set(sid, families[0]?.generation);
     }
     for (let first = 0; first < this.sessions.length; first += 8) {
@@ -273,8 +284,8 @@ export class Load {
 
   async #compare(told, generation) {
     const at = async (node) => {
-      const session = await this.world.ask("/api/v1/session", { node, headers: told.headers });
-      const data = await this.world.ask(`/api/v1/sessions/${told.sid}/data`, { node, headers: this.shop });
+      const session = await this.#answer("/api/v1/session", { node, headers: told.headers });
+      const data = await this.#answer(`/api/v1/sessions/${told.sid}/data`, { node, headers: this.shop });
       return { statuses: [session.status, data.status].join(), data: data.json };
     };
     const found = await Promise.all(NODES.map(at));
@@ -296,7 +307,7 @@ export class Load {
     const least = 1 + told.refreshed;
     const right = told.mayBeAhead ? [least, least + 1] : [least];
     if (!told.end && !right.includes(generation)) this.#violated(`generation ${generation}, and not ${right}`, told);
-    const answer = await this.world.ask("/api/v1/refresh", { json: { refresh_token: told.refresh } });
+    const answer = await this.#answer("/api/v1/refresh", { json: { refresh_token: told.refresh } });
     if (answer.status !== (lives ? 200 : 400)) this.#violated(`refresh: ${answer.status} ${answer.text}`, told);
   }
 }

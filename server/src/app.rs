@@ -183,9 +183,10 @@ impl StartError {
     pub fn advice(&self) -> (&'static str, &'static str) {
         match self {
             Self::Store(error) => error.advice(),
-            Self::MasterKey { .. } | Self::Unavailable(_) => {
-                ("master_key", "put back the master key that the data folder was made with")
-            }
+            Self::MasterKey { .. } | Self::Unavailable(_) => (
+                "master_key",
+                "put back the master key that the store was made with; all servers on one database have the same",
+            ),
             Self::Threads(_) => ("threads", "raise the limit of threads of this user"),
         }
     }
@@ -396,16 +397,26 @@ async fn open_store(
     let leasing =
         Leasing { lease: config.revocation.lease, followers_max: config.revocation.followers_max };
     let StoreSettings { url, connections_max, timeout, .. } = config.store.clone();
-    let (folder, master_key_file) = (&config.data_dir, &config.master_key_file);
+    let (folder, file) = (&config.data_dir, &config.master_key_file);
     let Some(DatabaseUrl(url)) = url else {
         let store = Store::open(folder, ended_since, leasing).await?;
-        return Ok((store, master_key(master_key_file)?));
+        let secret = match read_master_key(file)? {
+            Some(secret) => secret,
+            None if store.keys().await?.is_empty() => make_master_key(file)?,
+            None => return Err(master_key_error(file, &"there is none, and the store has keys")),
+        };
+        return Ok((store, secret));
     };
-    let secret = master_key(master_key_file)?;
+    let known = read_master_key(file)?;
+    let made = known.is_none();
+    let secret = known.map_or_else(|| make_master_key(file), Ok)?;
     let cluster = Cluster::new(config.public_url.issuer(), &MasterKey::new(&secret));
     let database = Database { url, connections_max, timeout };
-    let store = Store::connect(&database, folder, ended_since, leasing, cluster).await?;
-    Ok((store, secret))
+    let store = Store::connect(&database, folder, ended_since, leasing, cluster).await;
+    if made && matches!(store, Err(StoreError::OtherMasterKey)) {
+        std::fs::remove_file(file).map_err(|cause| master_key_error(file, &cause))?;
+    }
+    Ok((store?, secret))
 }
 
 fn busy(busy: Busy) -> Unavailable {
@@ -435,7 +446,7 @@ fn key_policy(config: &Config) -> keys::Policy {
 }
 
 fn key_error(error: keys::OpenRingError) -> Unavailable {
-    Unavailable::Key(format!("{error}; is this the master key that the data folder was made with?"))
+    Unavailable::Key(format!("{error}; is this the master key that the store was made with?"))
 }
 
 /// Whether the master key of the configuration opens these keys. It is not made.
@@ -450,11 +461,8 @@ pub fn check_keys(config: &Config, records: &[KeyRecord]) -> Result<(), String> 
     opened.map(drop).map_err(|error| format!("the master key in {}: {error}", path.display()))
 }
 
-/// Reads the master key, or makes it where there is none: 32 random bytes as hex, readable by its owner alone.
-fn master_key(path: &Path) -> Result<SecretBytes<32>, StartError> {
-    if let Some(secret) = read_master_key(path)? {
-        return Ok(secret);
-    }
+/// Makes the master key of a new store: 32 random bytes as hex, readable by its owner alone.
+fn make_master_key(path: &Path) -> Result<SecretBytes<32>, StartError> {
     let secret = SecretBytes::random(&mut Os);
     match write_private(path, &hex(&secret)) {
         Ok(()) => Ok(secret),

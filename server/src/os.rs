@@ -1,6 +1,12 @@
 //! The clock and the random source: read here and nowhere else.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use rand_core::{TryCryptoRng, TryRng};
 use symbolon_core::time::{Tick, Time};
@@ -102,4 +108,31 @@ pub fn tick() -> Tick {
         std::sync::LazyLock::new(std::time::Instant::now);
     let span = std::time::Instant::now().duration_since(*BEGAN);
     Tick::from_nanos(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// A request that came in.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// When its head was read.
+    at: Mark,
+    /// That somebody wants to know whether its sender has hung up.
+    wanted: Arc<AtomicBool>,
+}
+
+impl Asked {
+    /// It has come now. `wanted` is shared with whoever reads from its sender.
+    pub fn now(wanted: Arc<AtomicBool>) -> Self {
+        Self { at: Mark::now(), wanted }
+    }
+
+    /// How long ago that was.
+    pub fn passed(&self) -> std::time::Duration {
+        self.at.passed()
+    }
+
+    /// Goes on unless its sender has hung up: then whoever polls this drops it.
+    pub async fn is_waited_for(&self) {
+        self.wanted.store(true, Ordering::Release);
+        tokio::task::yield_now().await;
+    }
 }

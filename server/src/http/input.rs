@@ -20,10 +20,7 @@ use super::{
     Http,
     problem::{self, Problem},
 };
-use crate::{
-    listen::{self, Peer},
-    os::Mark,
-};
+use crate::{listen::Peer, os::Asked};
 
 /// A JSON body. Unknown and repeated members are refused.
 #[derive(Debug)]
@@ -95,8 +92,8 @@ impl<T: DeserializeOwned> FromRequest<Http> for Form<T> {
 /// Where a request comes from, and when it came.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// When it was read.
-    pub asked: Mark,
+    /// The request.
+    pub asked: Asked,
     /// The device, as its owner will see it.
     pub device: Device,
 }
@@ -105,8 +102,9 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let asked = parts.extensions.get::<listen::Asked>();
-        Ok(Self { asked: asked.map_or_else(Mark::now, |asked| asked.0), device: device(parts) })
+        let asked = parts.extensions.get::<Asked>().cloned();
+        let asked = asked.unwrap_or_else(|| Asked::now(Arc::default()));
+        Ok(Self { asked, device: device(parts) })
     }
 }
 

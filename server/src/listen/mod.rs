@@ -5,12 +5,20 @@
 //! in flight their time.
 
 mod forwarded;
+mod hung_up;
 mod local;
 #[cfg(test)]
 mod tests;
 mod tls;
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -27,12 +35,13 @@ use tokio::{
 };
 use tower::ServiceExt;
 
+use self::hung_up::Watched;
 pub use self::{
     forwarded::{InvalidNetwork, Network, Peer, Proxies},
     local::{CallError, LocalListener, SOCKET_NAME, answer, call},
     tls::{Certificates, TlsError},
 };
-use crate::{config::Listen, os::Mark};
+use crate::{config::Listen, os::Asked};
 
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,10 +49,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long to wait when the system has no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// When the head of a request was read: in its extensions.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked(pub Mark);
 
 /// The moment at which the server stops.
 #[derive(Debug, Clone)]
@@ -202,11 +207,15 @@ impl Front {
 
     async fn connection(self, socket: Socket, mut stop: Stop) {
         match socket {
-            Socket::Local(stream) => self.drive(stream, Caller::Local, stop).await,
+            Socket::Local(stream) => {
+                self.drive(stream, Arc::default(), Caller::Local, stop).await;
+            }
             Socket::Tcp(stream, address, None) => {
-                self.drive(stream, Caller::Remote(address, false), stop).await;
+                let (stream, wanted) = Watched::new(stream);
+                self.drive(stream, wanted, Caller::Remote(address, false), stop).await;
             }
             Socket::Tcp(stream, address, Some(certificates)) => {
+                let (stream, wanted) = Watched::new(stream);
                 let handshake = certificates.acceptor().accept(stream);
                 let over = async {
                     stop.wait().await;
@@ -218,7 +227,7 @@ impl Front {
                 };
                 match done {
                     Ok(Ok(stream)) => {
-                        self.drive(stream, Caller::Remote(address, true), stop).await;
+                        self.drive(stream, wanted, Caller::Remote(address, true), stop).await;
                     }
                     Ok(Err(error)) => tracing::debug!(%error, %address, "no TLS handshake"),
                     Err(_) => tracing::debug!(%address, "the TLS handshake took too long"),
@@ -227,14 +236,14 @@ impl Front {
         }
     }
 
-    async fn drive<S>(self, stream: S, caller: Caller, mut stop: Stop)
+    async fn drive<S>(self, stream: S, wanted: Arc<AtomicBool>, caller: Caller, mut stop: Stop)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let asked = Notify::new();
         let service = service_fn(|request| {
             asked.notify_one();
-            self.clone().answer(request, caller)
+            self.clone().answer(request, Asked::now(Arc::clone(&wanted)), caller)
         });
         let mut connection = pin!(self.0.http.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
@@ -267,6 +276,7 @@ impl Front {
     async fn answer(
         self,
         mut request: Request<Incoming>,
+        asked: Asked,
         caller: Caller,
     ) -> Result<Response<Body>, Infallible> {
         let peer = match caller {
@@ -276,7 +286,7 @@ impl Front {
             }
         };
         request.extensions_mut().insert(peer);
-        request.extensions_mut().insert(Asked(Mark::now()));
+        request.extensions_mut().insert(asked);
         let answer = self.0.router.clone().oneshot(request.map(Body::new));
         match tokio::time::timeout(self.0.bounds.request_timeout, answer).await {
             Ok(answer) => answer,

@@ -2,7 +2,10 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -348,4 +351,31 @@ fn files_that_are_no_pair_are_refused() {
         let error = Certificates::open(certificate, key).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+/// Whoever has hung up before their request is read is known to be gone as soon as that is asked, whatever the reactor knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_waits_for_is_dropped() {
+    let (listener, address) = tcp().await;
+    let request =
+        "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody";
+    for _ in 0..90 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+    }
+    let done = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&done);
+    let handler = post(async move |Extension(asked): Extension<Asked>, _: String| {
+        asked.is_waited_for().await;
+        counted.fetch_add(1, SeqCst);
+    });
+    let (stopper, stop) = Stop::new();
+    let front = front(Router::new().route("/", handler), BOUNDS);
+    let served =
+        tokio::spawn(async move { front.serve(Listener::Tcp(listener, None), stop).await });
+    let last = say(address, request).await;
+    assert!(last.starts_with("HTTP/1.1 200"), "{last}");
+    stopper.stop();
+    assert!(served.await.unwrap());
+    assert_eq!(done.load(SeqCst), 1);
 }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     app::{App, Os},
     live::Live,
-    os::Mark,
+    os::Asked,
     store::Outcome,
 };
 
@@ -90,7 +90,7 @@ pub async fn for_cookie(
     (client, code): (&Client, &SecretText),
     redirect_uri: &str,
     verifier: &SecretText,
-    asked: Mark,
+    asked: &Asked,
     now: Time,
 ) -> Result<(Session, SecretText), Refused> {
     let verifier = Some(verifier);
@@ -114,8 +114,8 @@ pub struct Holder<'a> {
     pub resources: Resources,
     /// Where the request came from.
     pub device: &'a Device,
-    /// When the request was read.
-    pub asked: Mark,
+    /// The request.
+    pub asked: &'a Asked,
 }
 
 /// Redeems a code for tokens: a family of the app's session under the browser's.
@@ -178,13 +178,13 @@ async fn redeem(
     code: &SecretText,
     presented: Presented<'_>,
     gives: impl Fn(KeyId, &Code, &Rows) -> Result<Gives, Refused>,
-    (asked, now): (Mark, Time),
+    (asked, now): (&Asked, Time),
 ) -> Result<(Code, Redeemed), Refused> {
     let digest = CodeDigest::of(code);
     for _ in 0..TRIES_MAX {
         let code = app.store.code(&digest).await.map_err(Unavailable::from)?;
         let code = code.ok_or(Refused::Unknown)?;
-        super::refuse_late(app, asked)?;
+        super::refuse_late(app, asked).await?;
         if let Err(refused) = code.check(&presented, now) {
             if let code::Refused::Used(child) = refused {
                 if let Some(again) = again(app, &code, child, &presented, now).await? {

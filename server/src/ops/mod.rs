@@ -32,7 +32,7 @@ pub mod visitor;
 
 use std::time::Duration;
 
-use crate::{app::App, os::Mark, store::StoreError};
+use crate::{app::App, os::Asked, store::StoreError};
 
 /// How often an act is decided anew because somebody else was faster. Each time somebody else has succeeded, so only
 /// this many parallel writers of one row can make one of them give up.
@@ -58,11 +58,12 @@ pub enum Unavailable {
     Key(String),
 }
 
-/// Refuses to go on with a request that was read too long ago, by a process that was stopped meanwhile, say. Whoever judges
-/// what comes a second time to be theft asks this after it has loaded what it judges by: what was done elsewhere while the
-/// request lay here was done by whoever sent it. If it is stopped after that, its change meets another version and it loads,
-/// and asks this, again.
-fn refuse_late(app: &App, asked: Mark) -> Result<(), Unavailable> {
+/// Refuses to go on with a request that nobody waits for any more: it has lain here for too long, because this process was
+/// stopped, say. Whoever judges what comes a second time to be theft asks this after it has loaded what it judges by. What was
+/// done elsewhere while the request lay here was done by whoever sent it. If it is stopped after that, its change meets
+/// another version, and it loads and asks again.
+async fn refuse_late(app: &App, asked: &Asked) -> Result<(), Unavailable> {
+    asked.is_waited_for().await;
     let in_time = asked.passed() <= app.config.store.timeout;
     if in_time { Ok(()) } else { Err(Unavailable::Late) }
 }

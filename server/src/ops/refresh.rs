@@ -15,7 +15,7 @@ use super::{
     TRIES_MAX, Unavailable, check,
     issue::{self, NoToken, Tokens},
 };
-use crate::{app::App, live::Live, os::Mark, store::Outcome};
+use crate::{app::App, live::Live, os::Asked, store::Outcome};
 
 /// A refresh token, and who presents it.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ pub struct Use<'a> {
     pub resources: Resources,
     /// Where the request came from.
     pub device: &'a Device,
-    /// When it was read.
-    pub asked: Mark,
+    /// The request.
+    pub asked: &'a Asked,
 }
 
 /// Why there is no answer. To outsiders all but the last are `invalid_grant`.
@@ -67,7 +67,7 @@ pub async fn refresh(app: &App, used: Use<'_>, now: Time) -> Result<Tokens, Refu
     for _ in 0..TRIES_MAX {
         // Always from the store: what is issued must not come from a copy.
         let live = check::load(app, handle.name().session).await?;
-        super::refuse_late(app, used.asked)?;
+        super::refuse_late(app, used.asked).await?;
         let Refresh { change, answer } = decide(app, &live, handle.clone(), &used, now)?;
         if !change.is_empty() {
             match app.store.commit(change).await.map_err(Unavailable::from)? {

@@ -97,6 +97,8 @@ impl Store {
             });
             match lent.await {
                 Ok(lent) => break Connection::Postgres(lent),
+                // It would not speak another way the next time.
+                Err(error @ sqlx::Error::Tls(_)) => return Err(error.into()),
                 Err(error) if tries.again(&error).await => {}
                 Err(error) => return Err(error.into()),
             }

@@ -5,12 +5,12 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 use symbolon::{
-    os::Mark,
+    os::Asked,
     store::{Found, Outcome},
 };
 use symbolon_core::{
     change::{Change, Write},
-    code::{Asked, CodeDigest, LIFE},
+    code::{self, CodeDigest, LIFE},
     id::SessionId,
     secret::SecretText,
 };
@@ -351,10 +351,10 @@ async fn an_expired_code_is_refused() {
     let client = app.client(&"shop".parse().unwrap()).unwrap();
     let request = symbolon_core::code::Request {
         client: &client.id,
-        asked: Asked {
+        asked: code::Asked {
             redirect_uri: CALLBACK.into(),
             challenge: Some(challenge(VERIFIER).parse().unwrap()),
-            ..Asked::default()
+            ..code::Asked::default()
         },
         allowed: None,
         pushed: None,
@@ -366,9 +366,15 @@ async fn an_expired_code_is_refused() {
         let code = symbolon::ops::code::issue(app, &browser, &request, now).await.unwrap();
         let then = now + after;
         let presented = (&*client, &code);
-        let redeemed =
-            symbolon::ops::code::for_cookie(app, presented, CALLBACK, &verifier, Mark::now(), then)
-                .await;
+        let redeemed = symbolon::ops::code::for_cookie(
+            app,
+            presented,
+            CALLBACK,
+            &verifier,
+            &Asked::now(Default::default()),
+            then,
+        )
+        .await;
         assert_eq!(redeemed.is_ok(), counts, "{after:?}: {redeemed:?}");
     }
 }

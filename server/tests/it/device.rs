@@ -296,7 +296,7 @@ async fn a_device_code_used_twice_ends_what_it_got() {
             key: None,
             device: &device,
             resources: Resources::default(),
-            asked: symbolon::os::Mark::now(),
+            asked: &symbolon::os::Asked::now(Default::default()),
         };
         let code = SecretText::new(codes.device);
         let stolen = ops::device::poll(app, &code, holder, now() + after).await;
@@ -381,7 +381,7 @@ async fn a_device_that_waits_too_long() {
     let device = Device { label: "".into(), user_agent: "".into(), address: [127, 0, 0, 1].into() };
     let poll = async |code: &str| {
         let (shown, resources) = (Binding::None, Default::default());
-        let asked = symbolon::os::Mark::now();
+        let asked = &symbolon::os::Asked::now(Default::default());
         let holder =
             Holder { client: &client, shown, key: None, resources, device: &device, asked };
         ops::device::poll(app, &SecretText::new(code.to_owned()), holder, late).await.unwrap_err()

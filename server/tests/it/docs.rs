@@ -268,7 +268,15 @@ fn the_configurations_are_fit_for_serve() {
             };
             let file = Some((path.clone(), format!("{before}{shown}{network}")));
             let sources = Sources { file, ..Sources::default() };
-            let loaded = Config::load(&sources, &|_| Ok("0".repeat(64)));
+            let lies_there = |path: &Path| {
+                let is_url = path.ends_with("store-url");
+                Ok(if is_url {
+                    "postgres://symbolon@db.example/symbolon".to_owned()
+                } else {
+                    "0".repeat(64)
+                })
+            };
+            let loaded = Config::load(&sources, &lies_there);
             let refused = loaded.map_or_else(|errors| errors, |loaded| loaded.refuse_unsafe());
             assert!(refused.is_empty(), "{}: {refused:#?}", path.display());
             seen += 1;

@@ -52,7 +52,7 @@ async fn who_gives_up_on_a_stopped_server_is_no_thief() {
     let servers = processes(&cluster, &folders).await;
     let body = json!({ "username": "load", "password": PASSWORD });
     servers[0].http.post("/api/v1/register", &[], &body).await.unwrap();
-    for round in 0..10 {
+    for round in 0..20 {
         let (bearer, first) = login(&servers[0].http).await;
         assert_eq!(counts(&servers[1].http, &bearer).await, 200);
         stopped(&servers[1]).await;

@@ -16,9 +16,9 @@ use symbolon::{
     app::App,
     config::{Config, Sources},
     http,
-    listen::{Asked, Peer},
+    listen::Peer,
     ops,
-    os::Mark,
+    os::Asked,
 };
 use symbolon_core::secret::SecretText;
 use tower::ServiceExt;
@@ -97,12 +97,17 @@ pub(crate) struct Ask {
     request: axum::http::request::Builder,
     body: Body,
     address: IpAddr,
-    asked: Mark,
+    asked: Asked,
 }
 
 pub(crate) fn ask(method: &str, path: &str) -> Ask {
     let request = Request::builder().method(method).uri(path);
-    Ask { request, body: Body::empty(), address: [127, 0, 0, 1].into(), asked: Mark::now() }
+    Ask {
+        request,
+        body: Body::empty(),
+        address: [127, 0, 0, 1].into(),
+        asked: Asked::now(Default::default()),
+    }
 }
 
 impl Ask {
@@ -122,7 +127,7 @@ impl Ask {
 
     /// It was read when the machine started, and comes to its turn now.
     pub(crate) fn late(self) -> Self {
-        Self { asked: Mark::default(), ..self }
+        Self { asked: Asked::default(), ..self }
     }
 
     pub(crate) fn raw(self, body: impl Into<Body>) -> Self {
@@ -298,7 +303,7 @@ impl World {
 async fn send(router: &Router, ask: Ask) -> Answer {
     let mut request = ask.request.body(ask.body).unwrap();
     request.extensions_mut().insert(Peer { address: ask.address, secure: false });
-    request.extensions_mut().insert(Asked(ask.asked));
+    request.extensions_mut().insert(ask.asked);
     let response = router.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();

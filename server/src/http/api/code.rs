@@ -82,7 +82,7 @@ pub async fn redeem(
         (&client, code),
         redirect_uri,
         code_verifier,
-        caller.asked,
+        &caller.asked,
         now,
     )
     .await?;

@@ -104,7 +104,7 @@ async fn refresh_now(
             scope: None,
             resources: Resources::default(),
             device: &caller.device,
-            asked: caller.asked,
+            asked: &caller.asked,
         };
         let tokens = ops::refresh::refresh(&http.app, used, now).await?;
         return Ok(output::json(HeaderMap::new(), TokenAnswer::new(&tokens, now)));
@@ -155,7 +155,7 @@ async fn by_cookie(
         scope: None,
         resources: Resources::default(),
         device: &caller.device,
-        asked: caller.asked,
+        asked: &caller.asked,
     };
     Ok(ops::refresh::refresh(&http.app, used, now()).await?)
 }

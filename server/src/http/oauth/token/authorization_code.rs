@@ -14,7 +14,6 @@ use crate::{
 pub(super) async fn grant(asked: &Asked<'_>) -> Result<Tokens, OauthError> {
     let Asked { http, client, shown, key, caller, parameters } = *asked;
     let Caller { device, asked } = caller;
-    let asked = *asked;
     let code = parameters.require("code", "code is missing")?;
     let redirect_uri = parameters.require("redirect_uri", "redirect_uri is missing")?.expose();
     let verifier = parameters.secret("code_verifier");

@@ -20,7 +20,6 @@ use crate::{
 pub(super) async fn grant(asked: &Asked<'_>) -> Result<Tokens, OauthError> {
     let Asked { http, client, shown, key, caller, parameters } = *asked;
     let Caller { device, asked } = caller;
-    let asked = *asked;
     let code = parameters.require("device_code", "device_code is missing")?;
     let resources = parameters.resources()?;
     let holder = Holder { client, shown, key, resources, device, asked };

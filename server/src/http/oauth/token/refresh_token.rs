@@ -14,7 +14,6 @@ use crate::{
 pub(super) async fn grant(asked: &Asked<'_>) -> Result<Tokens, OauthError> {
     let Asked { http, client, shown, key, caller, parameters } = *asked;
     let Caller { device, asked } = caller;
-    let asked = *asked;
     let token = parameters.require("refresh_token", "refresh_token is missing")?;
     let (scope, resources) = (parameters.get("scope"), parameters.resources()?);
     let used = Use { token, client, shown, key, scope, resources, device, asked };
