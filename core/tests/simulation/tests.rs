@@ -81,7 +81,7 @@ fn the_promises_hold_in_every_history() {
 #[test]
 fn the_promises_hold_where_nodes_share_a_store() {
     let kept: [Counted; 2] = [("kept", |seen| seen.kept), ("refreshed", |seen| seen.raced)];
-    all_sound(cluster::run, 1000, &[HAPPENED, &kept].concat());
+    all_sound(cluster::run, 700, &[HAPPENED, &kept].concat());
 }
 #[test]
 fn every_planted_fault_is_caught() {
