@@ -119,11 +119,11 @@ impl Cluster {
         let stage = &mut self.stage;
         match *event {
             Do::Chaos if stage.now < stage.plan.length => self.chaos(),
-            Do::Prove { minter, starts, sid, from, started } => {
-                if self.database.is_live(sid) && stage.hosts[minter].starts == starts {
-                    let (delay, proven) = (stage.store_delay(), stage.now);
-                    stage.later(delay, minter, Do::Sign { sid, from, started, proven, key: KEY });
-                }
+            Do::Prove { minter, starts, sid, from, started }
+                if self.database.is_live(sid) && stage.hosts[minter].starts == starts =>
+            {
+                let (delay, proven) = (stage.store_delay(), stage.now);
+                stage.later(delay, minter, Do::Sign { sid, from, started, proven, key: KEY });
             }
             Do::SomeEnd => some_end(stage),
             Do::Race => race(stage),

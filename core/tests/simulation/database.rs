@@ -41,7 +41,7 @@ pub(crate) enum Key {
     Head,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Write {
     Open(SessionId, Option<SessionId>),
     End(SessionId),

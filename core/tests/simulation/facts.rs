@@ -49,7 +49,7 @@ pub(crate) enum By {
 }
 
 /// A session was let in.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Accepted {
     pub(crate) sid: SessionId,
     pub(crate) began: u64,

@@ -13,8 +13,11 @@ use crate::{
     world::{self, History},
 };
 
+/// Something that can happen in a history, and how often it did.
+type Counted = (&'static str, fn(&Seen) -> u64);
+
 /// What must have happened in many histories.
-const HAPPENED: &[(&str, fn(&Seen) -> u64)] = &[
+const HAPPENED: &[Counted] = &[
     ("let in under a lease", |seen| seen.by_lease),
     ("let in by asking", |seen| seen.by_asking),
     ("refused", |seen| seen.refused),
@@ -57,7 +60,7 @@ fn sound(run: Run, seed: u64, told: bool) -> Seen {
 }
 
 /// Runs many, or tells one. A world in which nothing happens keeps every promise: these must have happened.
-fn all_sound(run: Run, usual: u64, happened: &[(&str, fn(&Seen) -> u64)]) {
+fn all_sound(run: Run, usual: u64, happened: &[Counted]) {
     if let Some(seed) = asked("SYMBOLON_TEST_SEED") {
         println!("{:#?}", sound(run, seed, true));
         return;
@@ -77,9 +80,8 @@ fn the_promises_hold_in_every_history() {
 
 #[test]
 fn the_promises_hold_where_nodes_share_a_store() {
-    let kept: [(&str, fn(&Seen) -> u64); 2] =
-        [("kept", |seen| seen.kept), ("refreshed", |seen| seen.raced)];
-    all_sound(cluster::run, 1000, &[HAPPENED, &kept].concat());
+    let kept: [Counted; 2] = [("kept", |seen| seen.kept), ("refreshed", |seen| seen.raced)];
+    all_sound(cluster::run, 700, &[HAPPENED, &kept].concat());
 }
 #[test]
 fn every_planted_fault_is_caught() {
