@@ -25,7 +25,7 @@ use crate::{
     world::{self, World},
 };
 
-const ROWS: usize = if cfg!(debug_assertions) { 4_000 } else { 100_000 };
+const ROWS: usize = if cfg!(debug_assertions) { 4_000 } else { 50_000 };
 /// Logins in one transaction: how many they are changes no row.
 const BATCH: usize = 100;
 /// Transactions at a time.

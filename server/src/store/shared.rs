@@ -119,7 +119,7 @@ impl Shared {
             }
             // Others may wait for this node to acknowledge it.
             self.poked.notify_one();
-        } else if is_of_settings(&change) {
+        } else if is_of_settings(change) {
             self.poked.notify_one();
         }
         if done.made_due {
