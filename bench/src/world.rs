@@ -95,8 +95,10 @@ impl World {
 
     /// The same on a PostgreSQL database, if one is given.
     pub(crate) fn at(url: Option<&str>, settings: &[(&str, &str)]) -> Result<Self> {
-        let url = url.map(|url| ("store.url", url));
-        let settings = settings.iter().copied().chain(url).collect::<Vec<_>>();
+        // A busy machine may take its time to prepare.
+        let url = url.map(|url| [("store.url", url), ("store.timeout", "30s")]);
+        let settings = settings.iter().copied().chain(url.into_iter().flatten());
+        let settings = settings.collect::<Vec<_>>();
         Self::of_cheap_passwords(&settings)
     }
 

@@ -40,20 +40,23 @@ pub(super) struct Size {
 /// Measured; where, stands in bench/README.md under "What sizes are reckoned with".
 mod unit {
     /// Bytes of one row with its indexes, in PostgreSQL and in SQLite.
-    pub(super) const SESSION: [f64; 2] = [900.0, 893.0];
-    pub(super) const USER: [f64; 2] = [342.0, 226.0];
-    pub(super) const ENTRY: [f64; 2] = [122.0, 56.0];
-    pub(super) const AUDIT: [f64; 2] = [222.0, 104.0];
+    pub(super) const SESSION: [f64; 2] = [990.0, 910.0];
+    pub(super) const USER: [f64; 2] = [350.0, 240.0];
+    pub(super) const ENTRY: [f64; 2] = [130.0, 60.0];
+    pub(super) const AUDIT: [f64; 2] = [225.0, 110.0];
     /// Bytes of memory.
     pub(super) const NODE_IDLE: f64 = 25e6;
     pub(super) const CACHED_SESSION: f64 = 382.0;
     pub(super) const ENTRY_IN_MEMORY: f64 = 24.0;
     pub(super) const FOLLOWER: f64 = 43e3;
-    /// Statements and commits of one act.
-    pub(super) const LOGIN: [f64; 2] = [13.0, 2.0];
-    pub(super) const REFRESH: [f64; 2] = [9.0, 2.0];
-    pub(super) const END: [f64; 2] = [17.0, 2.0];
-    /// Of one node: each second, and for each end anywhere.
+    /// Statements and commits of one act, loads included.
+    pub(super) const LOGIN: [f64; 2] = [8.0, 1.0];
+    pub(super) const REFRESH: [f64; 2] = [4.0, 1.0];
+    pub(super) const END: [f64; 2] = [10.0, 1.0];
+    /// Statements of writing when a session was seen (nobody waits for its commit), and of reading one anew.
+    pub(super) const SEEN: f64 = 1.1;
+    pub(super) const ANEW: f64 = 1.0;
+    /// Of one node: each second, and for each end anywhere, its own included.
     pub(super) const NODE_SECOND: [f64; 2] = [30.0, 5.0];
     pub(super) const NODE_END: [f64; 2] = [6.0, 1.0];
     /// Seconds of one core.
@@ -99,15 +102,25 @@ const fn bounded(
     Figure { name, value, unit, part: Some((value / room, remedy)) }
 }
 
+/// What follows from the configuration.
+struct Spans {
+    /// How long an entry of the log lives.
+    entry_life: Duration,
+    /// How long a node goes by what it has read of a session.
+    known: Duration,
+    /// How often it is written that a session in use was seen.
+    seen: Duration,
+}
+
 impl Size {
-    /// All figures. Entries of the log live for `entry_life`.
-    fn figures(&self, entry_life: Duration) -> Vec<Figure> {
+    /// All figures.
+    fn figures(&self, spans: &Spans) -> Vec<Figure> {
         let engine = usize::from(self.nodes == 0);
         let nodes = self.nodes.max(1) as f64;
         let (sessions, logins) = (self.sessions as f64, self.logins_per_second);
         let refreshes = self.refreshes_per_second.unwrap_or(logins * 10.0);
         let ends = self.ends_per_second.unwrap_or(logins);
-        let log = ends * entry_life.as_secs_f64();
+        let log = ends * spans.entry_life.as_secs_f64();
         let stored = sessions * unit::SESSION[engine];
         let rest = self.users.unwrap_or(self.sessions) as f64 * unit::USER[engine];
         let log_stored = log * (unit::ENTRY[engine] + unit::SESSION[engine]);
@@ -126,6 +139,10 @@ impl Size {
                 + ends * unit::END[at]
                 + nodes * (unit::NODE_SECOND[at] + woken * unit::NODE_END[at])
         };
+        // At most: if every session in use meets every node within that time.
+        let anew = active * nodes / spans.known.as_secs_f64();
+        let seen = active / spans.seen.as_secs_f64();
+        let statements = acts(0) + anew * unit::ANEW + seen * unit::SEEN;
         let passwords = logins * unit::PASSWORD;
         let requests = (logins + refreshes + ends) * unit::REQUEST
             + self.services as f64 * unit::FOLLOWER_SECOND;
@@ -161,12 +178,13 @@ impl Size {
                 room::NODE_MEMORY_BYTES,
                 "lower limits.live_sessions_max: what is not cached is read, and stays right",
             ),
+            figure("sessions read anew by nodes", anew, "per second"),
             bounded(
                 "statements of the store",
-                acts(0),
+                statements,
                 "per second",
                 room::STATEMENTS_PER_SECOND,
-                "a larger database server; longer lifetimes.access_token for fewer refreshes",
+                "a larger database server; longer lifetimes.access_token: fewer refreshes, and sessions are read anew as seldom",
             ),
             bounded(
                 "commits of the store",
@@ -213,8 +231,12 @@ pub(super) fn run(arguments: &Arguments, size: &Size) -> Result<(), Exit> {
         let fix = "write a rate from 0 to 1000000000 per second";
         return Err(Exit::new(2, "invalid_rate", "a rate is no number of acts per second", fix));
     }
-    let entry_life = app::entry_life(&arguments.read_config(&[])?);
-    let figures = size.figures(entry_life);
+    let config = arguments.read_config(&[])?;
+    let figures = size.figures(&Spans {
+        entry_life: app::entry_life(&config),
+        known: config.lifetimes.access_token,
+        seen: config.lifetimes.session_idle / 16,
+    });
     let rows: Vec<Value> = figures.iter().map(|figure| row(figure, arguments.json)).collect();
     let first = bottleneck(&figures).map_or_else(Value::default, |(figure, part, remedy)| {
         json!({ "first_bottleneck": figure.name, "used_percent": percent(part), "what_to_do": remedy })
@@ -264,7 +286,11 @@ fn scaled(value: f64, unit: &str) -> String {
 mod tests {
     use super::*;
 
-    const LIFE: Duration = Duration::from_secs(390);
+    const SPANS: Spans = Spans {
+        entry_life: Duration::from_secs(390),
+        known: Duration::from_secs(300),
+        seen: Duration::from_secs(1800),
+    };
 
     fn size(sessions: u64, logins_per_second: f64, services: u64) -> Size {
         Size {
@@ -285,31 +311,35 @@ mod tests {
 
     #[test]
     fn figures_follow_from_what_was_measured() {
-        let figures = size(1_000_000, 10.0, 30).figures(LIFE);
+        let figures = size(1_000_000, 10.0, 30).figures(&SPANS);
         for (name, expected) in [
-            ("sessions, stored", 900e6),
+            ("sessions, stored", 990e6),
             ("revocation log", 3_900.0),
             ("cores for passwords, at each node", 10.0 * unit::PASSWORD / 3.0),
             ("followers of a node", 10.0),
-            // 10 logins, 100 refreshes, 10 ends, and three nodes that each hear of those.
-            ("statements of the store", 130.0 + 900.0 + 170.0 + 3.0 * (30.0 + 60.0)),
+            ("sessions read anew by nodes", 1_000.0),
+            // 10 logins, 100 refreshes, 10 ends, and three nodes that each hear of those; sessions read and seen.
+            (
+                "statements of the store",
+                80.0 + 400.0 + 100.0 + 3.0 * (30.0 + 60.0) + 1_000.0 + 1.1 * 100_000.0 / 1_800.0,
+            ),
         ] {
             assert!((value(&figures, name) - expected).abs() < 1e-6, "{name}: {figures:#?}");
         }
-        let alone = Size { nodes: 0, ..size(1_000_000, 10.0, 30) }.figures(LIFE);
+        let alone = Size { nodes: 0, ..size(1_000_000, 10.0, 30) }.figures(&SPANS);
         assert!(value(&alone, "everything, stored") < value(&figures, "everything, stored"));
     }
 
     #[test]
     fn more_never_takes_less() {
-        let one = size(1_000, 1.0, 1).figures(LIFE);
-        let more = size(2_000, 2.0, 2).figures(LIFE);
+        let one = size(1_000, 1.0, 1).figures(&SPANS);
+        let more = size(2_000, 2.0, 2).figures(&SPANS);
         assert!(one.iter().zip(&more).all(|(one, more)| one.value <= more.value));
     }
 
     #[test]
     fn nothing_is_an_answer_too() {
-        let figures = size(0, 0.0, 0).figures(LIFE);
+        let figures = size(0, 0.0, 0).figures(&SPANS);
         assert!(figures.iter().all(|figure| figure.value.is_finite()), "{figures:#?}");
         assert!(bottleneck(&figures).is_some());
     }

@@ -51,9 +51,17 @@ pub(crate) async fn world_on(url: &SecretText) -> World {
 pub(crate) const LEASING: Leasing = Leasing { lease: Duration::from_secs(1), followers_max: 10 };
 
 pub(crate) async fn store_on(url: &SecretText, folder: &Folder) -> Result<Store, StoreError> {
+    store_with(url, folder, LEASING).await
+}
+
+async fn store_with(
+    url: &SecretText,
+    folder: &Folder,
+    leasing: Leasing,
+) -> Result<Store, StoreError> {
     let (url, timeout) = (url.clone(), Duration::from_secs(20));
     let database = Database { url, connections_max: 4, timeout };
-    Store::connect(&database, &folder.0, Time::from_millis(0), LEASING, cluster()).await
+    Store::connect(&database, &folder.0, Time::from_millis(0), leasing, cluster()).await
 }
 
 /// What the stores of these tests have in common.
@@ -374,6 +382,26 @@ async fn all_nodes_read_one_log() {
         read.push(entries);
     }
     assert!(read[0] == read[1] && read[1] == read[2]);
+}
+
+/// A renewal is a transaction: one for each login and each refresh would double what they cost.
+#[tokio::test]
+async fn a_lease_is_renewed_after_an_end_and_not_after_every_write() {
+    let Some((folder, url)) = database() else { return };
+    let lease = Duration::from_secs(3600);
+    let store = store_with(&url, &folder, Leasing { lease, ..LEASING }).await.unwrap();
+    let node = async || store.nodes().await.unwrap().remove(0);
+    // At the start, and when it begins to listen.
+    until(async || node().await.renewals == 2).await;
+    for digest in 1..=5 {
+        let mut change = Change::at(Time::from_secs(1));
+        let expires_at = Time::from_secs(2);
+        change.write(Write::AddInvitation { digest: [digest; 32], expires_at });
+        assert_eq!(store.commit(change).await.unwrap(), Outcome::Applied(Vec::new()));
+    }
+    store.commit(ends(1..=1)).await.unwrap();
+    until(async || node().await.behind == 0).await;
+    assert_eq!(node().await.renewals, 3);
 }
 
 #[tokio::test]
