@@ -29,7 +29,7 @@ use crate::{
 fn start_on(url: &str, more: &[&str]) -> (i32, String) {
     let folder = Folder::new();
     let url = format!("SYMBOLON_STORE__URL={url}");
-    let by = [&["env", &url, "SYMBOLON_STORE__TIMEOUT=500ms"], more].concat();
+    let by = [&["env", &url, "SYMBOLON_STORE__TIMEOUT=3s"], more].concat();
     refused(&by, &folder.0, &["user", "list"])
 }
 
