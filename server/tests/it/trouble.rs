@@ -29,7 +29,7 @@ use crate::{
 fn start_on(url: &str, more: &[&str]) -> (i32, String) {
     let folder = Folder::new();
     let url = format!("SYMBOLON_STORE__URL={url}");
-    let by = [&["env", &url, "SYMBOLON_STORE__TIMEOUT=500ms"], more].concat();
+    let by = [&["env", &url, "SYMBOLON_STORE__TIMEOUT=3s"], more].concat();
     refused(&by, &folder.0, &["user", "list"])
 }
 
@@ -160,7 +160,7 @@ async fn a_database_that_takes_no_writes_is_waited_for() {
     let world = World::with(|config| {
         let url = Cluster::url_at(cluster.port, "other", "symbolon");
         config.store.url = Some(DatabaseUrl(url));
-        config.store.timeout = Duration::from_millis(500);
+        config.store.timeout = Duration::from_secs(2);
     })
     .await;
     let mut tokens = world.tokens("user").await;
@@ -218,7 +218,7 @@ async fn a_full_disk_of_the_database_refuses_writes_until_there_is_room_again() 
     cluster.sql("empty", "SELECT 1");
     let world = World::with(|config| {
         config.store.url = Some(DatabaseUrl(cluster.url("symbolon")));
-        config.store.timeout = Duration::from_millis(500);
+        config.store.timeout = Duration::from_secs(2);
         config.limits.sessions_per_user_max = 10_000;
     })
     .await;
