@@ -194,7 +194,10 @@ impl State {
     fn has_written(&mut self, id: SessionId, version: DataVersion, delta: &Delta) {
         match &mut self.known {
             Known::Live(record, values) => {
-                *values = values.take().and_then(|values| values.merged(delta));
+                // Where another request wrote in between, nobody here has seen the data of this version.
+                let is_next = version.0 == record.version.0 + 1;
+                let seen = values.take().filter(|_| is_next);
+                *values = seen.and_then(|values| values.merged(delta));
                 record.version = version;
             }
             known => *known = Known::Written(id),

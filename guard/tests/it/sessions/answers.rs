@@ -103,6 +103,32 @@ async fn a_client_that_goes_away_leaves_nothing_half() {
 }
 
 #[tokio::test]
+async fn counting_after_a_write_of_another_request_loses_nothing() {
+    let spy = Spy::new().await;
+    let other = spy.store.clone();
+    let routes = routes().route(
+        "/counts",
+        post(async move |session: Session| -> Done {
+            session.get(&COUNT).await?;
+            // Another request counts, and this one writes something else, so that both know of the same version.
+            let id = session.record().await?.map(|record| record.id).unwrap();
+            let mut delta = Delta::new(1000);
+            delta.set("count", b"41".to_vec()).unwrap();
+            let now = session.record().await?.map(|record| record.seen_at).unwrap();
+            other.apply(id, &delta, now).await.unwrap();
+            session.set(&NOTE, &"hello".to_owned())?;
+            session.save().await?;
+            let count = session.update(&COUNT, |count| count.unwrap_or(0) + 1).await?;
+            Ok(count.to_string())
+        }),
+    );
+    let mut browser = Browser::new(&routes.layer(Sessions::new(settings(), spy.clone()).unwrap()));
+    browser.does("/count").await;
+    assert_eq!(browser.does("/counts").await, "42");
+    assert_eq!(browser.read("/note").await, "hello");
+}
+
+#[tokio::test]
 async fn an_end_counts_on_every_node_at_once() {
     let spy = Spy::new().await;
     // Three nodes share a store and keys; none holds a copy.
