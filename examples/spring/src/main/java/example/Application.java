@@ -1,10 +1,17 @@
 package example;
 
+import jakarta.servlet.Filter;
+import jakarta.servlet.ServletException;
 import jakarta.servlet.http.HttpServletRequest;
+import jakarta.servlet.http.HttpServletResponse;
+import java.io.IOException;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 import org.springframework.beans.factory.annotation.Value;
 import org.springframework.boot.SpringApplication;
 import org.springframework.boot.autoconfigure.SpringBootApplication;
 import org.springframework.boot.servlet.filter.OrderedRequestContextFilter;
+import org.springframework.boot.web.servlet.FilterRegistrationBean;
 import org.springframework.context.annotation.Bean;
 import org.springframework.core.Ordered;
 import org.springframework.security.config.Customizer;
@@ -16,6 +23,7 @@ import org.springframework.security.oauth2.core.oidc.user.OidcUser;
 import org.springframework.security.web.SecurityFilterChain;
 import org.springframework.security.web.csrf.CookieCsrfTokenRepository;
 import org.springframework.session.config.annotation.web.http.EnableSpringHttpSession;
+import org.springframework.web.client.ResourceAccessException;
 import org.springframework.web.context.request.RequestContextHolder;
 import org.springframework.web.context.request.ServletRequestAttributes;
 import org.springframework.web.filter.RequestContextFilter;
@@ -24,6 +32,8 @@ import org.springframework.web.filter.RequestContextFilter;
 @SpringBootApplication
 @EnableSpringHttpSession
 public class Application {
+    private static final Logger LOG = LoggerFactory.getLogger(Application.class);
+
     public static void main(String[] arguments) {
         SpringApplication.run(Application.class, arguments);
     }
@@ -45,6 +55,28 @@ public class Application {
         var filter = new OrderedRequestContextFilter();
         filter.setOrder(Ordered.HIGHEST_PRECEDENCE);
         return filter;
+    }
+
+    /** Without the server nobody can be known for a while: that is no fault of a request, and logs nobody out. */
+    @Bean
+    FilterRegistrationBean<Filter> unavailable() {
+        var filter = new FilterRegistrationBean<Filter>((request, response, chain) -> {
+            try {
+                chain.doFilter(request, response);
+            } catch (IOException | ServletException | RuntimeException failed) {
+                if (response.isCommitted() || !isOfTheServer(failed)) throw failed;
+                LOG.warn("the session server does not answer: {}", failed.toString());
+                response.reset();
+                ((HttpServletResponse) response).setStatus(HttpServletResponse.SC_SERVICE_UNAVAILABLE);
+                ((HttpServletResponse) response).setHeader("Retry-After", "1");
+            }
+        });
+        filter.setOrder(Ordered.HIGHEST_PRECEDENCE);
+        return filter;
+    }
+
+    private static boolean isOfTheServer(Throwable failed) {
+        return failed instanceof ResourceAccessException || failed.getCause() != null && isOfTheServer(failed.getCause());
     }
 
     @Bean
