@@ -156,7 +156,7 @@ async fn acts(
     sessions: &[Login],
     tokens: &[Login],
 ) -> Result<()> {
-    let go = async |steps: Vec<Step>| go(counter.fleet, steps.into()).await;
+    let go = async |steps: Vec<Step>| go(counter.fleet, steps).await;
     let (warm_up, sessions) = sessions.split_at(3 * WARM_UP);
     let (plain, confirmed) = warm_up.split_at(WARM_UP);
     go((0..WARM_UP).map(log_in).collect()).await?;

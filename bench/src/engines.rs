@@ -103,10 +103,10 @@ async fn rounds(
         let refreshed = refreshed.split_off(refreshed.len() - CONNECTIONS);
         let mut end = |query: &str| {
             let logins = ended.split_off(ended.len() - ACTS);
-            spread(logins.iter().map(|login| login.end(query)).collect(), CONNECTIONS)
+            spread(&logins.iter().map(|login| login.end(query)).collect::<Vec<_>>(), CONNECTIONS)
         };
         let walks: [Vec<Walk>; 4] = [
-            spread((0..ACTS).map(log_in).collect(), CONNECTIONS),
+            spread(&(0..ACTS).map(log_in).collect::<Vec<_>>(), CONNECTIONS),
             refreshed.iter().map(|login| login.refreshes(ACTS / CONNECTIONS)).collect(),
             end(""),
             end("?confirm=5s"),

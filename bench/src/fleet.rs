@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    path::Path,
     process::Command,
     time::Duration,
 };
@@ -133,7 +133,7 @@ impl Fleet {
         self.folder
     }
 
-    fn command(&self, binary: &PathBuf, url: Option<&str>, number: usize, port: u16) -> Command {
+    fn command(&self, binary: &Path, url: Option<&str>, number: usize, port: u16) -> Command {
         let folder = &self.folder.0;
         let data =
             if url.is_some() { folder.join(format!("node{number}")) } else { folder.clone() };
@@ -228,7 +228,7 @@ fn store_cpu(postgres: Option<&Postgres>) -> Result<Duration> {
 }
 
 /// As many requests on each of so many connections, the rest left out.
-pub(crate) fn spread(steps: Vec<Step>, connections: usize) -> Vec<Walk> {
+pub(crate) fn spread(steps: &[Step], connections: usize) -> Vec<Walk> {
     let each = steps.len() / connections;
     let walks = steps.chunks_exact(each.max(1)).take(connections);
     walks.map(|steps| Walk { steps: steps.to_vec(), taken: String::new() }).collect()

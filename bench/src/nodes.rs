@@ -85,9 +85,8 @@ async fn checks(
 ) -> Result<[Check; 2]> {
     let nodes = fleet.addresses.len();
     let steps: Vec<Step> = logins.iter().map(Login::check).collect();
-    let at_each = || -> Vec<Vec<Walk>> {
-        (0..nodes).map(|_| spread(steps.clone(), CONNECTIONS / nodes)).collect()
-    };
+    let at_each =
+        || -> Vec<Vec<Walk>> { (0..nodes).map(|_| spread(&steps, CONNECTIONS / nodes)).collect() };
     let mut done = Vec::new();
     // Each walk is gone once, by nodes that have met none of these; then again and again.
     for for_ms in [None, Some(WARM_MS)] {
