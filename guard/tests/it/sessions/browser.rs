@@ -324,7 +324,7 @@ async fn values_come_back_as_they_were() {
         .route("/set", post(async move |s: Session| s.set(&NUMBERS, &numbers.to_vec())))
         .route("/get", get(async |s: Session| Done::Ok(format!("{:?}", s.get(&NUMBERS).await?))));
     let mut browser =
-        Browser::new(&routes.layer(Sessions::new(settings(), Memory::new(10)).unwrap()));
+        Browser::new(&routes.layer(Sessions::new(settings(), Spy::new().await).unwrap()));
     browser.does("/set").await;
     assert_eq!(browser.read("/get").await, format!("{:?}", Some(numbers)));
 }
