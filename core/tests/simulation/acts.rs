@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Act {
     pub(crate) step: u32,
-    request: Option<Request>,
+    pub(crate) request: Option<Request>,
     began: u64,
     asked: Tick,
     /// How often clients had been told that history was lost.

@@ -76,6 +76,8 @@ pub(crate) enum Fault {
     EntriesApart,
     /// A node whose row was removed renews all the same.
     RenewsWithoutRow,
+    /// A node whose row is gone, perhaps with those of others, confirms without them.
+    RowGoneNotWaitedFor,
     /// Two nodes are configured with one identity.
     NodesShareIdentity,
     /// Who does not acknowledge at once is not waited for.
@@ -144,6 +146,7 @@ pub(crate) const SHARED: &[Fault] = &[
     Fault::NumberedOutsideLock,
     Fault::EntriesApart,
     Fault::RenewsWithoutRow,
+    Fault::RowGoneNotWaitedFor,
     Fault::NodesShareIdentity,
     Fault::SilentIsGone,
     Fault::WaitsFromAsking,

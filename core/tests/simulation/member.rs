@@ -150,6 +150,10 @@ impl Member {
                 if let Some(act) = self.acts.remove(&tx) {
                     self.query((tx, act.step + 1), Query::Close, stage);
                     self.confirming.retain(|confirming| !act.is_look_of(confirming));
+                    // Ends wait for each other, so some are refused when many come at once: they are asked for again.
+                    if let (true, Some(Request::End { sid, confirm })) = (stage.calm, act.request) {
+                        stage.later(stage.plan.delay, self.pid, Do::End { sid, confirm });
+                    }
                 }
             }
             Do::Wake(number) => {

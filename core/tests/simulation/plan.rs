@@ -155,6 +155,12 @@ impl Plan {
                 self.weights = [0, 0, 0, 0, 0, 3, 1, 0];
                 self.log_keeps_name = fault == EntryNotCompared;
             }
+            // A copy in which nothing is missing but nodes.
+            RowGoneNotWaitedFor => {
+                (self.fenced, self.chaos, self.ends, self.log_keeps_name) = (true, 6, 1, true);
+                (self.late, self.lost, self.delay) = (0, 0, self.leases[0] / 200);
+                self.weights = [0, 0, 0, 0, 0, 3, 1, 0];
+            }
             ProgressKept => {
                 (self.fenced, self.chaos, self.ends) = (true, 2, 3);
                 (self.late, self.lost, self.delay) = (0, 0, self.leases[0] / 100);

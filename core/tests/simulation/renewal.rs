@@ -120,6 +120,11 @@ impl Member {
                 self.id = None;
                 let row = self.row(stage);
                 self.id = Some(row.id);
+                // Others that hold leases may have no row, either.
+                if !stage.broken(Fault::RowGoneNotWaitedFor) {
+                    let over = stage.tick(self.pid) + waited(span(self.lease));
+                    self.earlier_until = self.earlier_until.max(over);
+                }
                 self.says(Doing::Writing, Query::Insert(row), stage);
             }
             (Doing::Writing, Rows::Count(_)) => {

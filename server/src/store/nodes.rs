@@ -56,6 +56,8 @@ pub(super) struct Place {
     id: Option<NodeId>,
     /// What it acknowledges there.
     progress: Progress,
+    /// When leases of nodes are over of which the database may know nothing any more.
+    earlier_until: Tick,
     /// How far its clock is from that of the database.
     skew: Skew,
     /// Nodes as they stood at the last sweep, and since when nothing has moved there.
@@ -245,12 +247,13 @@ impl Shared {
         connection.put_back();
         let earlier_until = tick() + waited(longest.max(self.log.lease()));
         self.log.restart(Cursor { log: history, sequence, tag }, ended, earlier_until);
-        *place = Place { skew: place.skew, ..Place::default() };
+        *place = Place { skew: place.skew, earlier_until, ..Place::default() };
         self.log.note_applied(&mut place.progress);
         Ok(())
     }
 
-    /// Writes down what is acknowledged. If somebody has removed the row, its leases were waited out: it begins anew.
+    /// Writes down what is acknowledged. If the row is gone, this begins anew: somebody has removed it, after waiting
+    /// its leases out; or the database was put back from a copy, which may not know of others, either.
     async fn write_row(
         &self,
         connection: &mut Connection,
@@ -268,6 +271,8 @@ impl Shared {
             if query.execute(connection).await? == 1 {
                 return Ok(());
             }
+            let longest = open::raise_lease(connection, self.log.lease()).await?;
+            place.earlier_until = tick() + waited(longest.max(self.log.lease()));
         }
         // Whoever moves the store has held the head of the log when it wrote that down.
         moving::refuse_marked(connection).await?;
@@ -289,8 +294,10 @@ impl Shared {
         sequence: u64,
         deadline: Tick,
     ) -> Result<(bool, Others), StoreError> {
-        let mut waiting = Waiting::new(sequence, tick(), self.earlier_until);
-        let own = self.place.lock().await.id;
+        let (own, mut waiting) = {
+            let place = self.place.lock().await;
+            (place.id, Waiting::new(sequence, tick(), place.earlier_until))
+        };
         let mut pause = Duration::from_millis(1);
         loop {
             let rows = self.pool.read(&sql(ROWS)).await?;
@@ -360,8 +367,8 @@ pub(super) fn entries_from(sequence: u64) -> Statement<'static> {
 
 impl Place {
     /// Where a process begins that has read the log up to here and granted nothing.
-    pub(super) fn at(sequence: u64) -> Self {
-        Self { progress: Progress::at(sequence), ..Self::default() }
+    pub(super) fn at(sequence: u64, earlier_until: Tick) -> Self {
+        Self { progress: Progress::at(sequence), earlier_until, ..Self::default() }
     }
 }
 

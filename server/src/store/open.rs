@@ -132,8 +132,7 @@ impl Store {
             entry_life: started_at.since(ended_since),
             name: crate::os::process_name().into(),
             started_at,
-            earlier_until,
-            place: tokio::sync::Mutex::new(Place::at(head.sequence)),
+            place: tokio::sync::Mutex::new(Place::at(head.sequence, earlier_until)),
             poked: Notify::new(),
             settings: AtomicU64::new(0),
         });

@@ -13,7 +13,7 @@ use rand_core::Rng;
 use symbolon_core::{
     change::{Change, Write},
     log::{Entry, Tag},
-    time::{Tick, Time},
+    time::Time,
 };
 use tokio::sync::{Mutex, Notify};
 
@@ -41,8 +41,6 @@ pub(super) struct Shared {
     /// What this process calls itself.
     pub(super) name: Box<str>,
     pub(super) started_at: Time,
-    /// When leases of nodes are over of which the database may know nothing any more.
-    pub(super) earlier_until: Tick,
     pub(super) place: Mutex<Place>,
     /// That there is a reason to renew the lease now.
     pub(super) poked: Notify,

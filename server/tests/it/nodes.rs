@@ -520,6 +520,24 @@ async fn who_starts_waits_for_nodes_of_which_nothing_is_written() {
     assert!(symbolon::os::tick().since(started) >= LEASING.lease, "a lease of before is over");
 }
 
+/// A copy that was put back under its own name may lack nothing but nodes: who finds its own row gone waits for others.
+#[tokio::test]
+async fn who_finds_its_row_gone_waits_for_nodes_of_which_nothing_is_written() {
+    let Some((_folder, url)) = database() else { return };
+    let (own, others) = (Folder::new(), Folder::new());
+    let (one, other) =
+        (store_on(&url, &own).await.unwrap(), store_on(&url, &others).await.unwrap());
+    one.barrier().await.unwrap();
+    other.barrier().await.unwrap();
+    drop(other);
+    let gone = symbolon::os::tick();
+    connection(&url).await.execute("DELETE FROM nodes").await.unwrap();
+    one.commit(ends(1..2)).await.unwrap();
+    let confirming = one.confirm(symbolon::os::tick() + DEADLINE).await.unwrap();
+    assert!(confirming.confirmed);
+    assert!(symbolon::os::tick().since(gone) >= LEASING.lease, "a lease of before is over");
+}
+
 #[tokio::test]
 async fn where_a_failover_loses_commits_nothing_is_confirmed() {
     let Some((_folder, url)) = database() else { return };
