@@ -23,7 +23,7 @@ const REST: Duration = Duration::from_secs(10);
 /// Each statement is a line of the log.
 const SAYING: [&str; 2] = ["log.format=json", "log.level=warn,sqlx::query=debug"];
 /// So seldom does a node renew its lease that it does not while an act is counted.
-const SETTINGS: [&str; 2] = ["revocation.lease=30s", "store.connections_max=1"];
+const SETTINGS: [&str; 2] = ["revocation.lease=20s", "store.connections_max=1"];
 /// A session is seen anew after 1/16 of its idle limit; that is written within a second.
 const IDLE: &str = "4m";
 const SEEN_AFTER: Duration = Duration::from_secs(16);
@@ -162,7 +162,8 @@ async fn acts(
     go((0..WARM_UP).map(log_in).collect()).await?;
     go(plain.iter().chain(confirmed).map(Login::check).collect()).await?;
     go(plain.iter().map(|it| it.end("")).collect()).await?;
-    go(confirmed.iter().map(|it| it.end("?confirm=20s")).collect()).await?;
+    // It has just started, and lets a lease pass first.
+    go(confirmed.iter().map(|it| it.end("?confirm=25s")).collect()).await?;
     for (token, times) in tokens.iter().zip([WARM_UP, 0]) {
         if times > 0 {
             goes(counter.fleet, token.refreshes(times)).await?;
