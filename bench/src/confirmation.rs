@@ -8,16 +8,14 @@ use std::{
     time::Duration,
 };
 
-use symbolon_core::secret::SecretText;
-use symbolon_guard::follow::{Following, Settings};
-
 use crate::{
     crowd::{Connection, Crowd, now},
     fleet::{Fleet, Login, is_confirmed, logins, versions},
     harness::{Result, Rounds},
+    revocation,
     stores::Postgres,
     table::{Row, Table},
-    world::{CLIENT, ORIGIN, World},
+    world::World,
 };
 
 const FOLLOWERS: usize = 100;
@@ -142,15 +140,8 @@ pub(crate) fn guard() -> Result<()> {
     let line = lines.next().ok_or("no line")??;
     let (nodes, secret, count): (Vec<SocketAddr>, String, usize) = serde_json::from_str(&line)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let guards = nodes.iter().cycle().take(count).map(|node| {
-        let secret = SecretText::new(secret.clone());
-        let settings = Settings::new(format!("http://{node}"), CLIENT.parse()?, secret);
-        let settings = Settings { issuer: Some(ORIGIN.into()), ..settings };
-        let (following, task) = Following::new(settings.audience(ORIGIN))?;
-        runtime.spawn(task);
-        runtime.block_on(following.ready());
-        Ok(following)
-    });
+    let nodes = nodes.iter().cycle().take(count);
+    let guards = nodes.map(|node| revocation::guard(&runtime, node, &secret));
     let guards = guards.collect::<Result<Vec<_>>>()?;
     writeln!(std::io::stdout(), "ready")?;
     lines.for_each(drop);

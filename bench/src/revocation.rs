@@ -181,22 +181,29 @@ fn guards_at_rest(node: &Node, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
+/// A guard that follows the server there, and is ready.
+pub(crate) fn guard(
+    runtime: &tokio::runtime::Runtime,
+    address: impl std::fmt::Display,
+    secret: &str,
+) -> Result<Following> {
+    let secret = SecretText::new(secret.to_owned());
+    let settings = Settings::new(format!("http://{address}"), CLIENT.parse()?, secret);
+    let settings = Settings { issuer: Some(ORIGIN.into()), ..settings };
+    let (following, task) = Following::new(settings.audience(ORIGIN))?;
+    runtime.spawn(task);
+    runtime.block_on(following.ready());
+    Ok(following)
+}
+
 /// The side of that process: prints microseconds per second, and bytes, of one.
 pub(crate) fn follow() -> Result<()> {
     let line = std::io::stdin().lines().next().ok_or("no line")??;
     let (address, secret) = line.split_once(' ').ok_or("no secret")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let before_bytes = resident_bytes("self")?;
-    let guards = (0..GUARDS).map(|_| {
-        let secret = SecretText::new(secret.to_owned());
-        let settings = Settings::new(format!("http://{address}"), CLIENT.parse()?, secret);
-        let settings = Settings { issuer: Some(ORIGIN.into()), ..settings };
-        let (following, task) = Following::new(settings.audience(ORIGIN))?;
-        runtime.spawn(task);
-        runtime.block_on(following.ready());
-        Ok(following)
-    });
-    let guards = guards.collect::<Result<Vec<_>>>()?;
+    let guards =
+        (0..GUARDS).map(|_| guard(&runtime, address, secret)).collect::<Result<Vec<_>>>()?;
     let bytes = resident_bytes("self")?.saturating_sub(before_bytes) as f64;
     let before = process_cpu();
     std::thread::sleep(REST);

@@ -78,6 +78,8 @@ pub(crate) enum Fault {
     RenewsWithoutRow,
     /// A node whose row is gone, perhaps with those of others, confirms without them.
     RowGoneNotWaitedFor,
+    /// A node whose row is older than it left it takes no notice.
+    OlderRowIsOwn,
     /// Two nodes are configured with one identity.
     NodesShareIdentity,
     /// Who does not acknowledge at once is not waited for.
@@ -147,6 +149,7 @@ pub(crate) const SHARED: &[Fault] = &[
     Fault::EntriesApart,
     Fault::RenewsWithoutRow,
     Fault::RowGoneNotWaitedFor,
+    Fault::OlderRowIsOwn,
     Fault::NodesShareIdentity,
     Fault::SilentIsGone,
     Fault::WaitsFromAsking,

@@ -65,6 +65,8 @@ pub(crate) struct Member {
     pub(crate) progress: Progress,
     /// Its row.
     pub(crate) id: Option<NodeId>,
+    /// How often the row was renewed, at least.
+    pub(crate) renewals: u64,
     pub(crate) lease_until: Tick,
     /// When leases are over of which the store may know nothing.
     pub(crate) earlier_until: Tick,
@@ -97,6 +99,7 @@ impl Member {
             known: HashMap::new(),
             progress: Progress::default(),
             id: None,
+            renewals: 0,
             lease_until: Tick::default(),
             earlier_until: Tick::default(),
             started: false,

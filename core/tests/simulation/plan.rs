@@ -161,6 +161,12 @@ impl Plan {
                 (self.late, self.lost, self.delay) = (0, 0, self.leases[0] / 200);
                 self.weights = [0, 0, 0, 0, 0, 3, 1, 0];
             }
+            // A node that has come since the copy was made.
+            OlderRowIsOwn => {
+                (self.fenced, self.chaos, self.ends, self.log_keeps_name) = (true, 6, 1, true);
+                (self.late, self.lost, self.delay) = (0, 0, self.leases[0] / 200);
+                self.weights = [0, 0, 2, 0, 0, 3, 0, 0];
+            }
             ProgressKept => {
                 (self.fenced, self.chaos, self.ends) = (true, 2, 3);
                 (self.late, self.lost, self.delay) = (0, 0, self.leases[0] / 100);

@@ -117,7 +117,7 @@ impl Member {
                 self.says(Doing::Writing, query, stage);
             }
             (Doing::Writing, Rows::Count(0)) if !stage.broken(Fault::RenewsWithoutRow) => {
-                self.id = None;
+                (self.id, self.renewals) = (None, 0);
                 let row = self.row(stage);
                 self.id = Some(row.id);
                 // Others that hold leases may have no row, either.
@@ -174,7 +174,9 @@ impl Member {
             Some(id) => id,
             None => NodeId::random(&mut stage.rng.0),
         };
-        Row { id, acknowledged, renewals: 0, lease: span(self.lease / MS * MS) }
+        let known = !stage.broken(Fault::OlderRowIsOwn);
+        let renewals = if known { self.renewals } else { 0 };
+        Row { id, acknowledged, renewals, lease: span(self.lease / MS * MS) }
     }
 
     /// Applied first, acknowledged then; but not what does not follow.
@@ -257,6 +259,7 @@ impl Member {
             self.asked.extend(renewal.confirms);
             return self.poke(stage);
         }
+        self.renewals += 1;
         let now = stage.tick(self.pid);
         let from = match stage.plan.fault {
             Some(Fault::NodeLeaseFromCommit) => now,

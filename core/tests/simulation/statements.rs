@@ -41,16 +41,16 @@ impl Database {
             Query::Update(row) => {
                 let held = self.lock(tx, Key::Node(row.id), true);
                 held.then(|| match self.disk.nodes.get(&row.id).copied() {
-                    Some(before) => {
+                    Some(before) if before.renewals >= row.renewals => {
                         let renewals = before.renewals + 1;
                         self.write(tx, Write::Node(Row { renewals, ..row }));
                         Rows::Count(1)
                     }
-                    None => Rows::Count(0),
+                    _ => Rows::Count(0),
                 })
             }
             Query::Insert(row) => {
-                self.write(tx, Write::Node(row));
+                self.write(tx, Write::Node(Row { renewals: 1, ..row }));
                 Some(Rows::Count(1))
             }
             Query::Nodes => Some(Rows::Nodes(disk.nodes.values().copied().collect())),

@@ -54,6 +54,8 @@ const PAGE: usize = symbolon_core::follower::ENTRIES_MAX;
 pub(super) struct Place {
     /// Its row.
     id: Option<NodeId>,
+    /// How often the row was renewed, at least.
+    renewals: u64,
     /// What it acknowledges there.
     progress: Progress,
     /// When leases of nodes are over of which the database may know nothing any more.
@@ -202,6 +204,7 @@ impl Shared {
             self.write_row(&mut connection, place).await?;
         }
         connection.run("COMMIT").await?;
+        place.renewals += u64::from(all);
         connection.put_back();
         if all {
             self.settings.store(settings, Ordering::Release);
@@ -253,7 +256,8 @@ impl Shared {
     }
 
     /// Writes down what is acknowledged. If the row is gone, this begins anew: somebody has removed it, after waiting
-    /// its leases out; or the database was put back from a copy, which may not know of others, either.
+    /// its leases out; or the database was put back from a copy, which may not know of others, either. That is so, too,
+    /// where the row is older than it was.
     async fn write_row(
         &self,
         connection: &mut Connection,
@@ -265,10 +269,10 @@ impl Shared {
         let skew = place.skew.millis();
         if let Some(id) = place.id {
             let query = "UPDATE nodes SET acknowledged = $2, renewals = renewals + 1, seen_at = $3, \
-                         lease_ms = $4, followers = $5, skew_ms = $6 WHERE id = $1";
+                         lease_ms = $4, followers = $5, skew_ms = $6 WHERE id = $1 AND renewals >= $7";
             let query = sql(query).bind(&id.as_bytes()[..]).bind(acknowledged).bind(seen_at);
             let query = query.bind(lease).bind(followers).bind(skew);
-            if query.execute(connection).await? == 1 {
+            if query.bind(rows::int(place.renewals)).execute(connection).await? == 1 {
                 return Ok(());
             }
             let longest = open::raise_lease(connection, self.log.lease()).await?;
@@ -277,9 +281,9 @@ impl Shared {
         // Whoever moves the store has held the head of the log when it wrote that down.
         moving::refuse_marked(connection).await?;
         let id = NodeId::random(&mut Os);
-        place.id = Some(id);
+        (place.id, place.renewals) = (Some(id), 0);
         let query = "INSERT INTO nodes (id, name, version, started_at, seen_at, acknowledged, lease_ms, \
-                     renewals, followers, skew_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9)";
+                     renewals, followers, skew_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9)";
         let query = sql(query).bind(&id.as_bytes()[..]).bind(&*self.name);
         let query = query.bind(env!("CARGO_PKG_VERSION")).bind(self.started_at.millis());
         let query = query.bind(seen_at).bind(acknowledged).bind(lease).bind(followers).bind(skew);

@@ -1,4 +1,5 @@
-//! A database that is not as it should be: another installation's, full, read-only, reached in a way that does not do.
+//! A database that is not as it should be: killed, frozen, cut off, another installation's, full, read-only, reached in a
+//! way that does not do.
 
 use std::{
     fs::{self, File},
@@ -13,7 +14,7 @@ use symbolon::{
     config::DatabaseUrl,
     store::{Cluster as Common, Database, Store, StoreError},
 };
-use symbolon_core::time::Time;
+use symbolon_core::{secret::SecretText, time::Time};
 
 use crate::{
     nodes::{
@@ -393,4 +394,121 @@ async fn rows_of_dead_servers_are_swept() {
     })
     .await;
     assert_eq!(id(&living.nodes().await.unwrap()), before);
+}
+
+/// The database is killed under the server: nobody waits for ever, nothing that was acknowledged is lost, and all goes on
+/// by itself.
+#[tokio::test]
+async fn a_killed_database_loses_nothing_and_is_found_again() {
+    let Some(mut cluster) = Cluster::start(&[]) else { return };
+    cluster.create("symbolon");
+    let world = World::with(|config| {
+        config.store.url = Some(DatabaseUrl(cluster.url("symbolon")));
+        config.store.timeout = Duration::from_secs(1);
+    })
+    .await;
+    let kept = world.tokens("user").await;
+    let ended = world.tokens("user").await;
+    world.send(ask("POST", "/api/v1/logout").bearer(&ended.access)).await;
+    cluster.kill();
+    // Sooner or later its lease is over.
+    until(async || {
+        let answer = world.send(ask("GET", "/api/v1/session").bearer(&kept.access)).await;
+        assert!([200, 503].contains(&answer.status.as_u16()), "{answer:?}");
+        answer.status == 503 && answer.headers.contains_key("retry-after")
+    })
+    .await;
+    let refreshed = world.refresh(&kept.refresh).await.expect(503);
+    assert!(refreshed.headers.contains_key("retry-after"), "{refreshed:?}");
+    cluster.run();
+    until(async || world.access_counts(&kept.access).await).await;
+    let kept = Tokens::from(&world.refresh(&kept.refresh).await.expect(200));
+    assert!(world.access_counts(&kept.access).await && !world.access_counts(&ended.access).await);
+    world.refresh(&ended.refresh).await.expect(400);
+}
+
+/// The database stops in the middle of whatever it does.
+#[tokio::test]
+async fn a_frozen_database_hangs_nobody() {
+    let Some(cluster) = Cluster::start(&["fsync=off"]) else { return };
+    cluster.create("symbolon");
+    let world = World::with(|config| {
+        config.store.url = Some(DatabaseUrl(cluster.url("symbolon")));
+        config.store.timeout = Duration::from_millis(500);
+    })
+    .await;
+    let tokens = world.tokens("user").await;
+    cluster.signal("-STOP");
+    let refused = world.refresh(&tokens.refresh).await.expect(503);
+    assert!(refused.headers.contains_key("retry-after"));
+    until(async || !world.access_counts(&tokens.access).await).await;
+    cluster.signal("-CONT");
+    until(async || world.refresh(&tokens.refresh).await.status == 200).await;
+    assert!(world.access_counts(&tokens.access).await);
+}
+
+/// Its connections are cut, again and again.
+#[tokio::test]
+async fn cut_connections_are_made_anew() {
+    let Some((_folder, url)) = database() else { return };
+    let world = world_on(&url).await;
+    let mut tokens = world.tokens("user").await;
+    for _ in 0..10 {
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        connection(&url).await.execute(cut).await.unwrap();
+        tokens = Tokens::from(&world.refresh(&tokens.refresh).await.expect(200));
+        assert!(world.access_counts(&tokens.access).await);
+    }
+}
+
+/// A lock that somebody holds by hand, such as a tool or an open console, is waited for until the deadline.
+#[tokio::test]
+async fn a_held_lock_is_answered_with_503() {
+    let Some((_folder, url)) = database() else { return };
+    let world = World::with(|config| {
+        config.store.url = Some(DatabaseUrl(url.clone()));
+        config.store.timeout = Duration::from_millis(500);
+    })
+    .await;
+    let tokens = world.tokens("user").await;
+    let mut holder = connection(&url).await;
+    holder.execute("BEGIN; LOCK TABLE sessions, log_head").await.unwrap();
+    let refused = world.refresh(&tokens.refresh).await.expect(503);
+    assert!(refused.headers.contains_key("retry-after"));
+    holder.execute("ROLLBACK").await.unwrap();
+    until(async || world.refresh(&tokens.refresh).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_database_is_said() {
+    let Some((_folder, url)) = database() else { return };
+    let folder = Folder::new();
+    connection(&url).await.execute("CREATE TABLE schema_versions (version BIGINT, works_from BIGINT); INSERT INTO schema_versions VALUES (999, 999)").await.unwrap();
+    let newer = store_on(&url, &folder).await;
+    assert!(matches!(newer, Err(StoreError::Newer { needed: 999, .. })), "{newer:?}");
+    let other = SecretText::new(url.expose().replace("/symbolon-test-", "/no-such-"));
+    let missing = store_on(&other, &folder).await.unwrap_err();
+    assert_eq!(missing.sqlstate().as_deref(), Some("3D000"));
+    let away = SecretText::new("postgres://symbolon:hush-hush@127.0.0.1:1/x".to_owned());
+    let away = Database { url: away, connections_max: 1, timeout: Duration::from_millis(300) };
+    let error = Store::connect(&away, &folder.0, Time::from_millis(0), LEASING, cluster())
+        .await
+        .unwrap_err();
+    assert!(error.is_away(), "{error:?}");
+    assert!(!format!("{error} {error:?} {away:?}").contains("hush-hush"));
+}
+
+#[tokio::test]
+async fn a_server_whose_clock_is_wrong_has_no_part() {
+    let Some((folder, url)) = database() else { return };
+    let mut database = connection(&url).await;
+    let wrong = "CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS \
+                 $$ SELECT now() + interval '5 minutes' $$";
+    database.execute(wrong).await.unwrap();
+    let name = folder.0.file_name().unwrap().to_str().unwrap();
+    let first = format!("ALTER DATABASE \"{name}\" SET search_path = public, pg_catalog");
+    database.execute(sqlx::AssertSqlSafe(first)).await.unwrap();
+    let error = store_on(&url, &Folder::new()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Clock(_)), "{error:?}");
 }
